@@ -1,0 +1,40 @@
+# Every target makes its own .venv when there is none.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: demo test check bench format clean help
+
+help:            ## Show this list.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+demo: $(STAMP)   ## Run a server, rooms and clients in real processes, and watch them.
+	@$(BIN)/srs demo $(ARGS)
+
+test: $(STAMP)   ## Run all tests.
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)  ## Check format, lint, types and layers.
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/basedpyright
+	@$(BIN)/lint-imports
+
+bench: $(STAMP)  ## Measure beside a bare pyzmq loop.
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+format: $(STAMP) ## Format the code.
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean:           ## Remove what the targets made.
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
+
+$(STAMP): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[typed,cli,test,check]'
+	@touch $@

@@ -1,0 +1,176 @@
+"""One life of a running server: network, port, worker and broker, put together on one port."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..protocol.errors import Code, ServerStopping
+from ..protocol.ids import Entropy
+from ..rooms.control import OpenRoom, ReleaseSession, ReserveSeats
+from ..rooms.mailbox import Mailbox
+from ..rooms.port import Port
+from ..rooms.watchdog import Watchdog
+from ..rooms.worker import Worker
+from ..transport.network import Network, Sent
+from ..transport.zeromq import ZmqNetwork
+from .broker import Broker
+from .sessions import Session
+
+if TYPE_CHECKING:
+    from .server import Server
+
+__all__ = ["Host"]
+
+logger = logging.getLogger(__name__.partition(".broker")[0] + ".server")
+
+_MOST_WAITING = 1024
+"""Messages for ``Server.handle_response`` that wait while an async one runs."""
+_STOP_TIME = 6.0
+"""Seconds that rooms have to end; a room's own limit is 5."""
+_SWEEP = 1.0
+
+
+class Host:
+    """A server that runs. Use it with ``async with``.
+
+    It is the outbox of the broker, and its worker is the one in this process.
+    """
+
+    def __init__(
+        self,
+        server: "Server",
+        host: str,
+        port: int,
+        network: Network | None = None,
+        entropy: Entropy = secrets.token_bytes,
+    ) -> None:
+        self._server = server
+        self._where = host, port
+        self._network = network
+        self._own_network: ZmqNetwork | None = None
+        self._entropy = entropy
+        self._stop = asyncio.Event()
+        self._watchdog: Watchdog | None = None
+        self._unflushed = False
+
+    @property
+    def address(self) -> str:
+        """Where clients connect to: ``tcp://host:port``."""
+        return self._port.listener.address
+
+    def stop_soon(self) -> None:
+        """Let ``stopped()`` return."""
+        self._stop.set()
+
+    async def stopped(self) -> None:
+        """Wait until somebody asks the server to stop."""
+        await self._stop.wait()
+
+    async def __aenter__(self) -> "Host":
+        self._server.bind(self)
+        try:
+            self._start()
+        except BaseException:
+            self._server.bind(None)
+            if self._own_network is not None:
+                self._own_network.close()
+            raise
+        logger.info("listening on %s", self.address)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close the rooms, tell the clients, and leave nothing behind."""
+        self.broker.stopping = True
+        self._port.touch()
+        self.worker.close_rooms(Code.SERVER_STOPPING, ServerStopping.meaning)
+        if not await self.worker.emptied(_STOP_TIME):
+            logger.warning("%d rooms did not end in time", len(self.worker.rooms))
+        self.broker.say_goodbye(Code.SERVER_STOPPING, ServerStopping.meaning)
+        await self.worker.stop()
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        self._port.close()
+        if self._own_network is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._own_network.close)
+        self._server.bind(None)
+        logger.info("stopped")
+
+    def _start(self) -> None:
+        self._port = Port(self._server.limits, self._entropy)
+        self.worker = Worker(
+            self._port, self._server.make_room, self._on_report, self._entropy, carries_sessions=True
+        )
+        self.broker = Broker(self._port, self, self._entropy, self._server.broker_limits)
+        self._application = Mailbox("server", self.worker, self._server.on_error)
+        self._port.on_broker_message = self.broker.on_message
+        self._port.on_flush = self._flush
+        network = self._network
+        if network is None:
+            network = self._own_network = ZmqNetwork()
+        self._port.open(network, *self._where)
+        self._port.touch()
+        self._port.alarm(self.now + _SWEEP, self._sweep)
+        if isinstance(network, ZmqNetwork):
+            self._watchdog = Watchdog(self.worker)
+
+    def _on_report(self, report: Any) -> None:
+        self.broker.on_report(report)
+
+    def _flush(self) -> None:
+        self._unflushed = False
+        self.worker.flush()
+        self.broker.flush()
+
+    def _sweep(self) -> None:
+        self._port.sweep(self.now)
+        self._port.alarm(self.now + _SWEEP, self._sweep)
+
+    # The outbox of the broker.
+
+    @property
+    def now(self) -> float:
+        """The time of this turn."""
+        return self._port.now
+
+    def send(self, peer: bytes, frame: bytes) -> Sent:
+        """See ``Listener.send``."""
+        return self._port.listener.send(peer, frame)
+
+    def send_all(self, peers: Sequence[bytes], frame: bytes) -> list[tuple[bytes, Sent]]:
+        """See ``Listener.send_all``."""
+        return self._port.listener.send_all(peers, frame)
+
+    def control(self, message: OpenRoom | ReserveSeats | ReleaseSession) -> None:
+        """The worker is in this process."""
+        self.worker.on_control(message)
+
+    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
+        """See ``Port.alarm``."""
+        self._port.alarm(when, callback, *args)
+
+    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
+        """See ``Port.clear_alarm``."""
+        self._port.clear_alarm(callback, *args)
+
+    def flush_later(self) -> None:
+        """See ``BrokerOutbox.flush_later``."""
+        if not self._unflushed:
+            self._unflushed = True
+            self._port.touch()
+            self._port.wake()
+
+    def application_message(self, session: Session, name: str, data: Any) -> bool:
+        """See ``BrokerOutbox.application_message``."""
+        if len(self._application) >= _MOST_WAITING:
+            return False
+        args = (name, data, session, session.client)
+        self._application.post(self._application.call, "handle_response", self._server.handle_response, args)
+        return True
+
+    def after_application(self, then: Callable[[], None]) -> None:
+        """See ``BrokerOutbox.after_application``."""
+        self._application.post(then)
+
+

@@ -1,0 +1,227 @@
+"""Server: what users subclass and run. One life of a running server is a ``Host``."""
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from ..protocol.errors import ConfigError, ServerRoomError, UnknownRoomType
+from ..protocol.limits import Limits
+from ..protocol.names import ClientData, Protocol
+from ..protocol.rulesets import RuleSet
+from ..rooms.room import Room
+from ..transport.network import Network
+from ..transport.zeromq import ZmqNetwork
+from .broker import BrokerLimits
+from .console import Console
+from .host import Host
+from .matchmaking import MatchMaker
+from .sessions import Session
+
+__all__ = ["Server"]
+
+logger = logging.getLogger(__name__.partition(".broker")[0] + ".server")
+
+
+class Server:
+    """A whole system: clients connect to it, are matched, and talk in rooms.
+
+    Making one has no side effects; ``run`` and ``listen`` have. Subclass it to
+    handle what clients who are in no room send.
+
+    Args:
+        match_maker: makes the rooms for rulesets that name no room type.
+        rooms: Room classes by the name that clients ask for.
+        limits: what each peer may do.
+        broker_limits: how much the server takes on as a whole.
+
+    Raises:
+        ConfigError: something else was given.
+    """
+
+    def __init__(
+        self,
+        match_maker: MatchMaker | None = None,
+        rooms: Mapping[str, type[Room]] | None = None,
+        *,
+        limits: Limits | None = None,
+        broker_limits: BrokerLimits | None = None,
+    ) -> None:
+        self.match_maker = match_maker or MatchMaker()
+        self.rooms = dict(rooms or {})
+        self.limits = limits or Limits()
+        self.broker_limits = broker_limits or BrokerLimits()
+        self._host: Host | None = None
+        if not isinstance(self.match_maker, MatchMaker):
+            raise ConfigError(f"match_maker is a MatchMaker, not {match_maker!r:.60}. Did you forget the brackets?")
+        for name, room_class in self.rooms.items():
+            if not isinstance(name, str) or not 1 <= len(name) <= 64:
+                raise ConfigError(f"a room type's name has 1 to 64 characters, not {name!r:.60}")
+            if not (isinstance(room_class, type) and issubclass(room_class, Room)):
+                raise ConfigError(f"rooms[{name!r}] is a subclass of Room, not {room_class!r:.60}")
+
+    # Hooks. Override them. They run in the broker's process, on its loop, one at a time.
+
+    def handle_response(self, protocol: str, data: Any, sender: Session, client_data: ClientData) -> Any:
+        """A client who is in no room (waiting for a match, perhaps) sent something. May be async.
+
+        Args:
+            protocol: the message's type; ``Protocol.Response.MESSAGE`` for plain messages.
+            data: what it sent.
+            sender: stands for its connection, and has ``send``.
+            client_data: its ``ID`` and ``ADDRESS``.
+        """
+
+    def on_error(self, hook: str, error: BaseException) -> Any:
+        """A hook of the server raised. It is logged already."""
+
+    # What a server can do, while it runs.
+
+    @property
+    def clients(self) -> list[Session]:
+        """The clients who are in no room."""
+        return [session for session in self._running.broker.sessions if not session.rooms]
+
+    def broadcast(self, type: str, data: Any = None, *, everyone: bool = False) -> None:  # noqa: A002
+        """Send to all clients who are in no room. Rooms stay isolated unless ``everyone`` is asked for.
+
+        Args:
+            type: the message type, at most 64 characters.
+            data: what msgpack can encode, at most 256 KiB.
+            everyone: reach those in rooms as well, beside what their rooms say.
+
+        Raises:
+            PayloadError: data can't be encoded or is too large; nothing was sent.
+            ConfigError: the server does not run.
+        """
+        for session in list(self._running.broker.sessions) if everyone else self.clients:
+            session.send(type, data)
+
+    def broadcast_message(self, text: Any, *, everyone: bool = False) -> None:
+        """Broadcast as ``Protocol.Response.MESSAGE``, see ``broadcast``."""
+        self.broadcast(Protocol.Response.MESSAGE, text, everyone=everyone)
+
+    def broadcast_command(self, command: str, *, everyone: bool = False) -> None:
+        """Broadcast as ``Protocol.Response.COMMAND``, see ``broadcast``. ``close`` ends a ``Client``."""
+        self.broadcast(Protocol.Response.COMMAND, command, everyone=everyone)
+
+    def stop(self) -> None:
+        """Begin to stop: rooms close, clients are told, then ``run`` returns."""
+        self._running.stop_soon()
+
+    # Running.
+
+    def listen(self, host: str = "127.0.0.1", port: int = 0, *, network: Network | None = None) -> Host:
+        """Run inside a program of your own, on its event loop.
+
+        ::
+
+            async with server.listen("127.0.0.1", 0) as host:
+                print(host.address)
+
+        Args:
+            host: the address to listen on.
+            port: 0 takes a free one; ``host.address`` tells which.
+            network: real sockets, unless tests give another one.
+
+        Raises (on entering):
+            AddressInUse, ConfigError: the address can't be had.
+        """
+        return Host(self, host, port, network)
+
+    def run(self, host: str = "127.0.0.1", port: int = 1234) -> None:
+        """Run until SIGINT, SIGTERM, ``stop()``, or the word ``close`` on the console. Then rooms close first.
+
+        Exits the program with one line on stderr and status 1 where the address
+        can't be had.
+        """
+        try:
+            with _tuned_collector():
+                asyncio.run(self._run(host, port))
+        except ServerRoomError as error:
+            logger.debug("the server could not start", exc_info=error)
+            sys.exit(f"error: {error}")
+
+    async def _run(self, host: str, port: int) -> None:
+        running = self.listen(host, port)
+        async with running:
+            with _signals(running), Console(running.stop_soon):
+                gc.collect()
+                gc.freeze()
+                print(f"listening on {running.address}; type close, or press Ctrl-C, to stop", flush=True)  # noqa: T201
+                await running.stopped()
+                print("stopping: closing rooms", flush=True)  # noqa: T201
+
+    @property
+    def _running(self) -> Host:
+        if self._host is None:
+            raise ConfigError("the server does not run: do this in a hook, or after run() or listen()")
+        return self._host
+
+    # What the host calls.
+
+    def bind(self, host: Host | None) -> None:
+        """The server runs in this host, or in none any more."""
+        if host is not None and self._host is not None:
+            raise ConfigError("this server runs already")
+        self._host = host
+
+    def make_room(self, ruleset: RuleSet) -> tuple[str, Room]:
+        """The room for a ruleset, and the name of its type.
+
+        Raises:
+            UnknownRoomType: no room type is registered under the ruleset's name.
+            ConfigError: ``create_room`` returned something else.
+        """
+        if ruleset.room is not None:
+            room_class = self.rooms.get(ruleset.room)
+            if room_class is None:
+                raise UnknownRoomType(f"no room type is named {ruleset.room!r}")
+            return ruleset.room, room_class(ruleset)
+        room = self.match_maker.create_room(ruleset)
+        if room is None:
+            if len(self.rooms) != 1:
+                raise UnknownRoomType(f"name a room type: {', '.join(sorted(self.rooms)) or 'none is registered'}")
+            name, room_class = next(iter(self.rooms.items()))
+            return name, room_class(ruleset)
+        if not isinstance(room, Room):
+            raise ConfigError(f"create_room returns a Room, not {room!r:.60}")
+        names = [name for name, registered in self.rooms.items() if registered is type(room)]
+        return (names or [type(room).__name__])[0], room
+
+
+@contextmanager
+def _tuned_collector() -> Iterator[None]:
+    # The cyclic collector walks every live object again and again: with a
+    # thousand connections that can be half of a server's time. The path of a
+    # message makes no cycles, so it may look less often, and never at what was
+    # there before the first client.
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+@contextmanager
+def _signals(running: Host) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, running.stop_soon)
+    try:
+        yield
+    finally:
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(name)
+
+

@@ -1,0 +1,32 @@
+"""How long to wait before trying to connect again."""
+
+from collections.abc import Callable
+
+__all__ = ["Backoff"]
+
+
+class Backoff:
+    """Delays that grow and never agree with anybody else's.
+
+    The first is a random 50 to 250 ms, so that the clients of a server that
+    restarts do not come back at once; the bounds double up to 1 and 5 s. (Equal
+    jitter, as in "Exponential Backoff And Jitter", AWS Architecture Blog, 2015,
+    with a wider band.)
+
+    Args:
+        random: gives a float in [0, 1).
+    """
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._random = random
+        self.attempts = 0
+
+    def next(self) -> float:
+        """Seconds to wait before the next attempt."""
+        longest = min(5.0, 0.25 * 2.0**self.attempts)
+        self.attempts += 1
+        return longest * (0.2 + 0.8 * self._random())
+
+    def reset(self) -> None:
+        """It worked: begin from the shortest delay next time."""
+        self.attempts = 0

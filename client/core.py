@@ -1,0 +1,582 @@
+"""The client, decided: connecting, resuming, asking, joining, recovering.
+
+    idle ──open──▶ dialing ──up──▶ opening ──welcome──▶ online
+                     ▲  │             │                   │
+                     │  └────lost─────┴───────lost────────┘
+                   retry                     ▼
+                     └──────────────────── waiting
+    any state ──close──▶ closed
+
+The core takes events with the time and writes to an outbox. A connection that
+is lost is replaced after a jittered delay; the session is resumed on the new
+one, and every room recovered from where it was. Requests that were not answered
+are asked again under the same number, which the server answers once.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Protocol
+
+from ..protocol.codec import download_decoder
+from ..protocol.errors import (
+    BadMessage,
+    BrokerUnreachable,
+    Code,
+    RemoteError,
+    ServerRoomError,
+    UnknownKind,
+    error_for,
+)
+from ..protocol.lifecycle import Table, step
+from ..protocol.limits import Limits
+from ..protocol.liveness import Liveness
+from ..protocol.messages import (
+    VERSION,
+    Ack,
+    Assigned,
+    Cancel,
+    Deliver,
+    Error,
+    Goodbye,
+    Hello,
+    Item,
+    Join,
+    Joined,
+    Kind,
+    Leave,
+    LeftRoom,
+    Match,
+    Message,
+    Ping,
+    Recover,
+    Reset,
+    Resume,
+    Rooms,
+    Welcome,
+    encode,
+    parse,
+)
+from ..protocol.names import ClientData
+from ..protocol.streams import Gap, Position, StreamReader
+from ..transport.network import Sent
+from .backoff import Backoff
+from .membership import Membership, MembershipEvent, MembershipState, Received
+
+__all__ = ["CLIENT", "ClientCore", "ClientEvent", "ClientOutbox", "ClientState"]
+
+_FIRST_ASK = 1 << 31
+"""Requests are numbered from here, so that an ERROR's number is never a message's as well."""
+_OPENING_TIME = 5.0
+_RETRY_FULL = 0.02
+_BEAT = 1.0
+
+
+class ClientState(Enum):
+    """Where a client is in its life."""
+
+    IDLE = "idle"
+    DIALING = "dialing"
+    OPENING = "opening"
+    ONLINE = "online"
+    WAITING = "waiting"
+    CLOSED = "closed"
+
+
+class ClientEvent(Enum):
+    """What happens to a client."""
+
+    OPEN = "open"
+    UP = "up"
+    WELCOME = "welcome"
+    LOST = "lost"
+    RETRY = "retry"
+    CLOSE = "close"
+
+
+CLIENT: Table[ClientState, ClientEvent] = {
+    ClientState.IDLE: {ClientEvent.OPEN: ClientState.DIALING, ClientEvent.CLOSE: ClientState.CLOSED},
+    ClientState.DIALING: {
+        ClientEvent.UP: ClientState.OPENING,
+        ClientEvent.LOST: ClientState.WAITING,
+        ClientEvent.CLOSE: ClientState.CLOSED,
+    },
+    ClientState.OPENING: {
+        ClientEvent.WELCOME: ClientState.ONLINE,
+        ClientEvent.LOST: ClientState.WAITING,
+        ClientEvent.CLOSE: ClientState.CLOSED,
+    },
+    ClientState.ONLINE: {ClientEvent.LOST: ClientState.WAITING, ClientEvent.CLOSE: ClientState.CLOSED},
+    ClientState.WAITING: {ClientEvent.RETRY: ClientState.DIALING, ClientEvent.CLOSE: ClientState.CLOSED},
+    ClientState.CLOSED: {},
+}
+
+
+class ClientOutbox(Protocol):
+    """Where the core writes what must happen."""
+
+    def dial(self) -> None:
+        """Make a connection; tell ``up``, ``receive`` and ``down``."""
+
+    def hang_up(self) -> None:
+        """Close the connection; ``down`` is not told."""
+
+    def transmit(self, frame: bytes) -> Sent:
+        """Send a frame on the connection."""
+        ...
+
+    def opened(self, resumed: bool) -> None:
+        """The session is open, or open again."""
+
+    def interrupted(self, reason: str) -> None:
+        """The connection is lost; the core tries to come back."""
+
+    def answered(self, ask: int, answer: "Rooms | Membership | RemoteError") -> None:
+        """A request has its answer."""
+
+    def replied(self, membership: Membership, number: int, reply: Any, error: RemoteError | None) -> None:
+        """A room answered the request that has this number."""
+
+    def refused(self, membership: Membership, number: int, error: RemoteError) -> None:
+        """A message was not applied. Number 0: it is not known which."""
+
+    def received(self, membership: Membership, message: Received) -> None:
+        """Something for the application."""
+
+    def has_room(self, membership: Membership) -> bool:
+        """Whether the application takes more; if not, it is fetched again after ``read_on``."""
+        ...
+
+    def progressed(self, membership: Membership) -> None:
+        """Messages were acknowledged, or the membership is joined, away or ended."""
+
+    def misrouted(self, epoch: int) -> None:
+        """A bundle of a stream that is not ours came; it was dropped."""
+
+    def ended(self, error: ServerRoomError | None) -> None:
+        """The client is closed: by its own wish (None), or by this error."""
+
+
+class ClientCore:
+    """One client's session, its requests and its rooms.
+
+    Args:
+        address: for error messages.
+        out: where to write.
+        random: a float in [0, 1), for jitter.
+        connect_timeout: seconds to reach the broker the first time.
+        reconnect_timeout: seconds to reach it again after the connection is lost.
+        software: what to call ourselves in HELLO.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        out: ClientOutbox,
+        random: Callable[[], float],
+        connect_timeout: float,
+        reconnect_timeout: float,
+        software: str,
+    ) -> None:
+        self.state = ClientState.IDLE
+        self.data = ClientData(0, "")
+        self.limits = Limits()
+        self.home = Membership("", self.limits)
+        """The session's own conversation with the server."""
+        self.rooms: dict[str, Membership] = {}
+        self._address = address
+        self._out = out
+        self._backoff = Backoff(random)
+        self._connect_timeout = connect_timeout
+        self._reconnect_timeout = reconnect_timeout
+        self._software = software[:64]
+        self._decode = download_decoder(self.limits)
+        self._session = ""
+        self._token = b""
+        self._asks: dict[int, Callable[[int], Message]] = {}
+        self._joining: dict[int, Membership] = {}
+        self._next_ask = _FIRST_ASK
+        self._opening_ask = 0
+        self._gone_since = 0.0
+        self._deadline = 0.0
+        self._liveness = Liveness(self.limits.ping_interval, self.limits.ping_timeout, 0.0)
+        self._pings = 0
+
+    # What the shell tells.
+
+    def open(self, now: float) -> None:
+        """Begin to connect."""
+        self._step(ClientEvent.OPEN)
+        self._gone_since = now
+        self._dial(now)
+
+    def close(self, code: Code = Code.SESSION_ENDED) -> None:
+        """End the session by our own wish: it leaves its rooms."""
+        if self.state is ClientState.ONLINE:
+            self._say(Goodbye(self.home.ref, int(code), ""))
+        self._end(None)
+
+    def up(self, now: float) -> None:
+        """The connection stands."""
+        self._step(ClientEvent.UP)
+        self._deadline = now + _OPENING_TIME
+        self._liveness.heard(now)
+        ask = self._opening_ask = self._number()
+        if self._session:
+            self._say(Resume(ask, [VERSION], self._session, self._token, self.home.reader.direct))
+        else:
+            self._say(Hello(ask, [VERSION], self._software, {}))
+
+    def down(self, reason: str, now: float) -> None:
+        """The connection failed, or is lost."""
+        self._lost(reason, now)
+
+    def receive(self, frame: bytes, now: float) -> None:
+        """A frame came."""
+        self._liveness.heard(now)
+        try:
+            message = parse(self._decode(frame))
+        except UnknownKind:
+            return  # a newer server's; nothing that we asked for
+        except BadMessage as error:
+            self._out.hang_up()
+            self._lost(f"the server sent nonsense: {error}", now)
+            return
+        self._handle(message, now)
+
+    def tick(self, now: float) -> float | None:
+        """Do what is due.
+
+        Returns:
+            When to call again at the latest, or None.
+        """
+        if self.state is ClientState.WAITING:
+            if now >= self._deadline:
+                self._step(ClientEvent.RETRY)
+                self._dial(now)
+            return self._deadline
+        if self.state in (ClientState.DIALING, ClientState.OPENING):
+            if now >= self._deadline:
+                self._out.hang_up()
+                self._lost("no answer", now)
+            return self._deadline
+        if self.state is not ClientState.ONLINE:
+            return None
+        if self._liveness.is_dead(now):
+            self._out.hang_up()
+            self._lost("nothing was heard for too long", now)
+            return self._deadline
+        if self._liveness.should_ping(now):
+            self._pings += 1
+            self._liveness.pinged(now)
+            self._say(Ping(self._pings))
+        stuck = False
+        for membership in self._conversations():
+            stuck |= not self.pump(membership)
+            if membership.unacked:
+                self._say(Ack(membership.ref, membership.last))
+        return now + (_RETRY_FULL if stuck else _BEAT)
+
+    # What the application wants.
+
+    def ask(self, make: Callable[[int], Message]) -> int:
+        """Ask the broker something; ``answered`` tells the outcome under this number.
+
+        Args:
+            make: makes the message; called again after a reconnect, with the
+                same number and the session's new reference (``home.ref``).
+        """
+        ask = self._number()
+        self._asks[ask] = make
+        if self.state is ClientState.ONLINE:
+            self._say(make(ask))
+        return ask
+
+    def forget(self, ask: int) -> None:
+        """The answer is not wanted any more. A match is cancelled."""
+        make = self._asks.pop(ask, None)
+        membership = self._joining.pop(ask, None)
+        if membership is not None:
+            self._finish(membership, None)
+        elif make is not None and self.state is ClientState.ONLINE and isinstance(make(ask), Match):
+            self._say(Cancel(self.home.ref, ask))
+
+    def send(self, membership: Membership, kind: Kind, name: str, data: Any) -> int:
+        """Send a message or a request; its number.
+
+        Raises:
+            PayloadError, Backpressure: see ``Membership.add``.
+        """
+        number = membership.add(kind, name, data)
+        self.pump(membership)
+        return number
+
+    def ask_ack(self, membership: Membership) -> None:
+        """Have it said soon how far messages are applied."""
+        if self._is_connected(membership):
+            self._say(Ack(membership.ref, membership.last))
+
+    def leave(self, membership: Membership) -> None:
+        """Leave a room."""
+        if self._is_connected(membership):
+            self._say(Leave(membership.ref))
+
+    def read_on(self, membership: Membership, now: float) -> None:
+        """The application takes messages again: fetch what was left out."""
+        if not self._is_connected(membership):
+            return  # a reconnect fetches it anyhow
+        if membership is self.home:
+            self._out.hang_up()  # what the server says outside of rooms comes again with the next resume
+            self._lost("catching up with the server", now)
+        else:
+            self._recover(membership)
+
+    def pump(self, membership: Membership) -> bool:
+        """Hand over what waits to be sent. Returns False where the connection takes no more now."""
+        if not self._is_connected(membership) or membership.recovering:
+            return True
+        for number, frame in membership.untransmitted():
+            if self._out.transmit(frame) is not Sent.TAKEN:
+                return False
+            membership.transmitted(number)
+        return True
+
+    # What the server says.
+
+    def _handle(self, message: Message, now: float) -> None:
+        if isinstance(message, Deliver):
+            self._deliver(message, now)
+        elif isinstance(message, Ack):
+            membership = self._by_ref(message.ref)
+            if membership is not None:
+                membership.acknowledged(message.number)
+                self._out.progressed(membership)
+        elif isinstance(message, Welcome):
+            self._welcome(message, now)
+        elif isinstance(message, Assigned):
+            self._assigned(message)
+        elif isinstance(message, Joined):
+            self._joined(message)
+        elif isinstance(message, Error):
+            self._error(message)
+        elif isinstance(message, Goodbye):
+            self._goodbye(message, now)
+        elif isinstance(message, LeftRoom):
+            membership = self._by_ref(message.ref)
+            if membership is not None:
+                self._finish(membership, error_for(message.code, message.text))
+        elif isinstance(message, Reset):
+            self._reset(message)
+        elif isinstance(message, Rooms):
+            if self._asks.pop(message.ask, None) is not None:
+                self._out.answered(message.ask, message)
+        # TICKET and PONG are signs of life; there is nothing more to do.
+
+    def _welcome(self, message: Welcome, now: float) -> None:
+        if self.state is not ClientState.OPENING:
+            return
+        self._step(ClientEvent.WELCOME)
+        self._backoff.reset()
+        self._session, self._token = message.session, message.token
+        home = self.home
+        if not message.resumed:
+            self.limits = Limits.from_wire(message.limits)
+            self._decode = download_decoder(self.limits)
+            self._liveness = Liveness(self.limits.ping_interval, self.limits.ping_timeout, now)
+            self.data = ClientData(message.client_id, message.address)
+            home = self.home = Membership("", self.limits)
+            home.reader = StreamReader(Position(message.epoch, 0, message.direct))
+        home.ref = message.ref
+        home.step(MembershipEvent.JOINED)
+        home.acknowledged(message.uplink)
+        home.repeat_from(message.uplink + 1)
+        self._say(Ack(home.ref, 0))  # confirms that the token has arrived
+        for membership in self.rooms.values():
+            self._recover(membership)
+        for ask, make in list(self._asks.items()):
+            self._say(make(ask))
+        self.pump(home)
+        self._out.opened(message.resumed)
+
+    def _assigned(self, message: Assigned) -> None:
+        if self._asks.pop(message.ask, None) is None:
+            return  # cancelled meanwhile: the reservation runs out
+        membership = Membership(message.room, self.limits)
+        self._joining[message.ask] = membership
+        reservation = message.reservation
+
+        def join(ask: int) -> Message:
+            return Join(ask, message.room, reservation, {})
+
+        self._asks[message.ask] = join
+        self._say(join(message.ask))
+
+    def _joined(self, message: Joined) -> None:
+        self._asks.pop(message.ask, None)
+        membership = self._joining.pop(message.ask, None)
+        first = membership is not None
+        if membership is None:
+            membership = self.rooms.get(message.room)
+            if membership is None or not membership.recovering:
+                return
+        membership.recovering = False
+        membership.ref, membership.token = message.ref, message.token
+        membership.type, membership.info = message.type, message.info
+        if first:
+            membership.reader = StreamReader(Position(message.epoch, message.offset, message.direct))
+            self.rooms[message.room] = membership
+        membership.step(MembershipEvent.JOINED)
+        membership.acknowledged(message.uplink)
+        membership.repeat_from(message.uplink + 1)
+        self._say(Ack(membership.ref, 0))  # confirms that the token has arrived
+        self.pump(membership)
+        if first:
+            self._out.answered(message.ask, membership)
+        self._out.progressed(membership)
+
+    def _deliver(self, message: Deliver, now: float) -> None:
+        membership = self._by_ref(message.ref) if message.ref else self._by_epoch(message.epoch)
+        if membership is None or membership.reader.epoch != message.epoch:
+            self._out.misrouted(message.epoch)
+            return
+        if membership.recovering or not self._out.has_room(membership):
+            return
+        try:
+            for kind, number, data, received in membership.read(message.offset, message.items):
+                if received is not None:
+                    self._out.received(membership, received)
+                elif kind == Item.REPLY:
+                    self._out.replied(membership, number, data, None)
+                else:
+                    self._out.replied(membership, number, None, error_for(*data))
+        except Gap:
+            self.read_on(membership, now)
+
+    def _reset(self, message: Reset) -> None:
+        membership = self._by_ref(message.ref)
+        if membership is not None:
+            position = Position(message.epoch, message.offset, message.direct)
+            membership.reader = StreamReader(position)
+            self._out.received(membership, Received("reset", message.snapshot, position, "reset"))
+
+    def _error(self, message: Error) -> None:
+        error = error_for(message.code, message.text, message.data)
+        if message.ask == self._opening_ask:
+            self._end(error)
+            return
+        if message.ask >= _FIRST_ASK:
+            if self._asks.pop(message.ask, None) is None:
+                return
+            membership = self._joining.pop(message.ask, None)
+            recovered = next((room for room in self.rooms.values() if room.recover_ask == message.ask), None)
+            if recovered is not None:
+                self._finish(recovered, error)
+            else:
+                if membership is not None:
+                    membership.step(MembershipEvent.ENDED)
+                self._out.answered(message.ask, error)
+            return
+        membership = self._by_ref(message.ref) or self.home
+        if message.code == Code.UPLINK_GAP and type(message.data) is int:
+            membership.repeat_from(message.data)
+            self.pump(membership)
+            return
+        if message.ask:
+            membership.refused(message.ask)
+        self._out.refused(membership, message.ask, error)
+
+    def _goodbye(self, message: Goodbye, now: float) -> None:
+        if message.ref not in (0, self.home.ref):
+            return
+        error = error_for(message.code, message.text)
+        if message.code == Code.CONNECTION_TIMED_OUT:
+            self._out.hang_up()
+            self._lost(error.text, now)
+        else:
+            self._end(error)
+
+    # Connections.
+
+    def _dial(self, now: float) -> None:
+        self._deadline = now + _OPENING_TIME
+        self._give_up_at_the_latest()
+        self._out.dial()
+
+    def _lost(self, reason: str, now: float) -> None:
+        if self.state in (ClientState.CLOSED, ClientState.WAITING, ClientState.IDLE):
+            return
+        was_online = self.state is ClientState.ONLINE
+        self._step(ClientEvent.LOST)
+        if was_online:
+            self._gone_since = now
+            for membership in self._conversations():
+                membership.recovering = False
+                self._asks.pop(membership.recover_ask, None)
+                membership.step(MembershipEvent.LOST)
+                self._out.progressed(membership)
+            self._out.interrupted(reason)
+        self._deadline = now + self._backoff.next()
+        if self._deadline >= self._gone_since + self._patience:
+            self._end(BrokerUnreachable(self._address, now - self._gone_since, max(1, self._backoff.attempts)))
+
+    @property
+    def _patience(self) -> float:
+        return self._reconnect_timeout if self._session else self._connect_timeout
+
+    def _give_up_at_the_latest(self) -> None:
+        self._deadline = min(self._deadline, self._gone_since + self._patience)
+
+    def _end(self, error: ServerRoomError | None) -> None:
+        if self.state is ClientState.CLOSED:
+            return
+        self._step(ClientEvent.CLOSE)
+        self._out.hang_up()
+        for membership in list(self.rooms.values()):
+            self._finish(membership, error if isinstance(error, RemoteError) else None)
+        self._out.ended(error)
+
+    def _recover(self, membership: Membership) -> None:
+        if membership.recovering:
+            return
+        membership.recovering = True
+        ask = self._number()
+        membership.recover_ask = ask
+
+        def recover(number: int) -> Message:
+            return Recover(number, membership.room, membership.token, *membership.reader.position)
+
+        self._asks[ask] = recover
+        self._say(recover(ask))
+
+    def _finish(self, membership: Membership, error: RemoteError | None) -> None:
+        if membership.state is MembershipState.ENDED:
+            return
+        membership.step(MembershipEvent.ENDED)
+        membership.error = error
+        self.rooms.pop(membership.room, None)
+        self._asks.pop(membership.recover_ask, None)
+        self._out.progressed(membership)
+
+    def _conversations(self) -> list[Membership]:
+        return [self.home, *self.rooms.values()]
+
+    def _is_connected(self, membership: Membership) -> bool:
+        return self.state is ClientState.ONLINE and membership.state is MembershipState.JOINED
+
+    def _by_ref(self, ref: int) -> Membership | None:
+        return next((one for one in self._conversations() if one.ref == ref and ref), None)
+
+    def _by_epoch(self, epoch: int) -> Membership | None:
+        return next((one for one in self.rooms.values() if one.reader.epoch == epoch), None)
+
+    def _number(self) -> int:
+        self._next_ask = self._next_ask + 1 if self._next_ask < 0xFFFFFFFF else _FIRST_ASK
+        return self._next_ask
+
+    def _say(self, message: Message) -> None:
+        # Full: it is asked again after a reconnect, which follows if nothing comes back.
+        self._out.transmit(encode(message))
+
+    def _step(self, event: ClientEvent) -> None:
+        self.state = step(CLIENT, self.state, event)
+
+

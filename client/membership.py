@@ -1,0 +1,197 @@
+"""The client's end of one conversation: what it sent and is not acknowledged, and where it stands.
+
+    joining ──joined──▶ joined ──lost──▶ away ──joined──▶ joined
+       │                  │               │
+       └─────ended────────┴─────ended─────┘──▶ ended
+
+A room has one, and the session itself has one for what is said outside of rooms.
+"""
+
+import struct
+from collections import deque
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, NamedTuple
+
+from ..protocol.codec import pack_payload
+from ..protocol.errors import Backpressure, RemoteError
+from ..protocol.lifecycle import Table, step
+from ..protocol.limits import Limits
+from ..protocol.messages import Item, Kind
+from ..protocol.streams import Position, StreamReader
+
+__all__ = ["MEMBERSHIP", "Membership", "MembershipEvent", "MembershipState", "Received"]
+
+# [kind, ref, number, ...] with the widths of uint32 and uint64: the rest is encoded once.
+_HEAD = struct.Struct(">BBBIBQ")
+
+
+class MembershipState(Enum):
+    """Where a membership is in its life."""
+
+    JOINING = "joining"
+    JOINED = "joined"
+    AWAY = "away"
+    ENDED = "ended"
+
+
+class MembershipEvent(Enum):
+    """What happens to a membership."""
+
+    JOINED = "joined"
+    LOST = "lost"
+    ENDED = "ended"
+
+
+MEMBERSHIP: Table[MembershipState, MembershipEvent] = {
+    MembershipState.JOINING: {
+        MembershipEvent.JOINED: MembershipState.JOINED,
+        MembershipEvent.LOST: MembershipState.JOINING,
+        MembershipEvent.ENDED: MembershipState.ENDED,
+    },
+    MembershipState.JOINED: {
+        MembershipEvent.JOINED: MembershipState.JOINED,
+        MembershipEvent.LOST: MembershipState.AWAY,
+        MembershipEvent.ENDED: MembershipState.ENDED,
+    },
+    MembershipState.AWAY: {
+        MembershipEvent.JOINED: MembershipState.JOINED,
+        MembershipEvent.LOST: MembershipState.AWAY,
+        MembershipEvent.ENDED: MembershipState.ENDED,
+    },
+    MembershipState.ENDED: {},
+}
+
+
+class Received(NamedTuple):
+    """What a client gets from a room, or from the server."""
+
+    type: str
+    """The message type; for presence ``join``, ``drop``, ``reconnect`` or ``leave``."""
+    data: Any
+    """What was sent; for presence the client's number; for a reset the room's snapshot."""
+    position: Position
+    """Where it stands in the stream."""
+    kind: str
+    """``broadcast``, ``direct``, ``presence`` or ``reset``: messages are missing before this one."""
+
+
+class _Sent(NamedTuple):
+    number: int
+    kind: int
+    body: bytes
+
+
+class Membership:
+    """Numbers what is sent, keeps it until it is acknowledged, and reads what comes.
+
+    Args:
+        room: the room's id; empty for the session.
+        limits: the server's.
+    """
+
+    def __init__(self, room: str, limits: Limits) -> None:
+        self.room = room
+        self.state = MembershipState.JOINING
+        self.ref = 0
+        self.token = b""
+        self.reservation = b""
+        self.type = ""
+        self.info: dict[str, Any] = {}
+        self.reader = StreamReader(Position(0, 0, 0))
+        self.recovering = False
+        """A RECOVER is under way: what comes before its answer does not count."""
+        self.recover_ask = 0
+        """The number of the RECOVER that is under way, or was last."""
+        self.acked = 0
+        """The other side has taken everything up to this number."""
+        self.error: RemoteError | None = None
+        """Why it ended, if not by our own wish."""
+        self._limits = limits
+        self._unacked: deque[_Sent] = deque()
+        self._transmitted = 0
+        self._last = 0
+
+    def step(self, event: MembershipEvent) -> None:
+        """Move on in the life cycle."""
+        self.state = step(MEMBERSHIP, self.state, event)
+
+    # Sending.
+
+    @property
+    def unacked(self) -> int:
+        """Messages that are sent, or wait to be, and are not acknowledged."""
+        return len(self._unacked)
+
+    @property
+    def last(self) -> int:
+        """The number of the last message."""
+        return self._last
+
+    @property
+    def full(self) -> bool:
+        """Whether no more messages are taken until some are acknowledged."""
+        return len(self._unacked) >= self._limits.unacked
+
+    def add(self, kind: Kind, name: str, data: Any) -> int:
+        """Take a message to be sent; its number.
+
+        Raises:
+            PayloadError: it can't be encoded, or is over a limit.
+            Backpressure: too many are not acknowledged.
+        """
+        if self.full:
+            raise Backpressure(len(self._unacked))
+        body = pack_payload((name, data), self._limits.upload - _HEAD.size, self._limits.nesting + 1, self._limits)
+        self._last += 1
+        self._unacked.append(_Sent(self._last, int(kind), body[1:]))  # without the head of the pair
+        return self._last
+
+    def untransmitted(self) -> Iterator[tuple[int, bytes]]:
+        """Number and frame of what is not handed to the connection yet; call ``transmitted`` for each that is."""
+        for number, kind, body in list(self._unacked):
+            if number > self._transmitted:
+                yield number, _HEAD.pack(0x95, kind, 0xCE, self.ref, 0xCF, number) + body
+
+    def transmitted(self, number: int) -> None:
+        """This message and those before it are handed to the connection."""
+        self._transmitted = number
+
+    def acknowledged(self, number: int) -> None:
+        """The other side has taken everything up to this number."""
+        self.acked = max(self.acked, number)
+        while self._unacked and self._unacked[0].number <= number:
+            self._unacked.popleft()
+
+    def repeat_from(self, number: int) -> None:
+        """Send again what has this number or a higher one."""
+        self._transmitted = min(self._transmitted, number - 1)
+
+    def refused(self, number: int) -> None:
+        """The other side will never apply this message; it has taken its number."""
+        self._unacked = deque(sent for sent in self._unacked if sent.number != number)
+
+    # Receiving.
+
+    def read(self, offset: int, items: list[Any]) -> Iterator[tuple[int, int, Any, Received | None]]:
+        """The new items of a bundle.
+
+        Yields:
+            Kind, request number (replies and failures), the item's own data,
+            and what the application gets of it, if anything.
+
+        Raises:
+            Gap, BadMessage: see ``StreamReader.read``.
+        """
+        for item, position in self.reader.read(offset, items):
+            kind = item[0]
+            if kind == Item.BROADCAST and len(item) == 3:
+                yield kind, 0, None, Received(item[1], item[2], position, "broadcast")
+            elif kind == Item.DIRECT and len(item) == 4:
+                yield kind, 0, None, Received(item[2], item[3], position, "direct")
+            elif kind == Item.PRESENCE and len(item) == 3:
+                yield kind, 0, None, Received(item[1], item[2], position, "presence")
+            elif kind == Item.REPLY and len(item) == 4:
+                yield kind, item[2], item[3], None
+            elif kind == Item.FAILURE and len(item) == 6:
+                yield kind, item[2], item[3:], None

@@ -1,0 +1,268 @@
+"""Ordered streams: positions, bounded history, and catching up from it.
+
+A stream is one life of a room or a session. Its broadcasts are numbered by
+*offset*, from 1 and without holes for every member: a member whom a broadcast
+excepts gets a SKIP in its place. What goes to one member alone carries a
+*direct* number of that member, also without holes, and sits in the bundle right
+behind the offset that it follows. So (epoch, offset, direct) is all that a
+client needs to come back: the sender merges both kinds in the order of sending,
+and the receiver sees each exactly once, or learns that there is a gap.
+
+The epoch is random for each life of a stream, because an offset alone can't
+tell "nothing was missed" from "this is another room, restarted at one".
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from .errors import BadMessage
+from .messages import HEAD_SIZE, Item, bundle, encode_item
+
+__all__ = [
+    "SKIP",
+    "DirectLog",
+    "Excepting",
+    "Gap",
+    "History",
+    "HistoryLimits",
+    "Position",
+    "StreamReader",
+    "bundles",
+    "merged",
+]
+
+SKIP = encode_item(Item.SKIP)
+"""Stands for a broadcast that this member was excepted from."""
+
+MOST_ITEMS = 1024
+"""Items of one bundle, so that a receiver can bound its arrays."""
+
+_OFFSET_ITEMS = frozenset((Item.BROADCAST, Item.SKIP, Item.PRESENCE))
+_DIRECT_ITEMS = frozenset((Item.DIRECT, Item.REPLY, Item.FAILURE))
+
+
+class Position(NamedTuple):
+    """A place in a stream: its life, the last broadcast seen, the last direct message seen."""
+
+    epoch: int
+    offset: int
+    direct: int
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryLimits:
+    """How much is kept for those who come back: the first limit that is reached counts."""
+
+    count: int = 1024
+    """Messages."""
+    size: int = 4 * 1024 * 1024
+    """Bytes, as encoded."""
+    age: float = 120.0
+    """Seconds."""
+
+
+DIRECT_LIMITS = HistoryLimits(count=256, size=256 * 1024, age=120.0)
+"""What is kept of the messages to one member: there is one such log for each member."""
+
+
+class Excepting(NamedTuple):
+    """A broadcast item that members with these keys did not get."""
+
+    item: bytes
+    keys: frozenset[int]
+
+    def __len__(self) -> int:  # so that sizes add up over both kinds of entry
+        return len(self.item)
+
+
+Entry = bytes | Excepting
+
+
+class History:
+    """The bounded ring of what a stream broadcast last."""
+
+    __slots__ = ("_entries", "_limits", "_marks", "_size", "last")
+
+    def __init__(self, limits: HistoryLimits) -> None:
+        self._limits = limits
+        self._entries: deque[Entry] = deque(maxlen=limits.count)
+        # One mark for each batch: when, its last offset, its bytes. Bytes and
+        # age are bounded by whole batches, the count by the deque itself.
+        self._marks: deque[tuple[float, int, int]] = deque()
+        self._size = 0
+        self.last = 0
+
+    @property
+    def first(self) -> int:
+        """The oldest offset that is kept; ``last + 1`` when there is none."""
+        return self.last - len(self._entries) + 1
+
+    @property
+    def size(self) -> int:
+        """Bytes that are accounted for: those kept, and up to one batch more."""
+        return self._size
+
+    def add(self, entries: list[Entry], size: int, now: float) -> None:
+        """Append a batch of entries with ``size`` bytes in all; they take the next offsets."""
+        self._entries.extend(entries)
+        self.last += len(entries)
+        self._marks.append((now, self.last, size))
+        self._size += size
+        self.trim(now)
+
+    def trim(self, now: float) -> None:
+        """Forget what is over the limits."""
+        marks, limits = self._marks, self._limits
+        while marks:
+            when, last, size = marks[0]
+            fallen_out = last <= self.last - len(self._entries)
+            if not fallen_out and self._size <= limits.size and when + limits.age > now:
+                return
+            marks.popleft()
+            self._size -= size
+            for _ in range(last - self.first + 1):
+                self._entries.popleft()
+
+    def since(self, offset: int) -> list[Entry] | None:
+        """What follows ``offset``, or None if some of it is forgotten or never was."""
+        missed = self.last - offset
+        if missed < 0 or missed > len(self._entries):
+            return None
+        return list(self._entries)[len(self._entries) - missed :]
+
+
+class _Direct(NamedTuple):
+    number: int
+    after: int
+    when: float
+    item: bytes
+
+
+class DirectLog:
+    """The bounded ring of what one member got alone."""
+
+    __slots__ = ("_entries", "_limits", "_size", "last")
+
+    def __init__(self, limits: HistoryLimits = DIRECT_LIMITS) -> None:
+        self._limits = limits
+        self._entries: deque[_Direct] = deque()
+        self._size = 0
+        self.last = 0
+
+    def add(self, item: bytes, after: int, now: float) -> None:
+        """Append an item that carries number ``last + 1`` and follows the broadcast ``after``."""
+        self.last += 1
+        self._entries.append(_Direct(self.last, after, now, item))
+        self._size += len(item)
+        limits, entries = self._limits, self._entries
+        while len(entries) > limits.count or self._size > limits.size or entries[0].when + limits.age <= now:
+            self._size -= len(entries.popleft().item)
+            if not entries:
+                return
+
+    def since(self, number: int) -> list[_Direct] | None:
+        """What follows ``number``, or None if some of it is forgotten or never was."""
+        missed = self.last - number
+        if missed < 0 or missed > len(self._entries):
+            return None
+        return list(self._entries)[len(self._entries) - missed :]
+
+
+def merged(entries: Iterable[Entry], directs: Iterable[_Direct], offset: int, key: int) -> Iterator[bytes]:
+    """Both kinds in the order of sending, as the member ``key`` sees them, from ``offset`` on."""
+    waiting = iter(directs)
+    direct = next(waiting, None)
+    for entry in entries:
+        while direct is not None and direct.after <= offset:
+            yield direct.item
+            direct = next(waiting, None)
+        offset += 1
+        if type(entry) is Excepting:
+            yield SKIP if key in entry.keys else entry.item
+        else:
+            yield entry  # type: ignore[misc]  # bytes: an Entry is nothing else
+    if direct is not None:
+        yield direct.item
+        yield from (rest.item for rest in waiting)
+
+
+def _advance(item: bytes) -> int:
+    # The second byte of an encoded item is its kind: items are arrays of at most 15.
+    return 1 if item[1] in _OFFSET_ITEMS else 0
+
+
+def bundles(epoch: int, ref: int, offset: int, items: Iterable[bytes], most: int) -> Iterator[tuple[bytes, int, int]]:
+    """Cut items into frames of at most ``most`` bytes.
+
+    Yields:
+        The frame, the offset that it ends at, and how many direct items it holds.
+    """
+    batch: list[bytes] = []
+    size, start, end, directs = HEAD_SIZE, offset, offset, 0
+    for item in items:
+        if batch and (size + len(item) > most or len(batch) == MOST_ITEMS):
+            yield bundle(epoch, ref, start, batch), end, directs
+            batch, size, start, directs = [], HEAD_SIZE, end, 0
+        batch.append(item)
+        size += len(item)
+        step = _advance(item)
+        end += step
+        directs += 1 - step
+    if batch:
+        yield bundle(epoch, ref, start, batch), end, directs
+
+
+class Gap(Exception):  # noqa: N818  # a signal between reader and client core, never raised to users
+    """Something is missing before what just came: recover from the reader's position."""
+
+
+class StreamReader:
+    """The receiving end: where it stands in a stream, and what is new in a bundle."""
+
+    __slots__ = ("direct", "epoch", "offset")
+
+    def __init__(self, position: Position) -> None:
+        self.epoch, self.offset, self.direct = position
+
+    @property
+    def position(self) -> Position:
+        """The last broadcast and direct message that were seen."""
+        return Position(self.epoch, self.offset, self.direct)
+
+    def read(self, offset: int, items: list[Any]) -> Iterator[tuple[list[Any], Position]]:
+        """The items of a bundle that were not seen before, each with its position.
+
+        Args:
+            offset: the stream's place before the first item.
+            items: decoded items.
+
+        Raises:
+            Gap: there is a hole before the next item; what was yielded counts.
+            BadMessage: an item is not what the protocol describes.
+        """
+        for item in items:
+            if type(item) is not list or not item or type(item[0]) is not int:
+                raise BadMessage("an item is an array that begins with its kind")
+            kind = item[0]
+            if kind in _OFFSET_ITEMS:
+                offset += 1
+                if offset > self.offset + 1:
+                    raise Gap
+                if offset <= self.offset:
+                    continue
+                self.offset = offset
+            elif kind in _DIRECT_ITEMS:
+                number = item[1] if len(item) > 1 else None
+                if type(number) is not int:
+                    raise BadMessage("a direct item carries its number")
+                if number > self.direct + 1 or offset > self.offset:
+                    raise Gap
+                if number <= self.direct:
+                    continue
+                self.direct = number
+            else:
+                raise BadMessage("unknown kind of item")
+            if kind != Item.SKIP:
+                yield item, self.position

@@ -1,0 +1,259 @@
+"""Who comes and goes: joining, dropping, coming back, leaving, and what follows from it."""
+
+from typing import TYPE_CHECKING, Any
+
+from ..protocol.errors import Code, JoinRefused, RoomClosed
+from ..protocol.messages import Error, Joined, Reset, encode
+from ..protocol.streams import Position
+from .control import Seated, Unseated
+from .fanout import Line
+from .member import Member
+from .seats import Seat, SeatState
+
+if TYPE_CHECKING:
+    from .port import Connection
+    from .runner import Runner
+
+__all__ = ["Attendance"]
+
+
+class Attendance:
+    """The comings and goings of one room's members."""
+
+    __slots__ = ("_asks", "_runner", "_was_ready")
+
+    def __init__(self, runner: "Runner") -> None:
+        self._runner = runner
+        self._was_ready = False
+        self._asks: dict[int, int] = {}
+        """Which JOIN of a member is not answered yet, by seat."""
+
+    # Coming.
+
+    def join(self, seat: Seat, connection: "Connection", ask: int, options: dict[str, Any]) -> None:
+        """A seat was claimed for the first time."""
+        runner = self._runner
+        runner.out.clear_alarm(self.time_is_up, seat.key)
+        member = Member(runner, seat, Line(seat.key, runner.fanout.offset))
+        member.attach(connection)
+        self._asks[seat.key] = ask
+        runner.members[seat.key] = member
+        runner.mailbox.post(self._join, member, {**seat.options, **options})
+
+    def come_back(self, seat: Seat, connection: "Connection", ask: int, position: Position | None) -> None:
+        """A seat was claimed again, on a new connection or on the same one.
+
+        Args:
+            seat: the seat, joined again.
+            connection: where the client is now.
+            ask: what to answer.
+            position: what the client saw last; None if it does not know that it joined.
+        """
+        runner = self._runner
+        runner.out.clear_alarm(self.time_is_up, seat.key)
+        runner.flush()
+        member = runner.members[seat.key]
+        was_away = member.connection is None
+        runner.fanout.disconnect(member.line)
+        member.attach(connection)
+        if not member.admitted:
+            self._asks[seat.key] = ask  # on_join is still at work
+        else:
+            self._answer(member, ask, position)
+            if was_away:
+                runner.mailbox.post(self._reconnected, member)
+
+    def bring_up(self, member: Member) -> None:
+        """Send a member what it missed, or a RESET where that is gone. Flush before."""
+        runner, line = self._runner, member.line
+        if member.connection is None:
+            return
+        if not runner.fanout.can_catch_up(line):
+            position = runner.fanout.jump(line)
+            reset = Reset(member.ref, *position, self._snapshot())
+            runner.out.send(member.connection.peer, encode(reset))
+        runner.fanout.catch_up(line, runner.out)
+
+    def _join(self, member: Member, options: dict[str, Any]) -> None:
+        runner = self._runner
+        if runner.state.value != "open":
+            self._refuse(member, RoomClosed.code, RoomClosed.meaning)
+            return
+        runner.flush()
+        member.line.start = member.line.offset = runner.fanout.offset
+
+        def joined(result: Any, error: BaseException | None) -> None:
+            if error is not None:
+                text = str(error) if isinstance(error, JoinRefused) else JoinRefused.meaning
+                self._refuse(member, Code.JOIN_REFUSED, text)
+            elif member.seat.state is not SeatState.LEFT:
+                self._admit(member)
+
+        runner.mailbox.call("on_join", runner.room.on_join, (member, options), joined)
+
+    def _admit(self, member: Member) -> None:
+        runner = self._runner
+        member.admitted = True
+        runner.out.report(runner, Seated(runner.id, member.session))
+        runner.tell_presence("join", member)
+        runner.flush()
+        ask = self._asks.pop(member.seat.key)
+        if member.connection is not None:
+            self._answer(member, ask, Position(runner.fanout.epoch, member.line.offset, 0))
+        self._check_ready()
+        runner.report()
+
+    def _answer(self, member: Member, ask: int, position: Position | None) -> None:
+        runner, line, connection = self._runner, member.line, member.connection
+        assert connection is not None
+        fanout = runner.fanout
+        known = position is not None and position.epoch == fanout.epoch
+        if position is not None and not known:
+            position = Position(fanout.epoch, fanout.history.last + 1, 0)  # another life: nothing to go on from
+        elif position is None:
+            position = Position(fanout.epoch, line.start, 0)
+        fanout.connect(line, connection.peer, member.ref, position)
+        connection.say(
+            Joined(
+                ask,
+                member.ref,
+                runner.id,
+                runner.type,
+                fanout.epoch,
+                position.offset,
+                position.direct,
+                member.uplink,
+                member.seat.token,
+                self._info(),
+            )
+        )
+        self.bring_up(member)
+
+    def _reconnected(self, member: Member) -> None:
+        runner = self._runner
+        if member.seat.state is SeatState.LEFT:
+            return
+        runner.tell_presence("reconnect", member)
+        runner.mailbox.call("on_reconnect", runner.room.on_reconnect, (member,))
+
+    def _refuse(self, member: Member, code: Code, text: str) -> None:
+        runner = self._runner
+        ask = self._asks.pop(member.seat.key, 0)
+        if member.connection is not None:
+            member.connection.say(Error(0, ask, int(code), text[:512], None))
+        self._free(member)
+        self._after_departure()
+
+    # Going.
+
+    def lost(self, member: Member) -> None:
+        """A member's connection is gone: it has the grace period to come back."""
+        runner = self._runner
+        runner.fanout.disconnect(member.line)
+        grace = runner.room.reconnect_grace
+        runner.seats.drop(member.seat, runner.out.now + grace)
+        runner.out.alarm(runner.out.now + grace, self.time_is_up, member.seat.key)
+        runner.mailbox.post(self._dropped, member)
+
+    def time_is_up(self, seat_key: int) -> None:
+        """A reservation or a grace period ran out."""
+        runner = self._runner
+        member = runner.members.get(seat_key)
+        if member is not None:
+            if member.seat.state is SeatState.DROPPED:
+                self.remove(member, Code.GRACE_EXPIRED, "")
+            return
+        for seat in runner.seats:
+            if seat.key == seat_key and seat.state is SeatState.RESERVED:
+                runner.seats.expire(seat)
+                runner.report()
+                runner.mailbox.post(self._after_departure)
+
+    def remove(self, member: Member, code: Code, text: str) -> None:
+        """A member goes, in its turn."""
+        self._runner.mailbox.post(self._remove, member, code, text)
+
+    def dismiss_all(self, code: Code, text: str) -> None:
+        """Every member goes."""
+        for member in list(self._runner.members.values()):
+            self.remove(member, code, text)
+
+    def dismiss_silently(self) -> None:
+        """Every member goes, and no hook is asked."""
+        for member in list(self._runner.members.values()):
+            member.say_left(Code.ROOM_CLOSED, RoomClosed.meaning)
+            self._free(member)
+
+    def _dropped(self, member: Member) -> None:
+        runner = self._runner
+        if member.seat.state is SeatState.DROPPED and member.admitted:
+            runner.tell_presence("drop", member)
+            runner.mailbox.call("on_drop", runner.room.on_drop, (member,))
+
+    def _remove(self, member: Member, code: Code, text: str) -> None:
+        runner = self._runner
+        if member.seat.state is SeatState.LEFT or (
+            code is Code.GRACE_EXPIRED and member.seat.state is not SeatState.DROPPED
+        ):
+            return
+        runner.flush()
+        member.say_left(code, text)
+        self._free(member)
+        runner.tell_presence("leave", member)
+
+        def left(result: Any, error: BaseException | None) -> None:
+            self._after_departure()
+
+        runner.mailbox.call("on_leave", runner.room.on_leave, (member, code), left)
+
+    def _free(self, member: Member) -> None:
+        runner = self._runner
+        runner.out.clear_alarm(self.time_is_up, member.seat.key)
+        runner.fanout.disconnect(member.line)
+        member.detach()
+        runner.seats.leave(member.seat)
+        del runner.members[member.seat.key]
+        if member.admitted:
+            runner.out.report(runner, Unseated(runner.id, member.session))
+        runner.report()
+
+    # What follows.
+
+    def _check_ready(self) -> None:
+        runner = self._runner
+        here = sum(member.admitted for member in runner.members.values()) if not self._was_ready else 0
+        full = here == runner.seats.capacity
+        settled = runner.matched and not runner.seats.reserved and here == len(runner.members)
+        if not self._was_ready and here >= runner.room.min_clients and (full or settled):
+            self._was_ready = True
+            runner.mailbox.post(runner.mailbox.call, "ready", runner.room.ready, ())
+
+    def _after_departure(self) -> None:
+        runner = self._runner
+        if runner.state.value != "open":
+            return
+        self._check_ready()
+        taken, least = len(runner.seats), runner.room.min_clients
+        nobody_more_comes = self._was_ready or (runner.matched and not runner.seats.reserved)
+        if taken < least and (nobody_more_comes or not taken):
+            text = f"fewer than {least} are left" if least > 1 else ""
+            runner.close(Code.BELOW_MINIMUM if taken else Code.ROOM_CLOSED, text)
+
+    def _info(self) -> dict[str, Any]:
+        runner = self._runner
+        info: dict[str, Any] = {
+            "max_clients": runner.seats.capacity,
+            "min_clients": runner.room.min_clients,
+            "metadata": runner.metadata,
+        }
+        if runner.room.presence:
+            info["members"] = [member.id for member in runner.members.values() if member.admitted]
+        return info
+
+    def _snapshot(self) -> Any:
+        runner = self._runner
+        try:
+            return runner.room.snapshot()
+        except Exception as error:  # noqa: BLE001  # contained like every hook
+            runner.mailbox.failed("snapshot", error)
+            return None

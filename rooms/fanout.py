@@ -1,0 +1,284 @@
+"""Unicast fan-out: what a room says in one turn leaves as one frame for each member.
+
+Broadcasts are encoded once, when they are made, and joined once a turn. A
+member who got something of its own in the turn (a direct message, a reply, a
+broadcast that excepts it) gets a frame of its own, everyone else the same one.
+A member whose queue is full gets nothing more until it has room, and then what
+it missed, from the history: it costs no memory of its own.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from ..protocol.messages import HEAD_SIZE, bundle
+from ..protocol.streams import (
+    SKIP,
+    DirectLog,
+    Entry,
+    Excepting,
+    History,
+    HistoryLimits,
+    Position,
+    bundles,
+    merged,
+)
+from ..transport.network import Sent
+
+__all__ = ["FramesOut", "Line", "UnicastFanout"]
+
+_ONE_FRAME = 64 * 1024
+_MOST_ITEMS = 1024
+
+
+class FramesOut(Protocol):
+    """Where frames go."""
+
+    def send(self, peer: bytes, frame: bytes) -> Sent: ...
+
+    def send_all(self, peers: Sequence[bytes], frame: bytes) -> list[tuple[bytes, Sent]]: ...
+
+
+class Line:
+    """One member's end of the stream.
+
+    ``peer`` is None while there is no connection. ``offset`` and ``direct`` are
+    what was handed to the network, and are kept up only while ``behind``.
+    """
+
+    __slots__ = ("_directs", "behind", "direct", "key", "offset", "peer", "ref", "start")
+
+    def __init__(self, key: int, offset: int) -> None:
+        self.key = key
+        self.peer: bytes | None = None
+        self.ref = 0
+        self.behind = True
+        self.start = self.offset = offset
+        self.direct = 0
+        self._directs: DirectLog | None = None
+
+    @property
+    def directs(self) -> DirectLog:
+        """The log of what this member got alone, made when it is first needed."""
+        if self._directs is None:
+            self._directs = DirectLog()
+        return self._directs
+
+    @property
+    def last_direct(self) -> int:
+        """The number of the last direct message."""
+        return self._directs.last if self._directs is not None else 0
+
+
+_Own = list[tuple[int, bytes, bool]]
+"""A member's own items of a turn: before or at which broadcast, the item, whether it stands in its place."""
+
+
+class UnicastFanout:
+    """The stream of one room and the lines of its members.
+
+    Args:
+        epoch: the random name of this life of the stream.
+        history: how much is kept for those who come back.
+        most: bytes of one frame.
+    """
+
+    __slots__ = (
+        "_entries",
+        "_items",
+        "_lines",
+        "_most",
+        "_own",
+        "_peers",
+        "_sharing",
+        "_size",
+        "behind",
+        "epoch",
+        "history",
+    )
+
+    def __init__(self, epoch: int, history: HistoryLimits, most: int) -> None:
+        self.epoch = epoch
+        self.history = History(history)
+        self.behind: dict[Line, None] = {}
+        """Connected lines that wait for room in their queue."""
+        self._most = most
+        self._items: list[bytes] = []
+        self._entries: list[Entry] | None = None
+        self._size = 0
+        self._own: dict[Line, _Own] = {}
+        self._lines: dict[bytes, list[Line]] = {}
+        self._peers: list[bytes] | None = []
+        self._sharing: list[Line] = []
+
+    @property
+    def offset(self) -> int:
+        """The number of the last broadcast, flushed or not."""
+        return self.history.last + len(self._items)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to flush."""
+        return bool(self._items or self._own)
+
+    def broadcast(self, item: bytes) -> bool:
+        """Add a broadcast of this turn.
+
+        Returns:
+            Whether the turn is full and has to be flushed before anything is added.
+        """
+        self._items.append(item)
+        if self._entries is not None:
+            self._entries.append(item)
+        self._size += len(item)
+        return self._size >= _ONE_FRAME or len(self._items) >= _MOST_ITEMS
+
+    def broadcast_except(self, item: bytes, excepted: Iterable[Line]) -> bool:
+        """The same for all but some members, who get a SKIP in its place."""
+        lines = list(excepted)
+        if self._entries is None:
+            self._entries = list(self._items)
+        index = len(self._items)
+        self._items.append(item)
+        self._entries.append(Excepting(item, frozenset(line.key for line in lines)))
+        self._size += len(item)
+        for line in lines:
+            if not line.behind:
+                self._own.setdefault(line, []).append((index, SKIP, True))
+        return self._size >= _ONE_FRAME or len(self._items) >= _MOST_ITEMS
+
+    def direct(self, line: Line, item: bytes, now: float) -> bool:
+        """Add an item for one member; it carries the number ``line.last_direct + 1``."""
+        line.directs.add(item, self.offset, now)
+        if not line.behind:
+            own = self._own.setdefault(line, [])
+            own.append((len(self._items), item, False))
+            return len(own) >= _MOST_ITEMS
+        return False
+
+    def flush(self, out: FramesOut, now: float) -> None:
+        """End the turn: one frame for each member."""
+        items, own = self._items, self._own
+        before = self.history.last
+        if items:
+            self.history.add(items if self._entries is None else self._entries, self._size, now)
+            self._items, self._entries, self._size = [], None, 0
+        peers = self._peers
+        if peers is None:
+            peers = self._find_peers()
+        if own:
+            self._own = {}
+            for line, parts in own.items():
+                if line.peer is not None and not line.behind:
+                    self._send_own(out, line, before, items, parts)
+            apart = {line.peer for line in own}
+            peers = [peer for peer in peers if peer not in apart]
+        if not items:
+            return
+        for peer, sent in out.send_all(peers, bundle(self.epoch, 0, before, items)):
+            line = self._lines[peer][0]
+            self._fall_behind(line, before, line.last_direct, sent)
+        for line in self._sharing:
+            if line not in own:
+                self._send_own(out, line, before, items, [])
+
+    def connect(self, line: Line, peer: bytes, ref: int, position: Position | None) -> None:
+        """Give a line its connection. It stays behind until ``catch_up`` has brought it up.
+
+        Flush before: a position between two flushes has no place in a bundle.
+        """
+        self.disconnect(line)
+        line.peer, line.ref = peer, ref
+        if position is not None:
+            line.offset, line.direct = position.offset, position.direct
+        self._lines.setdefault(peer, []).append(line)
+        self._peers = None
+        self.behind[line] = None
+
+    def disconnect(self, line: Line) -> None:
+        """Take a line's connection away. The line goes on being logged, not sent."""
+        if line.peer is None:
+            return
+        if not line.behind:
+            line.offset, line.direct, line.behind = self.history.last, line.last_direct, True
+        lines = self._lines[line.peer]
+        lines.remove(line)
+        if not lines:
+            del self._lines[line.peer]
+        self._own.pop(line, None)
+        self.behind.pop(line, None)
+        line.peer = None
+        self._peers = None
+
+    def can_catch_up(self, line: Line) -> bool:
+        """Whether all that the line misses is still in the history. Flush before."""
+        return (
+            self.history.since(line.offset) is not None
+            and 0 <= line.last_direct - line.direct
+            and (line.direct == line.last_direct or line.directs.since(line.direct) is not None)
+        )
+
+    def catch_up(self, line: Line, out: FramesOut) -> bool:
+        """Send a line what it missed, as far as its queue takes it. Flush before.
+
+        Returns:
+            Whether the line is up with the stream again (or gone).
+        """
+        if line.peer is None or not line.behind:
+            return True
+        entries = self.history.since(line.offset)
+        directs = line.directs.since(line.direct) if line.direct != line.last_direct else []
+        if entries is None or directs is None:
+            return False
+        items = merged(entries, directs, line.offset, line.key)
+        for frame, end, count in bundles(self.epoch, line.ref, line.offset, items, _ONE_FRAME):
+            if out.send(line.peer, frame) is not Sent.TAKEN:
+                return False
+            line.offset = end
+            line.direct += count
+        line.behind = False
+        del self.behind[line]
+        self._peers = None
+        return True
+
+    def jump(self, line: Line) -> Position:
+        """Give up what a line missed: it goes on from the end of the stream. Flush before."""
+        line.offset, line.direct = self.history.last, line.last_direct
+        return Position(self.epoch, line.offset, line.direct)
+
+    def _find_peers(self) -> list[bytes]:
+        # A connection that carries several members of this room gets a frame for
+        # each, with its reference; reference 0 means "the only one here".
+        up = {peer: [line for line in lines if not line.behind] for peer, lines in self._lines.items()}
+        alone = [peer for peer, lines in up.items() if lines and len(self._lines[peer]) == 1]
+        self._sharing = [line for peer, lines in up.items() if len(self._lines[peer]) > 1 for line in lines]
+        self._peers = alone
+        return alone
+
+    def _send_own(self, out: FramesOut, line: Line, before: int, items: list[bytes], own: _Own) -> None:
+        mine: list[bytes] = []
+        at = directs = 0
+        for index, item, in_place in own:
+            mine += items[at:index]
+            mine.append(item)
+            at = index + in_place
+            directs += not in_place
+        mine += items[at:]
+        direct = line.last_direct - directs
+        assert line.peer is not None
+        if sum(map(len, mine)) + HEAD_SIZE <= self._most and len(mine) <= _MOST_ITEMS:
+            sent = out.send(line.peer, bundle(self.epoch, line.ref, before, mine))
+            if sent is not Sent.TAKEN:
+                self._fall_behind(line, before, direct, sent)
+            return
+        for frame, end, count in bundles(self.epoch, line.ref, before, mine, self._most):
+            sent = out.send(line.peer, frame)
+            if sent is not Sent.TAKEN:
+                self._fall_behind(line, before, direct, sent)
+                return
+            before, direct = end, direct + count
+
+    def _fall_behind(self, line: Line, offset: int, direct: int, sent: Sent) -> None:
+        line.offset, line.direct, line.behind = offset, direct, True
+        self._peers = None
+        if sent is Sent.FULL:
+            self.behind[line] = None

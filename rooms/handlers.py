@@ -1,0 +1,127 @@
+"""``@on_message`` and ``@on_request``: which method of a room handles what, and with which type of data."""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+from ..protocol.errors import BadPayload, ConfigError
+
+__all__ = ["Handler", "HandlerTable", "find_handlers", "on_message", "on_request"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MARK = "_server_room_system_handles"
+_PLAIN = (str, int, float, bool, bytes, list, dict)
+
+
+class Handler(NamedTuple):
+    """A method, and how its data is checked."""
+
+    name: str
+    function: Callable[..., Any]
+    convert: Callable[[Any], Any] | None
+
+
+class HandlerTable(NamedTuple):
+    """A room class's handlers by the type of the message."""
+
+    messages: dict[str, Handler]
+    requests: dict[str, Handler]
+
+
+def on_message(type_name: str) -> Callable[[F], F]:
+    """Mark a method of a Room as the handler of messages of one type.
+
+    The method gets ``(client, data)``. If ``data`` is annotated with a plain
+    type (str, int, float, bool, bytes, list, dict) it is checked before the
+    method is called; with the extra ``[typed]`` any type that msgspec knows is
+    checked and converted. Data that does not fit is answered with BadPayload
+    and does not reach the method.
+    """
+    return _marker("message", type_name)
+
+
+def on_request(type_name: str) -> Callable[[F], F]:
+    """Mark a method of a Room as the answer to requests of one type.
+
+    What it returns is the reply. Raising RequestRefused answers with an error of
+    your words; any other exception answers HandlerFailed, and is logged. Data is
+    checked as for ``on_message``.
+    """
+    return _marker("request", type_name)
+
+
+def _marker(way: str, type_name: str) -> Callable[[F], F]:
+    if not isinstance(type_name, str) or not 1 <= len(type_name) <= 64:
+        raise ConfigError(f"a message type is a string of 1 to 64 characters, not {type_name!r}")
+
+    def mark(function: F) -> F:
+        setattr(function, _MARK, (way, type_name))
+        return function
+
+    return mark
+
+
+def find_handlers(room_class: type) -> HandlerTable:
+    """The handlers of a class and its bases, the nearest first.
+
+    Raises:
+        ConfigError: an annotation needs the extra ``[typed]``, or can't be resolved.
+    """
+    table = HandlerTable({}, {})
+    for name in dir(room_class):
+        # An override without the decorator still handles what its base declared.
+        marks = [getattr(base.__dict__.get(name), _MARK, None) for base in room_class.__mro__]
+        mark = next((found for found in marks if found), None)
+        if mark is None:
+            continue
+        way, type_name = mark
+        function = inspect.getattr_static(room_class, name)
+        handler = Handler(f"{name} ({type_name!r})", function, _converter(room_class, function))
+        (table.messages if way == "message" else table.requests)[type_name] = handler
+    return table
+
+
+def _converter(room_class: type, function: Callable[..., Any]) -> Callable[[Any], Any] | None:
+    parameters = list(inspect.signature(function).parameters.values())
+    where = f"{room_class.__name__}.{function.__name__}"
+    if len(parameters) != 3:
+        raise ConfigError(f"{where} takes (self, client, data), not {len(parameters)} arguments")
+    annotation = parameters[2].annotation
+    if isinstance(annotation, str):
+        try:
+            annotation = typing.get_type_hints(function).get(parameters[2].name, annotation)
+        except NameError as error:
+            raise ConfigError(f"{where}: {error}, which annotates its data") from error
+    if annotation in (inspect.Parameter.empty, Any, object):
+        return None
+    if annotation in _PLAIN:
+        return _plain_check(annotation)
+    try:
+        import msgspec
+    except ImportError as error:
+        shown = annotation if isinstance(annotation, types.GenericAlias) else getattr(annotation, "__name__", annotation)
+        raise ConfigError(
+            f"{where} wants {shown}, which needs msgspec: pip install 'server-room-system[typed]'"
+        ) from error
+
+    def convert(data: Any) -> Any:
+        try:
+            return msgspec.convert(data, annotation)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise BadPayload(str(error)) from error
+
+    return convert
+
+
+def _plain_check(wanted: type) -> Callable[[Any], Any]:
+    accepted = (float, int) if wanted is float else wanted
+
+    def check(data: Any) -> Any:
+        if not isinstance(data, accepted) or (isinstance(data, bool) and wanted is not bool):
+            raise BadPayload(f"expected {wanted.__name__}, got {type(data).__name__}")
+        return data
+
+    return check

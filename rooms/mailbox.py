@@ -1,0 +1,112 @@
+"""One event at a time: the mailbox of a room, and how its hooks are called.
+
+    def hook:        called, and over
+    async def hook:  called, and the room is busy until it is done
+
+While a hook runs or waits, what happens to the room queues up behind it. What a
+hook raises is contained here.
+"""
+
+import inspect
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+__all__ = ["HookRunner", "Mailbox", "Then"]
+
+logger = logging.getLogger(__name__.partition(".rooms")[0] + ".rooms")
+
+Then = Callable[[Any, BaseException | None], None]
+"""What follows a hook: gets what it returned, or what it raised."""
+
+
+class HookRunner(Protocol):
+    """What a mailbox needs from the shell."""
+
+    current: "Mailbox | None"
+    """Whose hook runs now: what the watchdog names when the loop is held up."""
+
+    def run(self, mailbox: "Mailbox", waiting: Awaitable[Any], then: Then) -> None:
+        """Await a hook in a task of its own, then call ``mailbox.finished(then, result, error)``."""
+
+
+class Mailbox:
+    """The events of one room, and the hook that is being called.
+
+    Args:
+        name: the room's id, for the log.
+        out: runs async hooks.
+        on_error: called with hook and error for what a hook raised.
+    """
+
+    __slots__ = ("_draining", "_events", "_on_error", "_out", "busy", "hook", "name")
+
+    def __init__(self, name: str, out: HookRunner, on_error: Callable[[str, BaseException], Any]) -> None:
+        self.name = name
+        self.busy = False
+        self.hook = ""
+        self._out = out
+        self._on_error = on_error
+        self._draining = False
+        self._events: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def post(self, event: Callable[..., None], *args: Any) -> None:
+        """Handle an event now, or after those that are waiting."""
+        if self.busy:
+            self._events.append((event, args))
+        else:
+            event(*args)
+
+    def call(self, hook: str, function: Callable[..., Any], args: tuple[Any, ...], then: Then | None = None) -> None:
+        """Call a hook. Only while not busy."""
+        self.busy = True
+        self.hook = hook
+        self._out.current = self
+        try:
+            result = function(*args)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a hook may raise anything: it must not end the worker
+            self.finished(then, None, error)
+            return
+        if result is not None and inspect.isawaitable(result):
+            self._out.run(self, result, then or _nothing)
+            return
+        self.busy = False
+        if then is not None:
+            then(result, None)
+        if self._events:
+            self._drain()
+
+    def finished(self, then: Then | None, result: Any, error: BaseException | None) -> None:
+        """A hook is over."""
+        self.busy = False
+        if error is not None:
+            self.failed(self.hook, error)
+        if then is not None:
+            then(result, error)
+        self._drain()
+
+    def _drain(self) -> None:
+        if self._draining:
+            return  # the loop below, further up the stack, goes on
+        self._draining = True
+        try:
+            while self._events and not self.busy:
+                event, args = self._events.popleft()
+                event(*args)
+        finally:
+            self._draining = False
+
+    def failed(self, hook: str, error: BaseException) -> None:
+        logger.error("room %s: %s raised %s", self.name, hook, type(error).__name__, exc_info=error)
+        if hook == "on_error":
+            return
+        # Its own error goes to the log alone; an async on_error holds the room up like any hook.
+        self._events.appendleft((self.call, ("on_error", self._on_error, (hook, error))))
+
+
+def _nothing(result: Any, error: BaseException | None) -> None:
+    pass

@@ -1,0 +1,101 @@
+"""A member, as the room's hooks see it."""
+
+from typing import TYPE_CHECKING, Any
+
+from ..protocol.errors import Code
+from ..protocol.messages import LeftRoom
+from ..protocol.names import ClientData
+from ..protocol.rates import TokenBucket
+from .fanout import Line
+from .seats import Seat
+from .uplink import Uplink
+
+if TYPE_CHECKING:
+    from .runner import Runner
+
+__all__ = ["Member"]
+
+
+class Member(Uplink):
+    """A client in a room.
+
+    Hooks get it as ``client`` (``sender`` in ``handle_response``). It stays the
+    same object while the client drops and reconnects.
+    """
+
+    __slots__ = ("_runner", "admitted", "line", "seat", "user_data")
+
+    def __init__(self, runner: "Runner", seat: Seat, line: Line) -> None:
+        rate = runner.room.message_rate
+        super().__init__(seat.session, None if rate is None else TokenBucket(rate, runner.room.message_burst))
+        self.user_data: Any = None
+        """Yours: whatever the room wants to remember of this client."""
+        self.seat = seat
+        self.line = line
+        self.admitted = False
+        self._runner = runner
+
+    @property
+    def id(self) -> int:
+        """The client's number, unique in the life of the server."""
+        return self.seat.client.ID
+
+    @property
+    def data(self) -> ClientData:
+        """The client's number and address."""
+        return self.seat.client
+
+    ID = id
+
+    @property
+    def ADDRESS(self) -> str:  # noqa: N802  # the name that programs already use
+        """Where the client's connection comes from."""
+        return self.seat.client.ADDRESS
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now. Without one, what is sent waits in the history."""
+        return self.connection is not None
+
+    def send(self, type: str, data: Any = None) -> None:  # noqa: A002  # the wire's word
+        """Send a direct message: to this member alone, in order with the room's broadcasts.
+
+        Args:
+            type: the message type, at most 64 characters.
+            data: what msgpack can encode, at most 256 KiB.
+
+        Raises:
+            PayloadError: data can't be encoded or is too large; nothing was sent.
+        """
+        self._runner.direct(self, type, data)
+
+    def kick(self, text: str = "") -> None:
+        """Remove the member from the room. It is told code 3101 and ``text``; ``on_leave`` runs."""
+        self._runner.attendance.remove(self, Code.KICKED, text)
+
+    def __repr__(self) -> str:
+        return f"<Member {self.id} {self.seat.state.value} in {self._runner.id}>"
+
+    # The receiving end, see Uplink.
+
+    def take(self, name: str, data: Any) -> None:
+        self._runner.message(self, name, data)
+
+    def take_request(self, name: str, data: Any) -> None:
+        self._runner.request(self, self.uplink, name, data)
+
+    def acknowledge(self) -> None:
+        self._runner.acknowledge(self)
+
+    def confirmed(self) -> None:
+        self._runner.seats.confirm(self.seat)
+
+    def on_leave(self) -> None:
+        self._runner.attendance.remove(self, Code.LEFT, "")
+
+    def on_lost(self) -> None:
+        self._runner.attendance.lost(self)
+
+    def say_left(self, code: Code, text: str) -> None:
+        """Tell the client that it is no member any more."""
+        self.say(LeftRoom(self.ref, int(code), text[:512]))

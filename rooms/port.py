@@ -1,0 +1,310 @@
+"""A port: the connections of one listener, and who gets what they say.
+
+The port decodes, counts, limits and refuses; what a reference stands for (a
+session or a membership) handles the rest. References are looked up on the
+connection that a message came on, so that one from another connection, or from
+an earlier join, names nothing.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
+
+from ..protocol.alarms import Alarms
+from ..protocol.codec import upload_decoder
+from ..protocol.errors import (
+    BadMessage,
+    Code,
+    ConnectionTimedOut,
+    NotAMember,
+    ProtocolViolation,
+    RateLimited,
+    RemoteError,
+    TooLarge,
+    UnknownKind,
+)
+from ..protocol.ids import Entropy
+from ..protocol.limits import Limits
+from ..protocol.messages import (
+    Ack,
+    Cancel,
+    Create,
+    Error,
+    Goodbye,
+    Hello,
+    Join,
+    JoinById,
+    Kind,
+    Leave,
+    ListRooms,
+    Match,
+    Message,
+    Ping,
+    Pong,
+    Recover,
+    Request,
+    Resume,
+    Send,
+    encode,
+    parse,
+)
+from ..protocol.rates import TokenBucket
+from ..transport.network import Listener, Network, PeerSink, Sent
+from .uplink import Uplink
+
+__all__ = ["Connection", "Port"]
+
+logger = logging.getLogger(__name__.partition(".rooms")[0] + ".port")
+
+_SEND = int(Kind.SEND)
+_REQUEST = int(Kind.REQUEST)
+_MOST_REFUSALS = 200
+"""How often a connection may ask faster than its rate before it is cut."""
+
+_SLACK = 0.001
+"""Deadlines this close to each other, in seconds, are met in one turn."""
+_FOR_THE_BROKER = (Hello, Resume, Goodbye, Match, Cancel, Create, JoinById, ListRooms)
+
+
+class Connection:
+    """One life of one peer's connection."""
+
+    __slots__ = ("_bucket", "_refusals", "address", "peer", "port", "refs", "seen", "sessions")
+
+    def __init__(self, port: "Port", peer: bytes, address: str, now: float) -> None:
+        self.port = port
+        self.peer = peer
+        self.address = address
+        self.seen = now
+        self.refs: dict[int, Uplink] = {}
+        self.sessions: frozenset[str] = frozenset()
+        self._bucket: TokenBucket | None = None
+        self._refusals = 0
+
+    def receive(self, frame: bytes) -> None:
+        """Handle one frame. Nothing that a peer sends makes this raise."""
+        port = self.port
+        self.seen = port.now
+        try:
+            message = port.decode(frame)
+        except BadMessage as error:
+            self.refuse(error)
+            return
+        # What rooms live on is dispatched in place; all else is parsed and checked.
+        if type(message) is list and len(message) >= 5:
+            kind, ref = message[0], message[1]
+            if kind == _SEND and type(ref) is int:
+                uplink = self.refs.get(ref)
+                if uplink is not None:
+                    uplink.on_send(message)
+                    return
+            elif kind == _REQUEST and type(ref) is int and len(message) == 5:
+                uplink = self.refs.get(ref)
+                if uplink is not None:
+                    uplink.on_request(message)
+                    return
+        parsed: Message | None = None
+        try:
+            parsed = parse(message)
+            if not isinstance(parsed, Ping | Ack) and not self._may_ask():
+                self._not_now(parsed)
+                return
+            self._dispatch(parsed, len(frame))
+        except RemoteError as error:
+            self.refuse(error, getattr(parsed, "ref", 0), getattr(parsed, "ask", getattr(parsed, "number", 0)))
+
+    def violated(self, rule: str) -> None:
+        """The peer did what no honest peer does: say so and hang up."""
+        self.port.counts[ProtocolViolation.__name__] += 1
+        self.say(Goodbye(0, int(Code.PROTOCOL_VIOLATION), rule))
+        self.port.hang_up(self)
+
+    def gone(self) -> None:
+        """The connection is lost: everybody who was on it hears so."""
+        self.port.forget(self)
+        while self.refs:
+            _, uplink = self.refs.popitem()
+            uplink.lost()
+
+    def say(self, message: Message) -> Sent:
+        """Send one message to this peer."""
+        return self.port.listener.send(self.peer, encode(message))
+
+    def refuse(self, error: RemoteError, ref: int = 0, ask: int = 0) -> None:
+        """Answer with an error, as long as the peer does not make us answer all the time."""
+        if self._may_ask():
+            self.port.counts[type(error).__name__] += 1
+            self.say(Error(ref, ask, int(error.code), error.text[:512], error.data))
+        else:
+            self._not_now(None)
+
+    def add(self, uplink: Uplink) -> int:
+        """Give something a reference on this connection."""
+        ref = self.port.new_ref()
+        self.refs[ref] = uplink
+        return ref
+
+    def _dispatch(self, message: Message, size: int) -> None:
+        if isinstance(message, Ping):
+            self.say(Pong(message.number))
+        elif isinstance(message, Send | Request):
+            raise NotAMember
+        elif isinstance(message, Ack):
+            self._find(message.ref).on_ack()
+        elif isinstance(message, Leave):
+            self._find(message.ref).on_leave()
+        elif size > self.port.limits.control:
+            raise TooLarge(f"{size} bytes are over the limit of {self.port.limits.control} for requests")
+        elif isinstance(message, Join | Recover):
+            self.port.on_room_message(self, message)
+        elif self.port.on_broker_message is not None and isinstance(message, _FOR_THE_BROKER):
+            self.port.on_broker_message(self, message)
+        else:
+            raise UnknownKind("not a message for a server")
+
+    def _find(self, ref: int) -> Uplink:
+        uplink = self.refs.get(ref)
+        if uplink is None:
+            raise NotAMember
+        return uplink
+
+    def _may_ask(self) -> bool:
+        if self._bucket is None:
+            limits = self.port.limits
+            self._bucket = TokenBucket(limits.control_rate, limits.control_burst)
+        return self._bucket.allow(self.port.now)
+
+    def _not_now(self, message: Message | None) -> None:
+        self.port.counts[RateLimited.__name__] += 1
+        self._refusals += 1
+        if self._refusals > _MOST_REFUSALS:
+            self.violated("too many messages that had to be refused")
+        else:
+            self.say(Error(getattr(message, "ref", 0), getattr(message, "ask", 0), int(RateLimited.code), "", None))
+
+
+class Port:
+    """Owns a listener and its connections; hands messages to the broker and the worker.
+
+    It makes the turns: one when something arrives, one when a deadline comes.
+    In each, ``now`` stands still, and what is to be sent leaves at the end.
+
+    Args:
+        limits: what peers may do; announced by the broker.
+        entropy: where the first reference comes from.
+    """
+
+    def __init__(self, limits: Limits, entropy: Entropy) -> None:
+        self.limits = limits
+        self.decode = upload_decoder(limits)
+        self.now = 0.0
+        self.in_turn = False
+        self.counts: Counter[str] = Counter()
+        """Refusals by the name of their error, since the start."""
+        self.listener: Listener
+        self.on_room_message: Callable[[Connection, Join | Recover], None]
+        self.on_broker_message: Callable[[Connection, Message], None] | None = None
+        self.on_flush: Callable[[], None]
+        self._connections: dict[bytes, Connection] = {}
+        self._alarms: Alarms[tuple[Callable[..., None], tuple[Any, ...]]] = Alarms()
+        self._armed: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._next_ref = int.from_bytes(entropy(4), "big") >> 2 or 1
+
+    def open(self, network: Network, host: str, port: int) -> None:
+        """Bind. Raises what ``Network.listen`` raises."""
+        self.listener = network.listen(host, port, self, self.limits.upload)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(list(self._connections.values()))
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def begin(self, now: float) -> None:
+        """See ``ListenerSink.begin``."""
+        self.now = now
+        self.in_turn = True
+
+    def accept(self, peer: bytes, address: str) -> PeerSink:
+        """See ``ListenerSink.accept``."""
+        connection = self._connections[peer] = Connection(self, peer, address, self.now)
+        return connection
+
+    def flush(self) -> None:
+        """See ``ListenerSink.flush``."""
+        try:
+            self.on_flush()
+        finally:
+            self.in_turn = False
+
+    def wake(self) -> None:
+        """Have a turn soon, unless this is one."""
+        if not self.in_turn:
+            self.listener.wake()
+
+    def touch(self) -> None:
+        """Something happens outside of a turn: look at the clock."""
+        if not self.in_turn:
+            self.now = self._loop.time()
+
+    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
+        """Call back in a turn at ``when``, and not at any time set before for the same callback and arguments."""
+        self._alarms.set((callback, args), when)
+        if self._armed is None or when < self._armed.when():
+            self._arm(when)
+
+    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
+        """Do not call back."""
+        self._alarms.clear((callback, args))
+
+    def close(self) -> None:
+        """Close the listener and stop the clock."""
+        if self._armed is not None:
+            self._armed.cancel()
+            self._armed = None
+        self.listener.close()
+
+    def _arm(self, when: float) -> None:
+        if self._armed is not None:
+            self._armed.cancel()
+        self._armed = self._loop.call_at(when, self._ring)
+
+    def _ring(self) -> None:
+        self._armed = None
+        self.begin(self._loop.time())
+        try:
+            for callback, args in self._alarms.due(self.now + _SLACK):
+                callback(*args)
+        finally:
+            self.flush()
+            when = self._alarms.next()
+            if when is not None and self._armed is None:
+                self._arm(when)
+
+    def new_ref(self) -> int:
+        """A reference that was never given before (in 2^31 of them)."""
+        self._next_ref = (self._next_ref + 1) & 0x7FFFFFFF or 1
+        return self._next_ref
+
+    def hang_up(self, connection: Connection) -> None:
+        """Close a connection; everybody on it hears so at once."""
+        if self._connections.get(connection.peer) is connection:
+            self.listener.cut(connection.peer)
+            connection.gone()
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is gone."""
+        if self._connections.get(connection.peer) is connection:
+            del self._connections[connection.peer]
+
+    def sweep(self, now: float) -> None:
+        """Give up the connections that were silent for too long."""
+        oldest = now - self.limits.ping_timeout
+        for connection in self:
+            if connection.seen <= oldest:
+                connection.say(Goodbye(0, int(Code.CONNECTION_TIMED_OUT), ConnectionTimedOut.meaning))
+                self.hang_up(connection)
+

@@ -1,0 +1,212 @@
+"""Room: the contract between a room's owner and the framework. The machinery is in ``runner.py``."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..protocol.errors import Code, ConfigError
+from ..protocol.names import ClientData, Protocol
+from ..protocol.rulesets import RuleSet
+from ..protocol.streams import HistoryLimits
+from .handlers import HandlerTable, find_handlers
+from .member import Member
+
+if TYPE_CHECKING:
+    from .runner import Runner, Timer
+
+__all__ = ["Room"]
+
+
+class Room:
+    """A room: an isolated group of clients, and what happens in it.
+
+    Subclass it and write the hooks that you need. All hooks run in the process
+    that hosts the room, on its event loop, one at a time and in order for each
+    room. A hook is ``def`` or ``async def``; while an async hook waits, this
+    room's next events wait with it and other rooms go on. A ``def`` hook that
+    takes long holds everybody up; a watchdog names it in the log.
+
+    What a hook raises costs that one event: it is logged with room, hook and
+    traceback, and given to ``on_error``. Only ``on_create`` and ``on_join`` mean
+    more: see there.
+    """
+
+    max_clients: int | None = None
+    """Seats. None: as many as the ruleset asks for."""
+    min_clients: int = 1
+    """The room closes when, once it is ready, fewer members than this have a seat. 0: it stays open when empty."""
+    reconnect_grace: float = 15.0
+    """Seconds that a member whose connection is lost keeps its seat."""
+    reservation_time: float = 15.0
+    """Seconds that a seat is held for somebody who was assigned to it."""
+    message_rate: float | None = 60.0
+    """Messages a second that each member may send. None lifts the limit."""
+    message_burst: int = 120
+    """Messages that each member may send at once."""
+    tick_rate: float | None = None
+    """How often ``on_tick`` runs each second. None: never."""
+    presence: bool = False
+    """Whether members are told who joins, drops, reconnects and leaves."""
+    history: HistoryLimits = HistoryLimits()
+    """What is kept for members who come back."""
+
+    handlers: ClassVar[HandlerTable] = HandlerTable({}, {})
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.handlers = find_handlers(cls)
+
+    # On the class, because a subclass may define __init__ without calling ours.
+    _runner: "Runner | None" = None
+    _ruleset: RuleSet | None = None
+
+    def __init__(self, ruleset: RuleSet | None = None) -> None:
+        self._ruleset = ruleset
+
+    # Hooks. Override them.
+
+    def on_create(self, options: dict[str, Any]) -> Any:
+        """The room begins. Raise to refuse: it is never born, and who asked for it gets RoomFailed.
+
+        Args:
+            options: the ruleset's criteria, and over them the options of who created it.
+        """
+
+    def on_join(self, client: Member, options: dict[str, Any]) -> Any:
+        """A client takes its seat; it hears nothing before this returns. Raise JoinRefused to refuse.
+
+        Args:
+            client: the new member; it is in ``clients`` already.
+            options: what the client gave with its request and its join.
+        """
+
+    def ready(self) -> Any:
+        """Everybody who was expected is here, for the first time. Tells them ``room ready!`` unless overridden."""
+        self.broadcast_command("room ready!")
+
+    def on_drop(self, client: Member) -> Any:
+        """A member's connection is lost. It keeps its seat for ``reconnect_grace`` seconds."""
+
+    def on_reconnect(self, client: Member) -> Any:
+        """A member is back within the grace period, and will get what it missed."""
+
+    def on_leave(self, client: Member, reason: Code) -> Any:
+        """A member is gone: LEFT, KICKED, GRACE_EXPIRED, or the code that the room closed with."""
+
+    def on_tick(self, dt: float) -> Any:
+        """Runs ``tick_rate`` times a second while the room is open; ``dt``: seconds since the last time."""
+
+    def on_dispose(self) -> Any:
+        """The room ends. Runs once, last, and has 5 s."""
+
+    def on_error(self, hook: str, error: BaseException) -> Any:
+        """A hook raised. It is logged already."""
+
+    def handle_response(self, protocol: str, data: Any, sender: Member, client_data: ClientData) -> Any:
+        """A member sent something that no ``@on_message`` handles.
+
+        Args:
+            protocol: the message's type; ``Protocol.Response.MESSAGE`` for plain messages.
+            data: what it sent.
+            sender: stands for its connection, and has ``send``.
+            client_data: its ``ID`` and ``ADDRESS``.
+        """
+
+    def snapshot(self) -> Any:
+        """What a member gets that was away for longer than the history reaches. Not async."""
+        return None
+
+    # What a room can do.
+
+    @property
+    def id(self) -> str:
+        """The room's id, unique in the life of the server."""
+        return self._running.id
+
+    @property
+    def ruleset(self) -> RuleSet:
+        """What the clients of this room asked for."""
+        if self._ruleset is None:
+            raise ConfigError("this room has no ruleset yet: use it from on_create on")
+        return self._ruleset
+
+    @property
+    def clients(self) -> list[Member]:
+        """The members, dropped ones included, in the order of joining. A copy."""
+        return list(self._running.members.values())
+
+    @property
+    def locked(self) -> bool:
+        """Whether new members are refused. Reservations made before stay good."""
+        return self._running.seats.locked
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What lists of rooms show of this one. A copy: assign to change it."""
+        return dict(self._running.metadata)
+
+    @metadata.setter
+    def metadata(self, value: dict[str, Any]) -> None:
+        self._running.set_metadata(value)
+
+    def broadcast(
+        self,
+        type: str,  # noqa: A002  # the wire's word
+        data: Any = None,
+        *,
+        except_: Member | Iterable[Member] | None = None,
+    ) -> None:
+        """Send to all members, in one order that all see.
+
+        Args:
+            type: the message type, at most 64 characters.
+            data: what msgpack can encode, at most 256 KiB.
+            except_: a member, or several, who do not get it.
+
+        Raises:
+            PayloadError: data can't be encoded or is too large; nothing was sent.
+        """
+        self._running.broadcast(type, data, except_)
+
+    def broadcast_message(self, text: Any) -> None:
+        """Broadcast as ``Protocol.Response.MESSAGE``: clients show it unless they override ``handle_response``."""
+        self._running.broadcast(Protocol.Response.MESSAGE, text, None)
+
+    def broadcast_command(self, command: str) -> None:
+        """Broadcast as ``Protocol.Response.COMMAND``. ``close`` ends a ``Client``."""
+        self._running.broadcast(Protocol.Response.COMMAND, command, None)
+
+    def lock(self) -> None:
+        """Take no new members."""
+        self._running.set_locked(True)
+
+    def unlock(self) -> None:
+        """Take new members again, as far as there are seats."""
+        self._running.set_locked(False)
+
+    def close(self, text: str = "") -> None:
+        """End the room: members are told code 2100 and ``text``, ``on_leave`` and ``on_dispose`` run."""
+        self._running.close(Code.ROOM_CLOSED, text)
+
+    def every(self, interval: float, function: Callable[[], Any]) -> "Timer":
+        """Run a function each ``interval`` seconds, as an event of this room, until the room ends.
+
+        A turn that comes while the one before still waits is left out.
+
+        Returns:
+            A timer with ``cancel()``.
+        """
+        return self._running.every(interval, function)
+
+    def call_later(self, delay: float, function: Callable[[], Any]) -> "Timer":
+        """Run a function once, ``delay`` seconds from now, as an event of this room, unless the room ends before."""
+        return self._running.call_later(delay, function)
+
+    @property
+    def _running(self) -> "Runner":
+        if self._runner is None:
+            raise ConfigError("the room is not open yet: do this in on_create or later, not in __init__")
+        return self._runner
+
+    def _bind(self, runner: "Runner", ruleset: RuleSet) -> None:
+        self._runner = runner
+        self._ruleset = ruleset

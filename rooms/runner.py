@@ -1,0 +1,416 @@
+"""What happens in a room, decided: life cycle, members, messages, timers.
+
+    creating ──open──▶ open ──close──▶ closing ──dispose──▶ disposed
+        │                                                      ▲
+        └───────────────────────fail───────────────────────────┘
+
+The runner calls the room's hooks through its mailbox, one event at a time, and
+writes what must happen to the outbox that it was given. It owns no socket, task
+or clock.
+"""
+
+from collections.abc import Callable, Hashable, Iterable
+from enum import Enum
+from typing import Any, Protocol
+
+from ..protocol.codec import pack_payload
+from ..protocol.errors import BadPayload, Code, ConfigError, HandlerFailed, NoHandler, PayloadError, RequestError, RoomBusy
+from ..protocol.ids import Entropy, new_epoch
+from ..protocol.lifecycle import Table, step
+from ..protocol.limits import Limits
+from ..protocol.messages import HEAD_SIZE, Item, encode_item
+from ..protocol.rulesets import RuleSet
+from .attendance import Attendance
+from .control import RoomEnded, RoomReport, RoomUpdated
+from .fanout import FramesOut, UnicastFanout
+from .mailbox import HookRunner, Mailbox
+from .member import Member
+from .room import Room
+from .seats import Seats, SeatState
+
+__all__ = ["ROOM", "RoomEvent", "RoomOutbox", "RoomState", "Runner", "Timer"]
+
+_BROADCAST = int(Item.BROADCAST)
+_DIRECT = int(Item.DIRECT)
+_MOST_EVENTS = 1024
+"""Messages that wait while an async hook runs; more are refused as ROOM_BUSY."""
+_DISPOSE_TIME = 5.0
+_RETRY = 0.02
+"""Seconds after which a member whose queue was full is tried again."""
+_MOST_METADATA = 4096
+
+
+class RoomState(Enum):
+    """Where a room is in its life."""
+
+    CREATING = "creating"
+    OPEN = "open"
+    CLOSING = "closing"
+    DISPOSED = "disposed"
+
+
+class RoomEvent(Enum):
+    """What happens to a room."""
+
+    OPEN = "open"
+    FAIL = "fail"
+    CLOSE = "close"
+    DISPOSE = "dispose"
+
+
+ROOM: Table[RoomState, RoomEvent] = {
+    RoomState.CREATING: {RoomEvent.OPEN: RoomState.OPEN, RoomEvent.FAIL: RoomState.DISPOSED},
+    RoomState.OPEN: {RoomEvent.CLOSE: RoomState.CLOSING},
+    RoomState.CLOSING: {RoomEvent.DISPOSE: RoomState.DISPOSED},
+    RoomState.DISPOSED: {},
+}
+
+
+class RoomOutbox(FramesOut, HookRunner, Protocol):
+    """Where a room writes what must happen."""
+
+    now: float
+    """The time of this turn, monotonic seconds."""
+
+    def flush_later(self, runner: "Runner") -> None:
+        """Call ``runner.flush`` before this turn ends."""
+
+    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
+        """Call back at that time."""
+
+    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
+        """Do not call back."""
+
+    def stop_hook(self, mailbox: Mailbox) -> None:
+        """Cancel the async hook that is running, if there is one; it counts as raised."""
+
+    def report(self, runner: "Runner", report: RoomReport) -> None:
+        """Tell the broker."""
+
+
+class Timer:
+    """A function that a room runs later. It ends with its room."""
+
+    __slots__ = ("_runner", "function", "interval", "last", "waiting", "when")
+
+    def __init__(self, runner: "Runner", function: Callable[..., Any], interval: float | None, when: float) -> None:
+        self.function = function
+        self.interval = interval
+        self.when = when
+        self.waiting = False
+        self.last = runner.out.now
+        self._runner = runner
+
+    def cancel(self) -> None:
+        """Do not run the function any more."""
+        self._runner.cancel(self)
+
+
+class Runner:
+    """One room at work.
+
+    Args:
+        room: what the owner wrote.
+        room_id: unique in the life of the server.
+        type_name: what the room's class is registered as, or the class's name.
+        ruleset: what its clients asked for.
+        matched: whether its first members were matched: then the room is ready
+            when all of them have come or failed to.
+        limits: sizes of messages.
+        out: where to write.
+        entropy: where epoch and secrets come from.
+    """
+
+    __slots__ = (
+        "_limits",
+        "_payload",
+        "_state",
+        "_timers",
+        "attendance",
+        "fanout",
+        "id",
+        "mailbox",
+        "matched",
+        "members",
+        "metadata",
+        "out",
+        "room",
+        "seats",
+        "type",
+    )
+
+    def __init__(
+        self,
+        room: Room,
+        room_id: str,
+        type_name: str,
+        ruleset: RuleSet,
+        *,
+        matched: bool,
+        limits: Limits,
+        out: RoomOutbox,
+        entropy: Entropy,
+    ) -> None:
+        self.room = room
+        self.id = room_id
+        self.type = type_name
+        self.out = out
+        self.matched = matched
+        self.metadata: dict[str, Any] = {}
+        self.members: dict[int, Member] = {}
+        self.seats = Seats(room.max_clients or ruleset.clients, entropy)
+        self.fanout = UnicastFanout(new_epoch(entropy), room.history, limits.download)
+        self.mailbox = Mailbox(room_id, out, room.on_error)
+        self.attendance = Attendance(self)
+        self._state = RoomState.CREATING
+        self._timers: dict[Timer, None] = {}
+        self._limits = limits
+        self._payload = limits.download - HEAD_SIZE
+        room._bind(self, ruleset)  # noqa: SLF001  # the two halves of one thing
+
+    # Life cycle.
+
+    @property
+    def state(self) -> RoomState:
+        """Where the room is in its life."""
+        return self._state
+
+    def create(self, options: dict[str, Any], then: Callable[[BaseException | None], None]) -> None:
+        """Run ``on_create``; then the room is open, or was never born."""
+
+        def created(result: Any, error: BaseException | None) -> None:
+            if self._state is RoomState.CREATING:
+                self._step(RoomEvent.FAIL if error is not None else RoomEvent.OPEN)
+            if error is not None:
+                self._end_timers()
+            elif self._state is RoomState.OPEN and self.room.tick_rate:
+                self.every(1.0 / self.room.tick_rate, self.room.on_tick)
+            then(error)
+
+        self.mailbox.call("on_create", self.room.on_create, (options,), created)
+
+    def close(self, code: Code, text: str) -> None:
+        """End the room: every member leaves with this code, then it is disposed."""
+        if self._state is RoomState.CREATING:
+            raise ConfigError("a room that is being made can't be closed: raise in on_create instead")
+        if self._state is not RoomState.OPEN:
+            return
+        self._step(RoomEvent.CLOSE)
+        self.seats.locked = True
+        self._end_timers()
+        self.out.alarm(self.out.now + _DISPOSE_TIME, self.dispose_now)
+        self.mailbox.post(self.attendance.dismiss_all, code, text)
+        self.mailbox.post(self._dispose)
+
+    def dispose_now(self) -> None:
+        """The time to dispose is over: the room ends, whatever its hooks do."""
+        if self._state is RoomState.CLOSING:
+            self.out.stop_hook(self.mailbox)
+            self.attendance.dismiss_silently()
+            self._end(None, None)
+
+    def _dispose(self) -> None:
+        if self._state is RoomState.CLOSING:
+            self.mailbox.call("on_dispose", self.room.on_dispose, (), self._end)
+
+    def _end(self, result: Any, error: BaseException | None) -> None:
+        if self._state is RoomState.CLOSING:
+            self._step(RoomEvent.DISPOSE)
+            self.out.clear_alarm(self.dispose_now)
+            self.out.report(self, RoomEnded(self.id))
+
+    def _step(self, event: RoomEvent) -> None:
+        self._state = step(ROOM, self._state, event)
+
+    # What members send.
+
+    def message(self, member: Member, name: str, data: Any) -> None:
+        """A member's message, numbered ``member.uplink``."""
+        if not self.mailbox.busy:
+            self._message(member, name, data, member.uplink)
+        elif len(self.mailbox) < _MOST_EVENTS:
+            self.mailbox.post(self._message, member, name, data, member.uplink)
+        else:
+            member.refuse(RoomBusy(), member.uplink)
+
+    def request(self, member: Member, number: int, name: str, data: Any) -> None:
+        """A member's request."""
+        if len(self.mailbox) < _MOST_EVENTS:
+            self.mailbox.post(self._request, member, number, name, data)
+        else:
+            member.refuse(RoomBusy(), number)
+
+    def acknowledge(self, member: Member) -> None:
+        """Tell a member how far its messages are applied, once those before are."""
+        self.mailbox.post(member.say_acknowledged, member.uplink)
+
+    def _message(self, member: Member, name: str, data: Any, number: int) -> None:
+        room = self.room
+        handler = room.handlers.messages.get(name)
+        if member.seat.state is SeatState.LEFT:
+            return
+        if handler is None:
+            self.mailbox.call("handle_response", room.handle_response, (name, data, member, member.seat.client))
+            return
+        if handler.convert is not None:
+            try:
+                data = handler.convert(data)
+            except BadPayload as error:
+                member.refuse(error, number)
+                return
+        self.mailbox.call(handler.name, handler.function, (room, member, data))
+
+    def _request(self, member: Member, number: int, name: str, data: Any) -> None:
+        if member.seat.state is SeatState.LEFT:
+            return
+        handler = self.room.handlers.requests.get(name)
+        if handler is None:
+            self._fail(member, number, NoHandler(f"the room answers no request {name!r}"))
+            return
+        if handler.convert is not None:
+            try:
+                data = handler.convert(data)
+            except BadPayload as error:
+                self._fail(member, number, error)
+                return
+
+        def replied(result: Any, error: BaseException | None) -> None:
+            if error is not None:
+                self._fail(member, number, error if isinstance(error, RequestError) else HandlerFailed())
+                return
+            try:
+                self._send_direct(member, Item.REPLY, number, result)
+            except PayloadError as problem:
+                self._fail(member, number, HandlerFailed(f"the reply can't be sent: {problem}"))
+
+        self.mailbox.call(handler.name, handler.function, (self.room, member, data), replied)
+
+    def _fail(self, member: Member, number: int, error: RequestError) -> None:
+        self._send_direct(member, Item.FAILURE, number, int(error.code), error.text[:512], error.data)
+
+    # What the room sends.
+
+    def broadcast(self, name: str, data: Any, except_: Member | Iterable[Member] | None) -> None:
+        """To all members, or all but some."""
+        item = pack_payload((_BROADCAST, name, data), self._payload, self._limits.nesting + 1)
+        fanout = self.fanout
+        if not fanout.waiting:
+            self.out.flush_later(self)
+        if except_ is None:
+            full = fanout.broadcast(item)
+        else:
+            excepted = (except_,) if isinstance(except_, Member) else except_
+            full = fanout.broadcast_except(item, [member.line for member in excepted])
+        if full:
+            self.flush()
+
+    def direct(self, member: Member, name: str, data: Any) -> None:
+        """To one member."""
+        self._send_direct(member, Item.DIRECT, name, data)
+
+    def tell_presence(self, event: str, member: Member) -> None:
+        """Tell the others what happened to a member, if the room shows presence."""
+        if self.room.presence:
+            if not self.fanout.waiting:
+                self.out.flush_later(self)
+            self.fanout.broadcast_except(encode_item(Item.PRESENCE, event, member.id), [member.line])
+
+    def flush(self) -> None:
+        """End the turn: send what was said."""
+        fanout = self.fanout
+        if fanout.waiting:
+            fanout.flush(self.out, self.out.now)
+        if fanout.behind:
+            self.out.alarm(self.out.now + _RETRY, self.catch_up)
+
+    def catch_up(self) -> None:
+        """Try again to send to those whose queue was full."""
+        self.flush()
+        for line in list(self.fanout.behind):
+            member = self.members.get(line.key)
+            if member is not None and member.admitted:
+                self.attendance.bring_up(member)
+        if self.fanout.behind:
+            self.out.alarm(self.out.now + _RETRY, self.catch_up)
+
+    def _send_direct(self, member: Member, kind: Item, *fields: Any) -> None:
+        line = member.line
+        item = pack_payload((int(kind), line.last_direct + 1, *fields), self._payload, self._limits.nesting + 1)
+        if member.seat.state is SeatState.LEFT:
+            return
+        if not self.fanout.waiting:
+            self.out.flush_later(self)
+        if self.fanout.direct(line, item, self.out.now):
+            self.flush()
+
+    # Timers.
+
+    def every(self, interval: float, function: Callable[..., Any]) -> Timer:
+        """See ``Room.every``."""
+        if not interval > 0:
+            raise ConfigError(f"an interval is longer than 0 s, not {interval!r}")
+        return self._start(Timer(self, function, interval, self.out.now + interval))
+
+    def call_later(self, delay: float, function: Callable[..., Any]) -> Timer:
+        """See ``Room.call_later``."""
+        if not delay >= 0:
+            raise ConfigError(f"a delay is 0 s or longer, not {delay!r}")
+        return self._start(Timer(self, function, None, self.out.now + delay))
+
+    def cancel(self, timer: Timer) -> None:
+        """Forget a timer."""
+        self._timers.pop(timer, None)
+        self.out.clear_alarm(self._timer_due, timer)
+
+    def _timer_due(self, timer: Timer) -> None:
+        now = self.out.now
+        if timer.interval is not None:
+            # Late turns keep the beat; what was missed altogether is left out.
+            timer.when += timer.interval * max(1, -((timer.when - now) // timer.interval))
+            self.out.alarm(timer.when, self._timer_due, timer)
+        if not timer.waiting:
+            timer.waiting = True
+            self.mailbox.post(self._run_timer, timer)
+
+    def _run_timer(self, timer: Timer) -> None:
+        timer.waiting = False
+        if timer not in self._timers:
+            return
+        if timer.interval is None:
+            del self._timers[timer]
+        elapsed, timer.last = self.out.now - timer.last, self.out.now
+        args = (elapsed,) if timer.function == self.room.on_tick else ()
+        self.mailbox.call("on_tick" if args else "timer", timer.function, args)
+
+    def _start(self, timer: Timer) -> Timer:
+        if self._state in (RoomState.CLOSING, RoomState.DISPOSED):
+            raise ConfigError("the room is closing: it starts no timers")
+        self._timers[timer] = None
+        self.out.alarm(timer.when, self._timer_due, timer)
+        return timer
+
+    def _end_timers(self) -> None:
+        for timer in list(self._timers):
+            self.cancel(timer)
+
+    # What the directory knows.
+
+    def set_locked(self, locked: bool) -> None:
+        """Take new members, or none."""
+        self.seats.locked = locked
+        self.report()
+
+    def set_metadata(self, metadata: dict[str, Any]) -> None:
+        """Replace what lists show. Raises PayloadError where it can't be sent."""
+        pack_payload(metadata, _MOST_METADATA, self._limits.nesting)
+        self.metadata = dict(metadata)
+        self.report()
+
+    def report(self) -> None:
+        """Tell the broker what the room looks like now."""
+        if self._state is RoomState.OPEN:
+            seats = self.seats
+            update = RoomUpdated(
+                self.id, self.type, len(self.members), seats.free, seats.capacity, seats.locked, self.metadata
+            )
+            self.out.report(self, update)

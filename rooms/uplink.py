@@ -1,0 +1,151 @@
+"""The receiving end of what one client says to one room, or to the server: each message once, in order."""
+
+from typing import TYPE_CHECKING, Any
+
+from ..protocol.errors import BadMessage, RateLimited, RequestError, UplinkGap
+from ..protocol.messages import Ack, Message
+from ..protocol.rates import TokenBucket
+
+if TYPE_CHECKING:
+    from .port import Connection
+
+__all__ = ["Uplink"]
+
+_ACK_MASK = 31
+"""Every 32nd message is acknowledged unasked."""
+_LONGEST_NAME = 64
+
+
+class Uplink:
+    """Numbers, rate and connection of one sender. What it stands for is a subclass's.
+
+    Args:
+        session: the id of the sender's session.
+        bucket: how often it may send; None lifts the limit.
+    """
+
+    __slots__ = ("_bucket", "connection", "ref", "session", "uplink")
+
+    def __init__(self, session: str, bucket: TokenBucket | None) -> None:
+        self.session = session
+        self.uplink = 0
+        """The number of the last message that was taken."""
+        self.ref = 0
+        self.connection: Connection | None = None
+        self._bucket = bucket
+
+    # A subclass says what these mean.
+
+    def take(self, name: str, data: Any) -> None:
+        """A message, numbered ``uplink``."""
+        raise NotImplementedError
+
+    def take_request(self, name: str, data: Any) -> None:
+        """A request, numbered ``uplink``."""
+        raise NotImplementedError
+
+    def acknowledge(self) -> None:
+        """Say ``say_acknowledged(uplink)`` as soon as all up to it is applied."""
+        raise NotImplementedError
+
+    def confirmed(self) -> None:
+        """The client has got what it was answered last."""
+        raise NotImplementedError
+
+    def on_leave(self) -> None:
+        """The client gives this up."""
+        raise NotImplementedError
+
+    def on_lost(self) -> None:
+        """The connection is gone."""
+        raise NotImplementedError
+
+    # What the port calls.
+
+    def on_send(self, message: list[Any]) -> None:
+        """Take a SEND: once, in its turn, within the rate."""
+        if len(message) != 5:
+            self._on_send_several(message)
+            return
+        _, _, number, name, data = message
+        if number != self.uplink + 1 or type(name) is not str or len(name) > _LONGEST_NAME:
+            self._misshapen(number)
+            return
+        self.uplink += 1
+        connection = self.connection
+        if self._bucket is not None and connection is not None and not self._bucket.allow(connection.port.now):
+            self.refuse(RateLimited(), self.uplink)
+        else:
+            self.take(name, data)
+        if not self.uplink & _ACK_MASK:
+            self.acknowledge()
+
+    def on_request(self, message: list[Any]) -> None:
+        """Take a REQUEST; its reply is an item of a later bundle."""
+        _, _, number, name, data = message
+        if number != self.uplink + 1 or type(name) is not str or len(name) > _LONGEST_NAME:
+            self._misshapen(number)
+            return
+        self.uplink += 1
+        connection = self.connection
+        if self._bucket is not None and connection is not None and not self._bucket.allow(connection.port.now):
+            self.refuse(RateLimited(), self.uplink)
+        else:
+            self.take_request(name, data)
+
+    def on_ack(self) -> None:
+        """The client asks how far its messages are applied."""
+        self.confirmed()
+        self.acknowledge()
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        if self.connection is not None:
+            self.connection = None
+            self.on_lost()
+
+    # What the subclass calls.
+
+    def attach(self, connection: "Connection") -> None:
+        """Take a connection, and leave the one before."""
+        self.detach()
+        self.connection = connection
+        self.ref = connection.add(self)
+
+    def detach(self) -> None:
+        """Leave the connection; messages with the old reference find nobody."""
+        if self.connection is not None:
+            self.connection.refs.pop(self.ref, None)
+            self.connection = None
+
+    def say(self, message: Message) -> None:
+        """Tell the client something, if it is connected."""
+        if self.connection is not None:
+            self.connection.say(message)
+
+    def say_acknowledged(self, number: int) -> None:
+        """Tell the client up to which of its messages all are applied."""
+        self.say(Ack(self.ref, number))
+
+    def refuse(self, error: RequestError, number: int) -> None:
+        """Tell the client that this message was not applied, and why."""
+        if self.connection is not None:
+            self.connection.refuse(error, self.ref, number)
+
+    def _on_send_several(self, message: list[Any]) -> None:
+        if len(message) < 5 or len(message) % 2 == 0 or type(message[2]) is not int:
+            self.refuse(BadMessage("SEND is [kind, ref, number, type, data, type, data, ...]"), 0)
+            return
+        for index in range(3, len(message), 2):
+            number = message[2] + (index - 3) // 2
+            self.on_send([message[0], message[1], number, message[index], message[index + 1]])
+
+    def _misshapen(self, number: Any) -> None:
+        if type(number) is not int or number < 1:
+            self.refuse(BadMessage("a message's number is a positive integer"), 0)
+        elif number > self.uplink + 1:
+            self.refuse(UplinkGap("", self.uplink + 1), 0)
+        elif number == self.uplink + 1:
+            self.uplink += 1  # it will not get better by being sent again
+            self.refuse(BadMessage(f"a message's type is a string of at most {_LONGEST_NAME} characters"), number)
+        # A number that was taken already: sent again after a reconnect. Once is enough.

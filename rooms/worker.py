@@ -1,0 +1,288 @@
+"""The worker: hosts rooms, and is the shell around their runners.
+
+It owns the tasks of async hooks and the one timer behind all deadlines; frames
+go through the port that it shares with the broker, or has for itself.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Any
+
+from ..protocol.errors import Code, RequestError, RoomFailed, RoomFull, RoomNotFound
+from ..protocol.ids import Entropy
+from ..protocol.messages import Join, Recover
+from ..protocol.rulesets import RuleSet
+from ..protocol.streams import Position
+from ..transport.network import Sent
+from .control import (
+    OpenRoom,
+    Refused,
+    ReleaseSession,
+    Reserved,
+    ReserveSeats,
+    RoomEnded,
+    RoomReport,
+    RoomUpdated,
+    SeatWish,
+)
+from .mailbox import Mailbox, Then
+from .port import Connection, Port
+from .room import Room
+from .runner import RoomState, Runner
+from .seats import SeatState
+
+__all__ = ["RoomFactory", "Worker"]
+
+logger = logging.getLogger(__name__.partition(".rooms")[0] + ".rooms")
+
+RoomFactory = Callable[[RuleSet], tuple[str, Room]]
+"""Makes the room for a ruleset and names its type. Raises UnknownRoomType."""
+
+
+
+class Worker:
+    """Hosts rooms.
+
+    Args:
+        port: where its rooms' clients are.
+        make_room: called with a ruleset for each new room.
+        on_report: gets what the broker must know.
+        entropy: where secrets come from.
+        carries_sessions: whether the port's connections carry sessions too, so
+            that a reservation can be held against them.
+    """
+
+    def __init__(
+        self,
+        port: Port,
+        make_room: RoomFactory,
+        on_report: Callable[[RoomReport], None],
+        entropy: Entropy,
+        *,
+        carries_sessions: bool,
+    ) -> None:
+        self.rooms: dict[str, Runner] = {}
+        self.current: Mailbox | None = None
+        self.stopping = False
+        self._port = port
+        self._make_room = make_room
+        self._on_report = on_report
+        self._entropy = entropy
+        self._carries_sessions = carries_sessions
+        self._loop = asyncio.get_running_loop()
+        self._unflushed: list[Runner] = []
+        self._updates: dict[Runner, RoomUpdated] = {}
+        self._hooks: dict[Mailbox, asyncio.Task[None]] = {}
+        self._emptied = asyncio.Event()
+        port.on_room_message = self.on_room_message
+
+    # What the broker asks.
+
+    def on_control(self, message: OpenRoom | ReserveSeats | ReleaseSession) -> None:
+        """Do what the broker asks; the answer goes to ``on_report``."""
+        if isinstance(message, OpenRoom):
+            self._open(message)
+        elif isinstance(message, ReserveSeats):
+            self._reserve(message)
+        else:
+            self._release(message.session)
+
+    def close_rooms(self, code: Code, text: str) -> None:
+        """Close every room, and make no new ones."""
+        self.stopping = True
+        for runner in list(self.rooms.values()):
+            runner.close(code, text)
+        self.flush()
+
+    async def emptied(self, within: float) -> bool:
+        """Wait until no room is left, at most ``within`` seconds."""
+        if not self.rooms:
+            return True
+        self._emptied.clear()
+        try:
+            async with asyncio.timeout(within):
+                await self._emptied.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def stop(self) -> None:
+        """End the hooks that still wait."""
+        hooks = list(self._hooks.values())
+        for task in hooks:
+            task.cancel()
+        if hooks:
+            await asyncio.wait(hooks, timeout=1.0)
+        self.rooms.clear()
+
+    def _open(self, wanted: OpenRoom) -> None:
+        def refuse(error: RequestError) -> None:
+            self._on_report(Refused(wanted.ask, error.code, error.text))
+
+        if self.stopping:
+            refuse(RoomFailed("the server is stopping"))
+            return
+        try:
+            type_name, room = self._make_room(wanted.ruleset)
+        except RequestError as error:
+            refuse(error)
+            return
+        except Exception:
+            logger.exception("create_room raised for %r", wanted.ruleset)
+            refuse(RoomFailed())
+            return
+        runner = Runner(
+            room,
+            wanted.room,
+            type_name,
+            wanted.ruleset,
+            matched=wanted.matched,
+            limits=self._port.limits,
+            out=self,
+            entropy=self._entropy,
+        )
+        if len(wanted.seats) > runner.seats.capacity:
+            refuse(RoomFull(f"{type_name} has {runner.seats.capacity} seats; {len(wanted.seats)} are needed"))
+            return
+        self.rooms[wanted.room] = runner
+
+        def created(error: BaseException | None) -> None:
+            if error is None:
+                self._hold(runner, wanted.ask, wanted.seats)
+                if wanted.matched:
+                    runner.set_locked(True)
+                return
+            del self.rooms[wanted.room]
+            refuse(error if isinstance(error, RequestError) else RoomFailed())
+
+        runner.create(wanted.options, created)
+
+    def _reserve(self, wanted: ReserveSeats) -> None:
+        runner = self.rooms.get(wanted.room)
+        try:
+            if runner is None or runner.state is not RoomState.OPEN:
+                raise RoomNotFound
+            self._hold(runner, wanted.ask, wanted.seats)
+        except RequestError as error:
+            self._on_report(Refused(wanted.ask, error.code, error.text))
+
+    def _hold(self, runner: Runner, ask: int, wishes: list[SeatWish]) -> None:
+        deadline = self.now + runner.room.reservation_time
+        if runner.seats.free < len(wishes):
+            raise RoomFull
+        seats = [runner.seats.reserve(wish.session, wish.client, wish.options, deadline) for wish in wishes]
+        for seat in seats:
+            self.alarm(deadline, runner.attendance.time_is_up, seat.key)
+        reservations = [seat.reservation for seat in seats]
+        self._on_report(Reserved(ask, runner.id, reservations, runner.room.reservation_time))
+        runner.report()
+
+    def _release(self, session: str) -> None:
+        for runner in list(self.rooms.values()):
+            for seat in runner.seats:
+                if seat.session != session:
+                    continue
+                member = runner.members.get(seat.key)
+                if member is not None:
+                    runner.attendance.remove(member, Code.LEFT, "the session ended")
+                elif seat.state is SeatState.RESERVED:
+                    runner.attendance.time_is_up(seat.key)
+
+    # What clients ask.
+
+    def on_room_message(self, connection: Connection, message: Join | Recover) -> None:
+        """Let a client take its seat, or take it back. Raises what the client is told."""
+        runner = self.rooms.get(message.room)
+        if runner is None or runner.state is not RoomState.OPEN:
+            raise RoomNotFound
+        if isinstance(message, Recover):
+            seat = runner.seats.reclaim(message.token)
+            position = Position(message.epoch, message.offset, message.direct)
+            runner.attendance.come_back(seat, connection, message.ask, position)
+            return
+        sessions = connection.sessions if self._carries_sessions else None
+        seat = runner.seats.claim(message.reservation, sessions)
+        if seat.key in runner.members:
+            runner.attendance.come_back(seat, connection, message.ask, None)
+        else:
+            runner.attendance.join(seat, connection, message.ask, message.options)
+
+    # The outbox of the runners.
+
+    @property
+    def now(self) -> float:
+        """The time of this turn."""
+        return self._port.now
+
+    def send(self, peer: bytes, frame: bytes) -> Sent:
+        """See ``Listener.send``."""
+        return self._port.listener.send(peer, frame)
+
+    def send_all(self, peers: Sequence[bytes], frame: bytes) -> list[tuple[bytes, Sent]]:
+        """See ``Listener.send_all``."""
+        return self._port.listener.send_all(peers, frame)
+
+    def flush_later(self, runner: Runner) -> None:
+        """See ``RoomOutbox.flush_later``."""
+        self._unflushed.append(runner)
+        self._port.wake()
+
+    def flush(self) -> None:
+        """Send what rooms said in this turn, and report what changed."""
+        while self._unflushed:
+            runners, self._unflushed = self._unflushed, []
+            for runner in runners:
+                runner.flush()
+        if self._updates:
+            updates, self._updates = self._updates, {}
+            for update in updates.values():
+                self._on_report(update)
+
+    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
+        """See ``Port.alarm``."""
+        self._port.alarm(when, callback, *args)
+
+    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
+        """See ``Port.clear_alarm``."""
+        self._port.clear_alarm(callback, *args)
+
+    def run(self, mailbox: Mailbox, waiting: Awaitable[Any], then: Then) -> None:
+        """See ``HookRunner.run``."""
+        self._hooks[mailbox] = self._loop.create_task(self._await(mailbox, waiting, then))
+
+    def stop_hook(self, mailbox: Mailbox) -> None:
+        """See ``RoomOutbox.stop_hook``."""
+        task = self._hooks.get(mailbox)
+        if task is not None:
+            task.cancel()
+
+    def report(self, runner: Runner, report: RoomReport) -> None:
+        """See ``RoomOutbox.report``."""
+        if isinstance(report, RoomUpdated):
+            self._updates[runner] = report
+            self._port.wake()
+            return
+        if isinstance(report, RoomEnded):
+            self._updates.pop(runner, None)
+            self.rooms.pop(report.room, None)
+            for seat in runner.seats:
+                self.clear_alarm(runner.attendance.time_is_up, seat.key)
+            self.clear_alarm(runner.catch_up)
+            if not self.rooms:
+                self._emptied.set()
+        self._on_report(report)
+
+    async def _await(self, mailbox: Mailbox, waiting: Awaitable[Any], then: Then) -> None:
+        result: Any = None
+        error: BaseException | None = None
+        try:
+            result = await waiting
+        except asyncio.CancelledError as cancelled:  # by stop_hook or by the hook itself
+            error = cancelled
+        except (Exception, SystemExit) as raised:  # noqa: BLE001  # a hook may raise anything
+            error = raised
+        finally:
+            self._hooks.pop(mailbox, None)
+        self._port.touch()
+        mailbox.finished(then, result, error)

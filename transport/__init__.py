@@ -1,0 +1,17 @@
+"""How frames get from one process to another: on ZeroMQ sockets, or in memory."""
+
+from .memory import MemoryNetwork
+from .network import Link, LinkSink, Listener, ListenerSink, Network, PeerSink, Sent
+from .zeromq import ZmqNetwork
+
+__all__ = [
+    "Link",
+    "LinkSink",
+    "Listener",
+    "ListenerSink",
+    "MemoryNetwork",
+    "Network",
+    "PeerSink",
+    "Sent",
+    "ZmqNetwork",
+]

@@ -1,0 +1,298 @@
+"""The network in memory: same contract, virtual time, seeded faults.
+
+Frames take a random time between ``latency`` bounds and stay in order on each
+connection. A connection can be cut, which loses what is on its way behind a
+random prefix, as TCP does; or stalled, so that it is silent without being
+closed. Queues have the same high-water mark as the real ones.
+"""
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Sequence
+from random import Random
+
+from ..protocol.errors import AddressInUse, ConfigError
+from .network import Link, LinkSink, Listener, ListenerSink, PeerSink, Sent
+
+__all__ = ["MemoryNetwork"]
+
+_QUEUED_FRAMES = 256
+
+
+class MemoryNetwork:
+    """Listeners and links inside one process, on the running event loop.
+
+    Args:
+        seed: decides latencies and what is lost; the same seed runs the same.
+        latency: shortest and longest time of a frame on its way, in seconds.
+    """
+
+    def __init__(self, seed: int = 0, latency: tuple[float, float] = (0.0005, 0.002)) -> None:
+        self.random = Random(seed)
+        self.latency = latency
+        self._listeners: dict[str, _MemoryListener] = {}
+        self._wires: dict[_Wire, None] = {}
+        self._ports = itertools.count(40_001)
+        self._names = itertools.count(1)
+
+    def listen(self, host: str, port: int, sink: ListenerSink, largest: int) -> Listener:
+        """See ``Network.listen``."""
+        address = f"tcp://{host}:{port or next(self._ports)}"
+        if address in self._listeners:
+            raise AddressInUse(address)
+        listener = self._listeners[address] = _MemoryListener(self, address, sink, largest)
+        return listener
+
+    def connect(self, address: str, sink: LinkSink, largest: int) -> Link:
+        """See ``Network.connect``."""
+        if not address.startswith("tcp://") or ":" not in address.removeprefix("tcp://"):
+            raise ConfigError(f"{address!r} is no address: write tcp://host:port")
+        return _MemoryLink(self, address, sink, largest)
+
+    def close(self) -> None:
+        """Cut what is left."""
+        for wire in list(self._wires):
+            wire.sever()
+
+    @property
+    def connections(self) -> int:
+        """How many connections stand."""
+        return len(self._wires)
+
+    def cut_one(self) -> bool:
+        """Cut a random connection; its frames on the way are lost behind a random prefix.
+
+        Returns:
+            Whether there was one to cut.
+        """
+        if not self._wires:
+            return False
+        self.random.choice(list(self._wires)).cut()
+        return True
+
+    def stall_one(self) -> bool:
+        """Let a random connection go silent both ways, without a word, for good."""
+        standing = [wire for wire in self._wires if not wire.stalled]
+        if not standing:
+            return False
+        self.random.choice(standing).stalled = True
+        return True
+
+    def find(self, address: str) -> "_MemoryListener | None":
+        return self._listeners.get(address)
+
+    def forget(self, address: str) -> None:
+        self._listeners.pop(address, None)
+
+    def wire(self, link: "_MemoryLink", listener: "_MemoryListener") -> "_Wire":
+        name = b"\0" + next(self._names).to_bytes(4, "big")
+        wire = _Wire(self, name, link, listener)
+        self._wires[wire] = None
+        return wire
+
+    def unwire(self, wire: "_Wire") -> None:
+        self._wires.pop(wire, None)
+
+    def delay(self) -> float:
+        return self.random.uniform(*self.latency)
+
+
+class _Way:
+    """One direction of a connection."""
+
+    def __init__(self, wire: "_Wire", network: MemoryNetwork) -> None:
+        self._wire = wire
+        self._network = network
+        self._loop = asyncio.get_running_loop()
+        self._last_arrival = 0.0
+        self.on_the_way: deque[bytes | None] = deque()  # None: the end
+
+    def send(self, frame: bytes | None) -> Sent:
+        if frame is not None and len(self.on_the_way) >= _QUEUED_FRAMES:
+            return Sent.FULL
+        self.on_the_way.append(frame)
+        self._last_arrival = max(self._last_arrival, self._loop.time() + self._network.delay())
+        self._loop.call_at(self._last_arrival, self._arrive)
+        return Sent.TAKEN
+
+    def _arrive(self) -> None:
+        if self._wire.stalled or not self.on_the_way:
+            return
+        self._wire.arrived(self, self.on_the_way.popleft())
+
+    def lose_behind_a_prefix(self, random: Random) -> None:
+        kept = random.randint(0, len(self.on_the_way))
+        while len(self.on_the_way) > kept:
+            self.on_the_way.pop()
+
+
+class _Wire:
+    """One connection: two ways, a link at one end, a listener at the other."""
+
+    def __init__(self, network: MemoryNetwork, name: bytes, link: "_MemoryLink", listener: "_MemoryListener") -> None:
+        self.name = name
+        self.stalled = False
+        self.up = _Way(self, network)
+        self.down = _Way(self, network)
+        self._network = network
+        self._link: _MemoryLink | None = link
+        self._listener: _MemoryListener | None = listener
+
+    def arrived(self, way: _Way, frame: bytes | None) -> None:
+        if way is self.up and self._listener is not None:
+            if frame is None or len(frame) > self._listener.largest:
+                self._listener.lost(self.name)
+                self._listener = None
+                self.down.send(None)
+            else:
+                self._listener.arrived(self.name, frame)
+        elif way is self.down and self._link is not None:
+            if frame is None or len(frame) > self._link.largest:
+                link, self._link = self._link, None
+                self.up.send(None)
+                link.lost("the connection was lost")
+            else:
+                self._link.arrived(frame)
+        self._unwire_if_over()
+
+    def cut(self) -> None:
+        for way in (self.up, self.down):
+            way.lose_behind_a_prefix(self._network.random)
+            way.send(None)
+
+    def sever(self) -> None:
+        """Both ends at once, now."""
+        listener, self._listener = self._listener, None
+        link, self._link = self._link, None
+        self._network.unwire(self)
+        if listener is not None:
+            listener.lost(self.name)
+        if link is not None:
+            link.lost("the connection was lost")
+
+    def link_closed(self) -> None:
+        self._link = None
+        self.up.send(None)
+        self._unwire_if_over()
+
+    def listener_closed(self) -> None:
+        self._listener = None
+        self.down.send(None)
+        self._unwire_if_over()
+
+    def _unwire_if_over(self) -> None:
+        if self._link is None and self._listener is None:
+            self._network.unwire(self)
+
+
+class _MemoryListener:
+    def __init__(self, network: MemoryNetwork, address: str, sink: ListenerSink, largest: int) -> None:
+        self.address = address
+        self.largest = largest
+        self._network = network
+        self._sink = sink
+        self._wires: dict[bytes, _Wire] = {}
+        self._peers: dict[bytes, PeerSink] = {}
+        self._inbox: deque[tuple[bytes, bytes | None]] = deque()
+        self._scheduled = False
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+
+    def accepted(self, wire: _Wire) -> None:
+        self._wires[wire.name] = wire
+
+    def arrived(self, peer: bytes, frame: bytes) -> None:
+        self._inbox.append((peer, frame))
+        self.wake()
+
+    def lost(self, peer: bytes) -> None:
+        self._wires.pop(peer, None)
+        self._inbox.append((peer, None))
+        self.wake()
+
+    def send(self, peer: bytes, frame: bytes) -> Sent:
+        wire = self._wires.get(peer)
+        return wire.down.send(frame) if wire is not None else Sent.GONE
+
+    def send_all(self, peers: Sequence[bytes], frame: bytes) -> list[tuple[bytes, Sent]]:
+        outcomes = [(peer, self.send(peer, frame)) for peer in peers]
+        return [(peer, sent) for peer, sent in outcomes if sent is not Sent.TAKEN]
+
+    def cut(self, peer: bytes) -> None:
+        wire = self._wires.pop(peer, None)
+        if wire is not None:
+            wire.listener_closed()
+            self._inbox.append((peer, None))
+            self.wake()
+
+    def wake(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._network.forget(self.address)
+        for wire in list(self._wires.values()):
+            wire.listener_closed()
+        self._wires.clear()
+        self._peers.clear()
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if self._closed:
+            return
+        self._sink.begin(self._loop.time())
+        for _ in range(len(self._inbox)):
+            peer, frame = self._inbox.popleft()
+            known = self._peers.get(peer)
+            if frame is None:
+                if known is not None:
+                    del self._peers[peer]
+                    known.gone()
+                continue
+            if known is None:
+                known = self._peers[peer] = self._sink.accept(peer, "127.0.0.1")
+            known.receive(frame)
+        self._sink.flush()
+
+
+class _MemoryLink:
+    def __init__(self, network: MemoryNetwork, address: str, sink: LinkSink, largest: int) -> None:
+        self.largest = largest
+        self._network = network
+        self._sink: LinkSink | None = sink
+        self._wire: _Wire | None = None
+        self._loop = asyncio.get_running_loop()
+        self._loop.call_later(2 * network.delay(), self._connected, address)
+
+    def _connected(self, address: str) -> None:
+        if self._sink is None:
+            return
+        listener = self._network.find(address)
+        if listener is None:
+            self.lost("nobody listens there")
+            return
+        self._wire = self._network.wire(self, listener)
+        listener.accepted(self._wire)
+        self._sink.up()
+
+    def arrived(self, frame: bytes) -> None:
+        if self._sink is not None:
+            self._sink.receive(frame)
+
+    def lost(self, reason: str) -> None:
+        sink, self._sink, self._wire = self._sink, None, None
+        if sink is not None:
+            sink.down(reason)
+
+    def send(self, frame: bytes) -> Sent:
+        return self._wire.up.send(frame) if self._wire is not None else Sent.GONE
+
+    def close(self) -> None:
+        wire, self._wire, self._sink = self._wire, None, None
+        if wire is not None:
+            wire.link_closed()
