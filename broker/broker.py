@@ -1,6 +1,6 @@
-"""The broker, decided: what each client's request means for sessions, tickets, rooms and seats."""
+"""The broker, decided: what each client's request means for tickets, rooms and seats."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -10,47 +10,29 @@ from ..protocol.errors import (
     BadMessage,
     CapacityReached,
     Code,
-    Displaced,
-    InRoom,
     MatchCancelled,
     MatchExpired,
-    NoHandler,
     NotAMember,
-    RemoteError,
-    RequestError,
-    RoomBusy,
     RoomNotFound,
     RuleSetError,
-    ServerStopping,
-    SessionUnknown,
-    VersionMismatch,
 )
-from ..protocol.ids import Entropy, new_epoch, new_id
+from ..protocol.ids import Entropy, new_id
 from ..protocol.messages import (
-    HEAD_SIZE,
-    VERSION,
     Assigned,
     Cancel,
     Create,
     Error,
     Goodbye,
     Hello,
-    Item,
     JoinById,
     ListRooms,
     Match,
     Message,
-    Reset,
     Resume,
     Rooms,
     Ticket,
-    Welcome,
-    encode,
 )
-from ..protocol.names import ClientData
-from ..protocol.rates import TokenBucket
 from ..protocol.rulesets import RuleSet
-from ..protocol.streams import HistoryLimits, Position
 from ..rooms.control import (
     OpenRoom,
     Refused,
@@ -64,18 +46,16 @@ from ..rooms.control import (
     SeatWish,
     Unseated,
 )
-from ..rooms.fanout import FramesOut, UnicastFanout
 from ..rooms.port import Connection, Port
 from .directory import Directory
-from .matchmaking import Queues, TicketState
+from .matchmaking import Queues
 from .matchmaking import Ticket as StandingTicket
-from .sessions import Session, Sessions, SessionState
+from .reception import Reception, ReceptionOutbox
+from .sessions import Session, Sessions
 
 __all__ = ["Broker", "BrokerLimits", "BrokerOutbox"]
 
-_RETRY = 0.02
 _LONGEST_LIST = 12 * 1024
-_MOST_SESSIONS_OF_A_CONNECTION = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,29 +70,11 @@ class BrokerLimits:
     """Seconds that a session outlives its connection."""
 
 
-class BrokerOutbox(FramesOut, Protocol):
+class BrokerOutbox(ReceptionOutbox, Protocol):
     """Where the broker writes what must happen, besides what it says to clients."""
-
-    now: float
 
     def control(self, message: OpenRoom | ReserveSeats | ReleaseSession) -> None:
         """Ask the worker."""
-
-    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
-        """Call back at that time."""
-
-    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
-        """Do not call back."""
-
-    def flush_later(self) -> None:
-        """Call ``flush`` before this turn ends."""
-
-    def application_message(self, session: Session, name: str, data: Any) -> bool:
-        """Let the server's owner handle it. False: too many wait."""
-        ...
-
-    def after_application(self, then: Callable[[], None]) -> None:
-        """Do something when the messages given before are handled."""
 
 
 class _Wish(NamedTuple):
@@ -132,29 +94,31 @@ class Broker:
     """
 
     def __init__(self, port: Port, out: BrokerOutbox, entropy: Entropy, limits: BrokerLimits) -> None:
-        self.sessions = Sessions(limits.sessions, entropy)
+        self.reception = Reception(port, out, entropy, self, limits.sessions, limits.session_grace)
         self.directory = Directory()
         self.queues = Queues()
-        self.stopping = False
         self._port = port
         self._out = out
         self._entropy = entropy
         self._limits = limits
         self._wishes: dict[int, _Wish] = {}
         self._next_ask = 1
-        # What the server says to clients is direct messages alone: no broadcasts, no history of them.
-        self._fanout = UnicastFanout(new_epoch(entropy), HistoryLimits(count=1), port.limits.download)
+
+    @property
+    def sessions(self) -> Sessions:
+        """Everybody who is here."""
+        return self.reception.sessions
 
     # Requests of clients.
 
     def on_message(self, connection: Connection, message: Message) -> None:
         """Handle a request. Raises the RemoteError that the client is told."""
         if isinstance(message, Hello):
-            self._hello(connection, message)
+            self.reception.hello(connection, message)
         elif isinstance(message, Resume):
-            self._resume(connection, message)
+            self.reception.resume(connection, message)
         elif isinstance(message, Goodbye):
-            self.end(self._find(connection, message.ref))
+            self.reception.end(self._find(connection, message.ref))
         elif isinstance(message, Match):
             self._match(self._find(connection, message.ref), message)
         elif isinstance(message, Cancel):
@@ -172,120 +136,22 @@ class Broker:
             raise NotAMember("no session has this reference here")
         return session
 
-    # Sessions.
+    # Sessions that come and go.
 
-    def _hello(self, connection: Connection, message: Hello) -> None:
-        if not self._may_enter(connection, message.versions):
-            return
-        if len(connection.sessions) >= _MOST_SESSIONS_OF_A_CONNECTION:
-            raise CapacityReached(f"a connection carries at most {_MOST_SESSIONS_OF_A_CONNECTION} sessions")
-        limits = self._port.limits
+    def away(self, session: Session) -> None:
+        """Its connection is lost: it can't be matched."""
+        if session.ticket is not None:
+            self.queues.set_aside(session.ticket)
 
-        def make(session_id: str, client: ClientData) -> Session:
-            return Session(self, session_id, client, TokenBucket(limits.message_rate, limits.message_burst))
-
-        session = self.sessions.open(make, connection.address)
-        self._welcome(connection, session, message.ask, Position(self._fanout.epoch, 0, 0), resumed=False)
-
-    def _resume(self, connection: Connection, message: Resume) -> None:
-        if not self._may_enter(connection, message.versions):
-            return
-        try:
-            session = self.sessions.resume(message.session, message.token)
-        except SessionUnknown as error:
-            connection.say(Goodbye(0, int(error.code), error.text))
-            return
-        self._displace(session, connection)
-        self._out.clear_alarm(self._grace_is_over, session)
-        self._welcome(
-            connection, session, message.ask, Position(self._fanout.epoch, 0, message.direct), resumed=True
-        )
-        if session.ticket is not None and session.ticket.state is TicketState.WAITING:
+    def back(self, session: Session) -> None:
+        """It is here again: it can be matched."""
+        if session.ticket is not None:
             self._seat_together(self.queues.bring_back(session.ticket))
 
-    def _may_enter(self, connection: Connection, versions: list[int]) -> bool:
-        if self.stopping:
-            connection.say(Goodbye(0, int(Code.SERVER_STOPPING), ServerStopping.meaning))
-            return False
-        if VERSION not in versions:
-            connection.say(Goodbye(0, int(Code.VERSION_MISMATCH), f"this server speaks version {VERSION}"))
-            return False
-        return True
-
-    def _displace(self, session: Session, newcomer: Connection) -> None:
-        older = session.connection
-        if older is None:
-            return
-        if session.ticket is not None and session.ticket.state is TicketState.WAITING:
-            self.queues.set_aside(session.ticket)
-        self._fanout.disconnect(session.line)
-        if older is not newcomer:
-            older.say(Goodbye(session.ref, int(Code.DISPLACED), Displaced.meaning))
-            self._take_off(session, older)
-        session.detach()
-
-    def _take_off(self, session: Session, connection: Connection) -> None:
-        """The session is not on this connection any more, and neither are its memberships."""
-        connection.sessions -= {session.session}
-        for ref, uplink in list(connection.refs.items()):
-            if uplink.session == session.session and uplink is not session:
-                del connection.refs[ref]
-                uplink.lost()
-
-    def _welcome(
-        self, connection: Connection, session: Session, ask: int, position: Position, *, resumed: bool
-    ) -> None:
-        self.flush()
-        session.attach(connection)
-        connection.sessions |= {session.session}
-        self._fanout.connect(session.line, connection.peer, session.ref, position)
-        connection.say(
-            Welcome(
-                ask,
-                VERSION,
-                session.ref,
-                session.session,
-                session.token,
-                session.id,
-                session.client.ADDRESS,
-                position.epoch,
-                position.direct,
-                session.uplink,
-                resumed,
-                self._port.limits.to_wire(),
-            )
-        )
-        self._bring_up(session)
-
-    def lost(self, session: Session) -> None:
-        """A session's connection is gone: it has the grace period to come back."""
-        self.sessions.drop(session)
-        self._fanout.disconnect(session.line)
-        if session.ticket is not None and session.ticket.state is TicketState.WAITING:
-            self.queues.set_aside(session.ticket)
-        self._out.alarm(self._out.now + self._limits.session_grace, self._grace_is_over, session)
-
-    def end(self, session: Session) -> None:
-        """A session is over: its ticket and its memberships as well."""
-        connection = session.connection
-        if connection is not None:
-            for uplink in list(connection.refs.values()):
-                if uplink.session == session.session and uplink is not session:
-                    uplink.on_leave()
-            connection.sessions -= {session.session}
+    def over(self, session: Session) -> None:
+        """Its ticket and its memberships end as well."""
         self._drop_ticket(session)
-        self._fanout.disconnect(session.line)
-        session.detach()
-        self.sessions.end(session)
-        self._out.clear_alarm(self._grace_is_over, session)
         self._out.control(ReleaseSession(session.session))
-
-    def say_goodbye(self, code: Code, text: str) -> None:
-        """Tell every client that the server stops. Sessions can't be resumed after."""
-        self.stopping = True
-        self.flush()
-        for session in self.sessions:
-            session.say(Goodbye(session.ref, int(code), text))
 
     # Matches.
 
@@ -302,9 +168,7 @@ class Broker:
         ruleset = _ruleset(message.ruleset)
         self._check_room_limit()
         timeout = min(float(message.timeout), self._limits.longest_wait)
-        ticket, matched = self.queues.add(
-            session, message.ask, ruleset, message.options, self._out.now + timeout
-        )
+        ticket, matched = self.queues.add(session, message.ask, ruleset, message.options, self._out.now + timeout)
         session.ticket = ticket
         if matched is None:
             self._out.alarm(ticket.deadline, self._deadline_passed, session)
@@ -326,7 +190,7 @@ class Broker:
     def _cancel(self, session: Session, ask: int) -> None:
         # A ticket that was matched already ends as ASSIGNED: there is nothing to cancel.
         ticket = session.ticket
-        if ticket is not None and ticket.ask == ask and ticket.state is TicketState.WAITING:
+        if ticket is not None and ticket.ask == ask:
             self._drop_ticket(session)
             session.say(Error(session.ref, ask, int(Code.MATCH_CANCELLED), MatchCancelled.meaning, None))
 
@@ -419,17 +283,20 @@ class Broker:
                 session.pending = None
                 session.say(Error(session.ref, ask, int(report.code), report.text[:512], None))
         else:
-            session = self.sessions.get(report.session)
-            if session is not None and isinstance(report, Seated):
-                session.rooms.add(report.room)
-                session.assignment = None
-            elif session is not None and isinstance(report, Unseated):
-                session.rooms.discard(report.room)
+            self._moved(report)
+
+    def _moved(self, report: Seated | Unseated) -> None:
+        session = self.sessions.get(report.session)
+        if session is None:
+            return
+        if isinstance(report, Seated):
+            session.rooms.add(report.room)
+            session.assignment = None
+        else:
+            session.rooms.discard(report.room)
 
     def _reserved(self, report: Reserved) -> None:
-        for (session, ask), reservation in zip(
-            self._wishes.pop(report.ask).sessions, report.reservations, strict=True
-        ):
+        for (session, ask), reservation in zip(self._wishes.pop(report.ask).sessions, report.reservations, strict=True):
             session.pending = None
             if self.sessions.get(session.session) is not session:
                 self._out.control(ReleaseSession(session.session))  # it ended meanwhile
@@ -438,67 +305,12 @@ class Broker:
             session.assignment = (assigned, self._out.now + report.timeout)
             session.say(assigned)
 
-    # Deadlines.
-
-    def _grace_is_over(self, session: Session) -> None:
-        if session.state is SessionState.OFFLINE:
-            self.end(session)
-
     def _deadline_passed(self, session: Session) -> None:
         ticket = session.ticket
         if ticket is not None:
             self.queues.expire(ticket)
             session.ticket = None
             session.say(Error(session.ref, ticket.ask, int(Code.MATCH_EXPIRED), MatchExpired.meaning, None))
-
-    # What clients say to the server, and the server to clients.
-
-    def message(self, session: Session, name: str, data: Any) -> None:
-        """A message for the server's owner, from a client who is in no room."""
-        if session.rooms:
-            session.refuse(InRoom(), session.uplink)
-        elif not self._out.application_message(session, name, data):
-            session.refuse(RoomBusy(), session.uplink)
-
-    def request(self, session: Session) -> None:
-        """Nobody answers requests outside of rooms."""
-        session.refuse(NoHandler("the server answers no requests; rooms do"), session.uplink)
-
-    def acknowledge(self, session: Session) -> None:
-        """Tell a client how far its messages are applied, once those before are."""
-        number = session.uplink
-        self._out.after_application(lambda: session.say_acknowledged(number))
-
-    def direct(self, session: Session, name: str, data: Any) -> None:
-        """Say something to one client."""
-        line, limits = session.line, self._port.limits
-        item = pack_payload(
-            (int(Item.DIRECT), line.last_direct + 1, name, data), limits.download - HEAD_SIZE, limits.nesting + 1
-        )
-        self._out.flush_later()
-        if self._fanout.direct(line, item, self._out.now):
-            self.flush()
-
-    def flush(self) -> None:
-        """Send what was said in this turn."""
-        if self._fanout.waiting:
-            self._fanout.flush(self._out, self._out.now)
-        if self._fanout.behind:
-            self._out.alarm(self._out.now + _RETRY, self._catch_up)
-
-    def _catch_up(self) -> None:
-        behind = set(self._fanout.behind)
-        for session in self.sessions:
-            if session.line in behind:
-                self._bring_up(session)
-        self.flush()
-
-    def _bring_up(self, session: Session) -> None:
-        line, fanout = session.line, self._fanout
-        if not fanout.can_catch_up(line) and session.connection is not None:
-            position = fanout.jump(line)
-            self._out.send(session.connection.peer, encode(Reset(session.ref, *position, None)))
-        fanout.catch_up(line, self._out)
 
 
 def _ruleset(wire: list[Any]) -> RuleSet:

@@ -20,6 +20,7 @@ class Console:
         self._close = close
         self._fd: int | None = None
         self._line = b""
+        self._retry: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> "Console":
         try:
@@ -31,13 +32,16 @@ class Console:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
         self._forget()
 
     def _read(self) -> None:
         assert self._fd is not None
         with contextlib.suppress(OSError):  # not a terminal
             if os.tcgetpgrp(self._fd) != os.getpgrp():
-                return  # in the background: reading would stop the process
+                self._look_again_later()  # in the background: reading would stop the process
+                return
         try:
             data = os.read(self._fd, 4096)
         except OSError:
@@ -53,6 +57,10 @@ class Console:
                 self._close()
             elif word:
                 print(f"unknown command {word[:40]!r}: type close to stop the server", flush=True)  # noqa: T201
+
+    def _look_again_later(self) -> None:
+        self._forget()
+        self._retry = asyncio.get_running_loop().call_later(1.0, self.__enter__)
 
     def _forget(self) -> None:
         if self._fd is not None:

@@ -82,12 +82,12 @@ class Host:
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Close the rooms, tell the clients, and leave nothing behind."""
-        self.broker.stopping = True
+        self.broker.reception.stopping = True
         self._port.touch()
         self.worker.close_rooms(Code.SERVER_STOPPING, ServerStopping.meaning)
         if not await self.worker.emptied(_STOP_TIME):
             logger.warning("%d rooms did not end in time", len(self.worker.rooms))
-        self.broker.say_goodbye(Code.SERVER_STOPPING, ServerStopping.meaning)
+        self.broker.reception.say_goodbye(Code.SERVER_STOPPING, ServerStopping.meaning)
         await self.worker.stop()
         if self._watchdog is not None:
             self._watchdog.stop()
@@ -99,9 +99,7 @@ class Host:
 
     def _start(self) -> None:
         self._port = Port(self._server.limits, self._entropy)
-        self.worker = Worker(
-            self._port, self._server.make_room, self._on_report, self._entropy, carries_sessions=True
-        )
+        self.worker = Worker(self._port, self._server.make_room, self._on_report, self._entropy, carries_sessions=True)
         self.broker = Broker(self._port, self, self._entropy, self._server.broker_limits)
         self._application = Mailbox("server", self.worker, self._server.on_error)
         self._port.on_broker_message = self.broker.on_message
@@ -121,7 +119,7 @@ class Host:
     def _flush(self) -> None:
         self._unflushed = False
         self.worker.flush()
-        self.broker.flush()
+        self.broker.reception.flush()
 
     def _sweep(self) -> None:
         self._port.sweep(self.now)
@@ -172,5 +170,3 @@ class Host:
     def after_application(self, then: Callable[[], None]) -> None:
         """See ``BrokerOutbox.after_application``."""
         self._application.post(then)
-
-

@@ -16,7 +16,6 @@ from ..protocol.names import ClientData, Protocol
 from ..protocol.rulesets import RuleSet
 from ..rooms.room import Room
 from ..transport.network import Network
-from ..transport.zeromq import ZmqNetwork
 from .broker import BrokerLimits
 from .console import Console
 from .host import Host
@@ -223,5 +222,3 @@ def _signals(running: Host) -> Iterator[None]:
     finally:
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(name)
-
-

@@ -25,8 +25,8 @@ from ..rooms.fanout import Line
 from ..rooms.uplink import Uplink
 
 if TYPE_CHECKING:
-    from .broker import Broker
     from .matchmaking import Ticket
+    from .reception import Reception
 
 __all__ = ["SESSION", "Session", "SessionEvent", "SessionState", "Sessions"]
 
@@ -65,8 +65,8 @@ class Session(Uplink):
     """
 
     __slots__ = (
-        "_broker",
         "_previous_token",
+        "_reception",
         "assignment",
         "client",
         "line",
@@ -78,7 +78,7 @@ class Session(Uplink):
         "user_data",
     )
 
-    def __init__(self, broker: "Broker", session: str, client: ClientData, bucket: TokenBucket) -> None:
+    def __init__(self, reception: "Reception", session: str, client: ClientData, bucket: TokenBucket) -> None:
         super().__init__(session, bucket)
         self.client = client
         self.user_data: Any = None
@@ -92,7 +92,7 @@ class Session(Uplink):
         self.assignment: tuple[Assigned, float] | None = None
         """The last seat that was reserved for it, and until when, in case the answer was lost."""
         self.rooms: set[str] = set()
-        self._broker = broker
+        self._reception = reception
         self._previous_token: bytes | None = None
 
     @property
@@ -127,7 +127,7 @@ class Session(Uplink):
         Raises:
             PayloadError: data can't be encoded or is too large; nothing was sent.
         """
-        self._broker.direct(self, type, data)
+        self._reception.direct(self, type, data)
 
     def __repr__(self) -> str:
         return f"<Session of client {self.id}, {self.state.value}>"
@@ -147,22 +147,22 @@ class Session(Uplink):
     # The receiving end, see Uplink.
 
     def take(self, name: str, data: Any) -> None:
-        self._broker.message(self, name, data)
+        self._reception.message(self, name, data)
 
     def take_request(self, name: str, data: Any) -> None:
-        self._broker.request(self)
+        self._reception.request(self)
 
     def acknowledge(self) -> None:
-        self._broker.acknowledge(self)
+        self._reception.acknowledge(self)
 
     def confirmed(self) -> None:
         self._previous_token = None
 
     def on_leave(self) -> None:
-        self._broker.end(self)
+        self._reception.end(self)
 
     def on_lost(self) -> None:
-        self._broker.lost(self)
+        self._reception.lost(self)
 
 
 class Sessions:

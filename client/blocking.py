@@ -30,7 +30,7 @@ _LONGEST_WAIT = 3600.0
 _MOST_UNREAD = 10_000
 
 
-class _Quit(BaseException):  # noqa: N818  # ends main(); nothing that users catch
+class _Quit(BaseException):  # ends main(); nothing that users catch
     """Raised by ``quit()`` in the thread that runs ``main()``."""
 
 
@@ -91,7 +91,7 @@ class Client:
     # Use these.
 
     def run(self, host: str = "127.0.0.1", port: int = 1234, timeout: float = 5.0) -> None:
-        """Connect, run ``main``, and end when it returns, when ``quit`` is called, or when the connection is lost for good.
+        """Connect, run ``main``, and end when it returns, after ``quit``, or when the connection is lost for good.
 
         Exits the program with one line on stderr and status 1 where the server
         can't be reached or is lost.
@@ -134,7 +134,9 @@ class Client:
         handled = 0
         while True:
             try:
-                call = self._unread.get(timeout=timeout if handled == 0 and timeout > 0 else None, block=handled == 0 and timeout > 0)
+                call = self._unread.get(
+                    timeout=timeout if handled == 0 and timeout > 0 else None, block=handled == 0 and timeout > 0
+                )
             except queue.Empty:
                 return handled
             call()

@@ -1,12 +1,5 @@
 """The client, decided: connecting, resuming, asking, joining, recovering.
 
-    idle ──open──▶ dialing ──up──▶ opening ──welcome──▶ online
-                     ▲  │             │                   │
-                     │  └────lost─────┴───────lost────────┘
-                   retry                     ▼
-                     └──────────────────── waiting
-    any state ──close──▶ closed
-
 The core takes events with the time and writes to an outbox. A connection that
 is lost is replaced after a jittered delay; the session is resumed on the new
 one, and every room recovered from where it was. Requests that were not answered
@@ -14,8 +7,7 @@ are asked again under the same number, which the server answers once.
 """
 
 from collections.abc import Callable
-from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 from ..protocol.codec import download_decoder
 from ..protocol.errors import (
@@ -27,7 +19,7 @@ from ..protocol.errors import (
     UnknownKind,
     error_for,
 )
-from ..protocol.lifecycle import Table, step
+from ..protocol.lifecycle import step
 from ..protocol.limits import Limits
 from ..protocol.liveness import Liveness
 from ..protocol.messages import (
@@ -60,100 +52,17 @@ from ..protocol.names import ClientData
 from ..protocol.streams import Gap, Position, StreamReader
 from ..transport.network import Sent
 from .backoff import Backoff
+from .life import CLIENT, ClientEvent, ClientState
 from .membership import Membership, MembershipEvent, MembershipState, Received
+from .outbox import ClientOutbox
 
-__all__ = ["CLIENT", "ClientCore", "ClientEvent", "ClientOutbox", "ClientState"]
+__all__ = ["ClientCore"]
 
 _FIRST_ASK = 1 << 31
 """Requests are numbered from here, so that an ERROR's number is never a message's as well."""
 _OPENING_TIME = 5.0
 _RETRY_FULL = 0.02
 _BEAT = 1.0
-
-
-class ClientState(Enum):
-    """Where a client is in its life."""
-
-    IDLE = "idle"
-    DIALING = "dialing"
-    OPENING = "opening"
-    ONLINE = "online"
-    WAITING = "waiting"
-    CLOSED = "closed"
-
-
-class ClientEvent(Enum):
-    """What happens to a client."""
-
-    OPEN = "open"
-    UP = "up"
-    WELCOME = "welcome"
-    LOST = "lost"
-    RETRY = "retry"
-    CLOSE = "close"
-
-
-CLIENT: Table[ClientState, ClientEvent] = {
-    ClientState.IDLE: {ClientEvent.OPEN: ClientState.DIALING, ClientEvent.CLOSE: ClientState.CLOSED},
-    ClientState.DIALING: {
-        ClientEvent.UP: ClientState.OPENING,
-        ClientEvent.LOST: ClientState.WAITING,
-        ClientEvent.CLOSE: ClientState.CLOSED,
-    },
-    ClientState.OPENING: {
-        ClientEvent.WELCOME: ClientState.ONLINE,
-        ClientEvent.LOST: ClientState.WAITING,
-        ClientEvent.CLOSE: ClientState.CLOSED,
-    },
-    ClientState.ONLINE: {ClientEvent.LOST: ClientState.WAITING, ClientEvent.CLOSE: ClientState.CLOSED},
-    ClientState.WAITING: {ClientEvent.RETRY: ClientState.DIALING, ClientEvent.CLOSE: ClientState.CLOSED},
-    ClientState.CLOSED: {},
-}
-
-
-class ClientOutbox(Protocol):
-    """Where the core writes what must happen."""
-
-    def dial(self) -> None:
-        """Make a connection; tell ``up``, ``receive`` and ``down``."""
-
-    def hang_up(self) -> None:
-        """Close the connection; ``down`` is not told."""
-
-    def transmit(self, frame: bytes) -> Sent:
-        """Send a frame on the connection."""
-        ...
-
-    def opened(self, resumed: bool) -> None:
-        """The session is open, or open again."""
-
-    def interrupted(self, reason: str) -> None:
-        """The connection is lost; the core tries to come back."""
-
-    def answered(self, ask: int, answer: "Rooms | Membership | RemoteError") -> None:
-        """A request has its answer."""
-
-    def replied(self, membership: Membership, number: int, reply: Any, error: RemoteError | None) -> None:
-        """A room answered the request that has this number."""
-
-    def refused(self, membership: Membership, number: int, error: RemoteError) -> None:
-        """A message was not applied. Number 0: it is not known which."""
-
-    def received(self, membership: Membership, message: Received) -> None:
-        """Something for the application."""
-
-    def has_room(self, membership: Membership) -> bool:
-        """Whether the application takes more; if not, it is fetched again after ``read_on``."""
-        ...
-
-    def progressed(self, membership: Membership) -> None:
-        """Messages were acknowledged, or the membership is joined, away or ended."""
-
-    def misrouted(self, epoch: int) -> None:
-        """A bundle of a stream that is not ours came; it was dropped."""
-
-    def ended(self, error: ServerRoomError | None) -> None:
-        """The client is closed: by its own wish (None), or by this error."""
 
 
 class ClientCore:
@@ -366,9 +275,8 @@ class ClientCore:
                 self._finish(membership, error_for(message.code, message.text))
         elif isinstance(message, Reset):
             self._reset(message)
-        elif isinstance(message, Rooms):
-            if self._asks.pop(message.ask, None) is not None:
-                self._out.answered(message.ask, message)
+        elif isinstance(message, Rooms) and self._asks.pop(message.ask, None) is not None:
+            self._out.answered(message.ask, message)
         # TICKET and PONG are signs of life; there is nothing more to do.
 
     def _welcome(self, message: Welcome, now: float) -> None:
@@ -578,5 +486,3 @@ class ClientCore:
 
     def _step(self, event: ClientEvent) -> None:
         self.state = step(CLIENT, self.state, event)
-
-

@@ -8,7 +8,7 @@ from ..protocol.messages import Kind
 from .membership import Membership, MembershipState, Received
 
 if TYPE_CHECKING:
-    from .async_client import AsyncClient
+    from .shell import Shell
 
 __all__ = ["ClientRoom", "Inbox"]
 
@@ -20,8 +20,8 @@ class Inbox:
     from the sender's history as soon as half of it is read.
     """
 
-    def __init__(self, client: "AsyncClient", membership: Membership, most: int) -> None:
-        self._client = client
+    def __init__(self, shell: "Shell", membership: Membership, most: int) -> None:
+        self._shell = shell
         self._membership = membership
         self._most = most
         self._messages: deque[Received] = deque()
@@ -45,17 +45,17 @@ class Inbox:
             TimedOut: there was none in time.
             NotInRoomError: there will be none any more.
         """
-        await self._client.wait_until(lambda: bool(self._messages) or self._is_over(), timeout, "message")
+        await self._shell.wait_until(lambda: bool(self._messages) or self._is_over(), timeout, "message")
         if not self._messages:
             raise NotInRoomError(str(self._membership.error or "the room is left"))
         message = self._messages.popleft()
         if self._left_out and len(self._messages) <= self._most // 2:
             self._left_out = False
-            self._client.read_on(self._membership)
+            self._shell.read_on(self._membership)
         return message
 
     def _is_over(self) -> bool:
-        return self._membership.state is MembershipState.ENDED or self._client.closed
+        return self._membership.state is MembershipState.ENDED or self._shell.closed
 
 
 class ClientRoom:
@@ -71,10 +71,10 @@ class ClientRoom:
     The iteration ends when the room is left or closed; ``error`` tells why.
     """
 
-    def __init__(self, client: "AsyncClient", membership: Membership, most: int) -> None:
-        self._client = client
+    def __init__(self, shell: "Shell", membership: Membership, most: int) -> None:
+        self._shell = shell
         self._membership = membership
-        self.inbox = Inbox(client, membership, most)
+        self.inbox = Inbox(shell, membership, most)
         self.members: set[int] = set(membership.info.get("members", ()))
         """Numbers of the members, in rooms that show presence; empty in others."""
 
@@ -96,7 +96,7 @@ class ClientRoom:
     @property
     def joined(self) -> bool:
         """Whether we are a member: joined, or away and coming back."""
-        return self._membership.state is not MembershipState.ENDED and not self._client.closed
+        return self._membership.state is not MembershipState.ENDED and not self._shell.closed
 
     @property
     def connected(self) -> bool:
@@ -127,7 +127,7 @@ class ClientRoom:
             TimedOut: no acknowledgement in time; it may still be applied.
             RateLimited, RoomBusy, BadPayload: with ``ack``, the room refused it.
         """
-        await self._client.send_in(self._membership, Kind.SEND, type, data, timeout, ack=ack)
+        await self._shell.send(self._membership, Kind.SEND, type, data, timeout, ack=ack)
 
     async def request(self, type: str, data: Any = None, *, timeout: float = 10.0) -> Any:  # noqa: A002
         """Ask the room something; what its ``@on_request`` handler returns.
@@ -138,7 +138,7 @@ class ClientRoom:
             NotInRoomError: the room is left or closed.
             TimedOut: no reply in time; the request may still be handled.
         """
-        return await self._client.request_in(self._membership, type, data, timeout)
+        return await self._shell.request(self._membership, type, data, timeout)
 
     async def receive(self, timeout: float | None = 10.0) -> Received:
         """The next message.
@@ -151,7 +151,7 @@ class ClientRoom:
 
     async def leave(self, timeout: float = 5.0) -> None:
         """Leave the room. Returns when the room knows; at once if it is over."""
-        await self._client.leave(self._membership, timeout)
+        await self._shell.leave(self._membership, timeout)
 
     def __aiter__(self) -> "ClientRoom":
         return self
@@ -173,5 +173,3 @@ class ClientRoom:
             else:
                 self.members.add(message.data)
         self.inbox.put(message)
-
-

@@ -293,7 +293,7 @@ class Join(NamedTuple):
 
 
 class Recover(NamedTuple):
-    """client → worker: take a membership back, from this position on. Answer: JOINED, then what was missed; or ERROR."""
+    """client → worker: take a membership back from this position. Answer: JOINED, then what was missed; or ERROR."""
 
     ask: Ask
     room: RoomId

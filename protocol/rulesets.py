@@ -34,6 +34,8 @@ class RuleSet:
 
     clients: int
     room: str | None
+    _criteria: dict[str, Scalar]
+    _key: bytes
 
     def __init__(self, clients: int, room: str | None = None, **criteria: Scalar) -> None:
         if type(clients) is not int or not 1 <= clients <= _MOST_CLIENTS:
@@ -79,7 +81,7 @@ class RuleSet:
         """Read ``[clients, room, criteria]``. Raises RuleSetError for anything else."""
         if len(wire) != 3 or type(wire[2]) is not dict:
             raise RuleSetError("a ruleset is [clients, room, criteria]")
-        clients, room, criteria = wire
+        clients, room, criteria = wire[0], wire[1], wire[2]
         for name in criteria:
             if type(name) is not str or name in ("self", "clients", "room"):
                 raise RuleSetError("a criterion's name is a string other than clients and room")

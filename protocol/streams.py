@@ -13,7 +13,7 @@ tell "nothing was missed" from "this is another room, restarted at one".
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -104,7 +104,7 @@ class History:
         """Bytes that are accounted for: those kept, and up to one batch more."""
         return self._size
 
-    def add(self, entries: list[Entry], size: int, now: float) -> None:
+    def add(self, entries: Sequence[Entry], size: int, now: float) -> None:
         """Append a batch of entries with ``size`` bytes in all; they take the next offsets."""
         self._entries.extend(entries)
         self.last += len(entries)
@@ -214,7 +214,7 @@ def bundles(epoch: int, ref: int, offset: int, items: Iterable[bytes], most: int
         yield bundle(epoch, ref, start, batch), end, directs
 
 
-class Gap(Exception):  # noqa: N818  # a signal between reader and client core, never raised to users
+class Gap(Exception):  # a signal between reader and client core, never raised to users
     """Something is missing before what just came: recover from the reader's position."""
 
 

@@ -5,7 +5,6 @@ Plain values, so that they can cross a socket as well as a function call.
 
 from typing import Any, NamedTuple
 
-from ..protocol.errors import Code
 from ..protocol.names import ClientData
 from ..protocol.rulesets import RuleSet
 
@@ -70,7 +69,7 @@ class Refused(NamedTuple):
     """worker → broker: no seat was taken, no room was made."""
 
     ask: int
-    code: Code
+    code: int
     text: str
 
 

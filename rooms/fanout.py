@@ -213,7 +213,7 @@ class UnicastFanout:
         """Whether all that the line misses is still in the history. Flush before."""
         return (
             self.history.since(line.offset) is not None
-            and 0 <= line.last_direct - line.direct
+            and line.last_direct - line.direct >= 0
             and (line.direct == line.last_direct or line.directs.since(line.direct) is not None)
         )
 

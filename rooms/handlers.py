@@ -100,9 +100,11 @@ def _converter(room_class: type, function: Callable[..., Any]) -> Callable[[Any]
     if annotation in _PLAIN:
         return _plain_check(annotation)
     try:
-        import msgspec
+        import msgspec  # noqa: PLC0415  # an extra: only rooms that need it load it
     except ImportError as error:
-        shown = annotation if isinstance(annotation, types.GenericAlias) else getattr(annotation, "__name__", annotation)
+        shown = (
+            annotation if isinstance(annotation, types.GenericAlias) else getattr(annotation, "__name__", annotation)
+        )
         raise ConfigError(
             f"{where} wants {shown}, which needs msgspec: pip install 'server-room-system[typed]'"
         ) from error

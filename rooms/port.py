@@ -307,4 +307,3 @@ class Port:
             if connection.seen <= oldest:
                 connection.say(Goodbye(0, int(Code.CONNECTION_TIMED_OUT), ConnectionTimedOut.meaning))
                 self.hang_up(connection)
-

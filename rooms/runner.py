@@ -14,7 +14,16 @@ from enum import Enum
 from typing import Any, Protocol
 
 from ..protocol.codec import pack_payload
-from ..protocol.errors import BadPayload, Code, ConfigError, HandlerFailed, NoHandler, PayloadError, RequestError, RoomBusy
+from ..protocol.errors import (
+    BadPayload,
+    Code,
+    ConfigError,
+    HandlerFailed,
+    NoHandler,
+    PayloadError,
+    RequestError,
+    RoomBusy,
+)
 from ..protocol.ids import Entropy, new_epoch
 from ..protocol.lifecycle import Table, step
 from ..protocol.limits import Limits
@@ -69,8 +78,10 @@ ROOM: Table[RoomState, RoomEvent] = {
 class RoomOutbox(FramesOut, HookRunner, Protocol):
     """Where a room writes what must happen."""
 
-    now: float
-    """The time of this turn, monotonic seconds."""
+    @property
+    def now(self) -> float:
+        """The time of this turn, monotonic seconds."""
+        ...
 
     def flush_later(self, runner: "Runner") -> None:
         """Call ``runner.flush`` before this turn ends."""

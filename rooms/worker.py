@@ -40,7 +40,6 @@ RoomFactory = Callable[[RuleSet], tuple[str, Room]]
 """Makes the room for a ruleset and names its type. Raises UnknownRoomType."""
 
 
-
 class Worker:
     """Hosts rooms.
 

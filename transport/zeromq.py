@@ -165,8 +165,7 @@ class _ZmqListener:
 
     @property
     def address(self) -> str:
-        endpoint = self._socket.get(zmq.LAST_ENDPOINT)
-        return endpoint.rstrip(b"\0").decode()
+        return self._socket.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
     def send(self, peer: bytes, frame: bytes) -> Sent:
         if not self._in_turn:
@@ -249,7 +248,7 @@ class _ZmqListener:
             self._in_turn = False
             # The descriptor is edge-triggered: after receiving and sending, only
             # EVENTS tells whether more has come meanwhile.
-            if not self._socket.closed and (full_turn or self._socket.getsockopt(_EVENTS) & _POLLIN):
+            if not self._socket.closed and (full_turn or int(self._socket.get(_EVENTS)) & _POLLIN):
                 self.wake()
 
     def _drain(self) -> bool:
@@ -309,9 +308,7 @@ class _ZmqListener:
 class _ZmqLink:
     """A DEALER that connects once."""
 
-    def __init__(
-        self, context: "zmq.Context[zmq.Socket[bytes]]", address: str, sink: LinkSink, largest: int
-    ) -> None:
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", address: str, sink: LinkSink, largest: int) -> None:
         self._sink = sink
         self._up = False
         self._scheduled = False
@@ -383,7 +380,7 @@ class _ZmqLink:
                 self._fail("the server sent a message of more than one frame")
                 return
             self._sink.receive(frame.bytes)
-        if not self._socket.closed and self._socket.getsockopt(_EVENTS) & _POLLIN:
+        if not self._socket.closed and int(self._socket.get(_EVENTS)) & _POLLIN:
             self._wake()
 
     def _on_event(self, event: int, value: int) -> None:

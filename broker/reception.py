@@ -1,0 +1,254 @@
+"""The reception: who is here, and what server and clients say to each other outside of rooms."""
+
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol
+
+from ..protocol.codec import pack_payload
+from ..protocol.errors import (
+    CapacityReached,
+    Code,
+    Displaced,
+    InRoom,
+    NoHandler,
+    RoomBusy,
+    ServerStopping,
+    SessionUnknown,
+)
+from ..protocol.ids import Entropy, new_epoch
+from ..protocol.messages import HEAD_SIZE, VERSION, Goodbye, Hello, Item, Reset, Resume, Welcome, encode
+from ..protocol.names import ClientData
+from ..protocol.rates import TokenBucket
+from ..protocol.streams import HistoryLimits, Position
+from ..rooms.fanout import FramesOut, UnicastFanout
+from ..rooms.port import Connection, Port
+from .sessions import Session, Sessions, SessionState
+
+__all__ = ["Reception", "ReceptionOutbox", "Regulars"]
+
+_RETRY = 0.02
+_MOST_SESSIONS_OF_A_CONNECTION = 256
+
+
+class ReceptionOutbox(FramesOut, Protocol):
+    """Where the reception writes what must happen, besides what it says to clients."""
+
+    @property
+    def now(self) -> float:
+        """The time of this turn, monotonic seconds."""
+        ...
+
+    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
+        """Call back at that time."""
+
+    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
+        """Do not call back."""
+
+    def flush_later(self) -> None:
+        """Call ``flush`` before this turn ends."""
+
+    def application_message(self, session: Session, name: str, data: Any) -> bool:
+        """Let the server's owner handle it. False: too many wait."""
+        ...
+
+    def after_application(self, then: Callable[[], None]) -> None:
+        """Do something when the messages given before are handled."""
+
+
+class Regulars(Protocol):
+    """Who wants to know when sessions come and go."""
+
+    def away(self, session: Session) -> None:
+        """Its connection is lost, or about to be replaced."""
+
+    def back(self, session: Session) -> None:
+        """It is on a connection again."""
+
+    def over(self, session: Session) -> None:
+        """It has ended."""
+
+
+class Reception:
+    """Opens, resumes and ends sessions, and carries what is said outside of rooms.
+
+    Args:
+        port: announces its limits, gives references.
+        out: where to write.
+        entropy: where ids and secrets come from.
+        regulars: told when sessions come and go.
+        most: how many sessions there may be.
+        grace: seconds that a session outlives its connection.
+    """
+
+    def __init__(
+        self, port: Port, out: ReceptionOutbox, entropy: Entropy, regulars: Regulars, most: int, grace: float
+    ) -> None:
+        self.sessions = Sessions(most, entropy)
+        self.stopping = False
+        self._port = port
+        self._out = out
+        self._regulars = regulars
+        self._grace = grace
+        # What the server says to clients is direct messages alone: no broadcasts, no history of them.
+        self._fanout = UnicastFanout(new_epoch(entropy), HistoryLimits(count=1), port.limits.download)
+
+    # Coming and going.
+
+    def hello(self, connection: Connection, message: Hello) -> None:
+        if not self._may_enter(connection, message.versions):
+            return
+        if len(connection.sessions) >= _MOST_SESSIONS_OF_A_CONNECTION:
+            raise CapacityReached(f"a connection carries at most {_MOST_SESSIONS_OF_A_CONNECTION} sessions")
+        limits = self._port.limits
+
+        def make(session_id: str, client: ClientData) -> Session:
+            return Session(self, session_id, client, TokenBucket(limits.message_rate, limits.message_burst))
+
+        session = self.sessions.open(make, connection.address)
+        self._welcome(connection, session, message.ask, Position(self._fanout.epoch, 0, 0), resumed=False)
+
+    def resume(self, connection: Connection, message: Resume) -> None:
+        if not self._may_enter(connection, message.versions):
+            return
+        try:
+            session = self.sessions.resume(message.session, message.token)
+        except SessionUnknown as error:
+            connection.say(Goodbye(0, int(error.code), error.text))
+            return
+        self._displace(session, connection)
+        self._out.clear_alarm(self._grace_is_over, session)
+        self._welcome(connection, session, message.ask, Position(self._fanout.epoch, 0, message.direct), resumed=True)
+        self._regulars.back(session)
+
+    def _may_enter(self, connection: Connection, versions: list[int]) -> bool:
+        if self.stopping:
+            connection.say(Goodbye(0, int(Code.SERVER_STOPPING), ServerStopping.meaning))
+            return False
+        if VERSION not in versions:
+            connection.say(Goodbye(0, int(Code.VERSION_MISMATCH), f"this server speaks version {VERSION}"))
+            return False
+        return True
+
+    def _displace(self, session: Session, newcomer: Connection) -> None:
+        older = session.connection
+        if older is None:
+            return
+        self._regulars.away(session)
+        self._fanout.disconnect(session.line)
+        if older is not newcomer:
+            older.say(Goodbye(session.ref, int(Code.DISPLACED), Displaced.meaning))
+            self._take_off(session, older)
+        session.detach()
+
+    def _take_off(self, session: Session, connection: Connection) -> None:
+        """The session is not on this connection any more, and neither are its memberships."""
+        connection.sessions -= {session.session}
+        for ref, uplink in list(connection.refs.items()):
+            if uplink.session == session.session and uplink is not session:
+                del connection.refs[ref]
+                uplink.lost()
+
+    def _welcome(
+        self, connection: Connection, session: Session, ask: int, position: Position, *, resumed: bool
+    ) -> None:
+        self.flush()
+        session.attach(connection)
+        connection.sessions |= {session.session}
+        self._fanout.connect(session.line, connection.peer, session.ref, position)
+        connection.say(
+            Welcome(
+                ask,
+                VERSION,
+                session.ref,
+                session.session,
+                session.token,
+                session.id,
+                session.client.ADDRESS,
+                position.epoch,
+                position.direct,
+                session.uplink,
+                resumed,
+                self._port.limits.to_wire(),
+            )
+        )
+        self._bring_up(session)
+
+    def lost(self, session: Session) -> None:
+        """A session's connection is gone: it has the grace period to come back."""
+        self.sessions.drop(session)
+        self._fanout.disconnect(session.line)
+        self._regulars.away(session)
+        self._out.alarm(self._out.now + self._grace, self._grace_is_over, session)
+
+    def end(self, session: Session) -> None:
+        """A session is over: its ticket and its memberships as well."""
+        connection = session.connection
+        if connection is not None:
+            for uplink in list(connection.refs.values()):
+                if uplink.session == session.session and uplink is not session:
+                    uplink.on_leave()
+            connection.sessions -= {session.session}
+        self._fanout.disconnect(session.line)
+        session.detach()
+        self.sessions.end(session)
+        self._out.clear_alarm(self._grace_is_over, session)
+        self._regulars.over(session)
+
+    def _grace_is_over(self, session: Session) -> None:
+        if session.state is SessionState.OFFLINE:
+            self.end(session)
+
+    def say_goodbye(self, code: Code, text: str) -> None:
+        """Tell every client that the server stops. Sessions can't be resumed after."""
+        self.stopping = True
+        self.flush()
+        for session in self.sessions:
+            session.say(Goodbye(session.ref, int(code), text))
+
+    # What clients say to the server, and the server to clients.
+
+    def message(self, session: Session, name: str, data: Any) -> None:
+        """A message for the server's owner, from a client who is in no room."""
+        if session.rooms:
+            session.refuse(InRoom(), session.uplink)
+        elif not self._out.application_message(session, name, data):
+            session.refuse(RoomBusy(), session.uplink)
+
+    def request(self, session: Session) -> None:
+        """Nobody answers requests outside of rooms."""
+        session.refuse(NoHandler("the server answers no requests; rooms do"), session.uplink)
+
+    def acknowledge(self, session: Session) -> None:
+        """Tell a client how far its messages are applied, once those before are."""
+        number = session.uplink
+        self._out.after_application(lambda: session.say_acknowledged(number))
+
+    def direct(self, session: Session, name: str, data: Any) -> None:
+        """Say something to one client."""
+        line, limits = session.line, self._port.limits
+        item = pack_payload(
+            (int(Item.DIRECT), line.last_direct + 1, name, data), limits.download - HEAD_SIZE, limits.nesting + 1
+        )
+        self._out.flush_later()
+        if self._fanout.direct(line, item, self._out.now):
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was said in this turn."""
+        if self._fanout.waiting:
+            self._fanout.flush(self._out, self._out.now)
+        if self._fanout.behind:
+            self._out.alarm(self._out.now + _RETRY, self._catch_up)
+
+    def _catch_up(self) -> None:
+        behind = set(self._fanout.behind)
+        for session in self.sessions:
+            if session.line in behind:
+                self._bring_up(session)
+        self.flush()
+
+    def _bring_up(self, session: Session) -> None:
+        line, fanout = session.line, self._fanout
+        if not fanout.can_catch_up(line) and session.connection is not None:
+            position = fanout.jump(line)
+            self._out.send(session.connection.peer, encode(Reset(session.ref, *position, None)))
+        fanout.catch_up(line, self._out)

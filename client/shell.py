@@ -1,0 +1,312 @@
+"""The shell of an asynchronous client: link, timer, and everybody who waits for something."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+from ..protocol.errors import (
+    ClientClosedError,
+    ConfigError,
+    NotInRoomError,
+    RemoteError,
+    ServerRoomError,
+    TimedOut,
+)
+from ..protocol.messages import Kind, Message, Rooms
+from ..transport.network import Link, Network, Sent
+from .core import ClientCore
+from .life import ClientState
+from .membership import Membership, MembershipState, Received
+from .room import ClientRoom, Inbox
+from .shared_network import SharedNetwork
+
+__all__ = ["Shell"]
+
+logger = logging.getLogger(__name__.partition(".client")[0] + ".client")
+
+_SOFTWARE = "server-room-system"
+
+
+class Shell:
+    """Runs a core on the event loop. Outbox of the core, and sink of its link.
+
+    Args: see ``connect``.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        network: Network | None,
+        connect_timeout: float,
+        reconnect_timeout: float,
+        inbox: int,
+    ) -> None:
+        self.core = ClientCore(
+            address, self, random.SystemRandom().random, connect_timeout, reconnect_timeout, _SOFTWARE
+        )
+        self.home = Inbox(self, self.core.home, inbox)
+        """What the server itself said."""
+        self.error: ServerRoomError | None = None
+        self.misrouted_bundles = 0
+        self._address = address
+        self._network = network
+        self._shared: SharedNetwork | None = None
+        self._connect_timeout = connect_timeout
+        self._most = inbox
+        self._link: Link | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._answers: dict[int, asyncio.Future[Rooms | Membership]] = {}
+        self._replies: dict[tuple[Membership, int], asyncio.Future[Any]] = {}
+        self._refusals: dict[tuple[Membership, int], RemoteError | None] = {}
+        self._rooms: dict[Membership, ClientRoom] = {}
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session is over."""
+        return self.core.state is ClientState.CLOSED
+
+    async def open(self) -> None:
+        """Connect. Raises BrokerUnreachable, or what the server said."""
+        self._loop = asyncio.get_running_loop()
+        if self._network is None:
+            self._shared = SharedNetwork.acquire()
+            self._network = self._shared.network
+        self.core.open(self._loop.time())
+        self._tick()
+        await self.wait_until(
+            lambda: self.core.state is ClientState.ONLINE or self.closed, self._connect_timeout + 5.0, "answer"
+        )
+        if self.error is not None:
+            raise self.error
+
+    async def close(self) -> None:
+        """End the session and leave nothing behind."""
+        self.core.close()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._shared is not None:
+            shared, self._shared = self._shared, None
+            await shared.release()
+
+    # What the client and its rooms ask for.
+
+    async def send(self, membership: Membership, kind: Kind, name: str, data: Any, timeout: float, *, ack: bool) -> int:
+        """Send a message in a conversation, with backpressure; its number."""
+        deadline = self._loop.time() + timeout
+        self._check_open(membership)
+        if membership.full:
+            self.core.ask_ack(membership)
+            await self.wait_until(lambda: not membership.full or self._is_over(membership), timeout, "acknowledgement")
+            self._check_open(membership)
+        number = self.core.send(membership, kind, name, data)
+        if not ack:
+            return number
+        key = (membership, number)
+        self._refusals[key] = None
+        try:
+            self.core.ask_ack(membership)
+            await self.wait_until(
+                lambda: membership.acked >= number or self._refusals[key] is not None or self._is_over(membership),
+                deadline - self._loop.time(),
+                "acknowledgement",
+            )
+            refusal = self._refusals[key]
+            if refusal is not None:
+                raise refusal
+            if membership.acked < number:
+                self._check_open(membership)
+        finally:
+            del self._refusals[key]
+        return number
+
+    async def request(self, membership: Membership, name: str, data: Any, timeout: float) -> Any:
+        """Send a request in a room and wait for its reply."""
+        number = await self.send(membership, Kind.REQUEST, name, data, timeout, ack=False)
+        key = (membership, number)
+        reply = self._replies[key] = self._loop.create_future()
+        try:
+            async with asyncio.timeout(timeout):
+                return await reply
+        except TimeoutError as error:
+            raise TimedOut(f"reply to {name!r}", timeout) from error
+        finally:
+            del self._replies[key]
+
+    async def leave(self, membership: Membership, timeout: float) -> None:
+        """Leave a room."""
+        self.core.leave(membership)
+        await self.wait_until(lambda: self._is_over(membership), timeout, "answer to leaving the room")
+
+    def read_on(self, membership: Membership) -> None:
+        """An inbox has space again."""
+        self.core.read_on(membership, self._loop.time())
+
+    async def wait_until(self, condition: Callable[[], bool], timeout: float | None, what: str) -> None:
+        """Wait for a condition that changes with what comes. Raises TimedOut."""
+        if condition():
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                while not condition():
+                    waiter = self._loop.create_future()
+                    self._waiters.add(waiter)
+                    try:
+                        await waiter
+                    finally:
+                        self._waiters.discard(waiter)
+        except TimeoutError as error:
+            raise TimedOut(what, timeout or 0.0) from error
+
+    def _is_over(self, membership: Membership) -> bool:
+        return membership.state is MembershipState.ENDED or self.closed
+
+    def _check_open(self, membership: Membership) -> None:
+        if self.closed:
+            raise self.error or ClientClosedError("the client is closed")
+        if membership.state is MembershipState.ENDED:
+            raise NotInRoomError(str(membership.error or "the room is left"))
+
+    async def enter(self, make: Callable[[int], Message], timeout: float) -> ClientRoom:
+        """Ask for a seat and take it."""
+        answer = await self.ask(make, timeout)
+        assert isinstance(answer, Membership)
+        return self._rooms[answer]
+
+    async def ask(self, make: Callable[[int], Message], timeout: float) -> Rooms | Membership:
+        """Ask the broker; its answer. Raises what it refuses with, or TimedOut."""
+        if self.closed:
+            raise self.error or ClientClosedError("the client is closed")
+        if self.core.state is ClientState.IDLE:
+            raise ConfigError("the client is not connected: use it with 'async with'")
+        ask = self.core.ask(make)
+        answer = self._answers[ask] = self._loop.create_future()
+        try:
+            async with asyncio.timeout(timeout):
+                result: Rooms | Membership = await answer
+                return result
+        except TimeoutError as error:
+            raise TimedOut("answer", timeout) from error
+        finally:
+            del self._answers[ask]
+            self.core.forget(ask)
+
+    # The link's sink.
+
+    def up(self) -> None:
+        self.core.up(self._loop.time())
+        self._tick()
+
+    def receive(self, frame: bytes) -> None:
+        self.core.receive(frame, self._loop.time())
+
+    def down(self, reason: str) -> None:
+        self._link = None
+        self.core.down(reason, self._loop.time())
+        self._tick()
+
+    def _tick(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        when = self.core.tick(self._loop.time())
+        if when is not None and not self.closed:
+            self._timer = self._loop.call_at(when, self._tick)
+
+    # The outbox of the core.
+
+    def dial(self) -> None:
+        assert self._network is not None
+        self._link = self._network.connect(self._address, self, self.core.limits.download)
+
+    def hang_up(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def transmit(self, frame: bytes) -> Sent:
+        return self._link.send(frame) if self._link is not None else Sent.GONE
+
+    def opened(self, resumed: bool) -> None:
+        if not resumed:
+            self.home = Inbox(self, self.core.home, self._most)
+        self._tick()
+        self._wake()
+
+    def interrupted(self, reason: str) -> None:
+        logger.info("client %d: %s; connecting again", self.core.data.ID, reason)
+        self._wake()
+
+    def answered(self, ask: int, answer: Rooms | Membership | RemoteError) -> None:
+        if isinstance(answer, Membership):
+            self._rooms[answer] = ClientRoom(self, answer, self._most)
+        future = self._answers.get(ask)
+        if future is None or future.done():
+            return
+        if isinstance(answer, RemoteError):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+
+    def replied(self, membership: Membership, number: int, reply: Any, error: RemoteError | None) -> None:
+        membership.acknowledged(number)
+        future = self._replies.get((membership, number))
+        if future is not None and not future.done():
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(reply)
+        self._wake()
+
+    def refused(self, membership: Membership, number: int, error: RemoteError) -> None:
+        key = (membership, number)
+        reply = self._replies.get(key)
+        if reply is not None and not reply.done():
+            reply.set_exception(error)
+        elif key in self._refusals:
+            self._refusals[key] = error
+        else:
+            logger.warning("client %d: message %d was refused: %s", self.core.data.ID, number, error)
+        self._wake()
+
+    def received(self, membership: Membership, message: Received) -> None:
+        if membership is self.core.home:
+            self.home.put(message)
+        else:
+            self._rooms[membership].took(message)
+        self._wake()
+
+    def has_room(self, membership: Membership) -> bool:
+        if membership is self.core.home:
+            return self.home.has_room()
+        return self._rooms[membership].inbox.has_room()
+
+    def progressed(self, membership: Membership) -> None:
+        if membership.state is MembershipState.ENDED:
+            self._rooms.pop(membership, None)
+            error = NotInRoomError(str(membership.error or "the room is left"))
+            self._fail([future for (where, _), future in self._replies.items() if where is membership], error)
+        self._wake()
+
+    def misrouted(self, epoch: int) -> None:
+        self.misrouted_bundles += 1
+        logger.warning("client %d: dropped a bundle of another stream (epoch %d)", self.core.data.ID, epoch)
+
+    def ended(self, error: ServerRoomError | None) -> None:
+        self.error = error
+        closed = error or ClientClosedError("the client is closed")
+        self._fail([*self._answers.values(), *self._replies.values()], closed)
+        self._wake()
+
+    def _fail(self, futures: "list[asyncio.Future[Any]]", error: ServerRoomError) -> None:
+        for future in futures:
+            if not future.done():
+                future.set_exception(error)
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
