@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from ..rooms.mailbox import Mailbox
 from ..rooms.port import Port
 from ..rooms.watchdog import Watchdog
 from ..rooms.worker import Worker
+from ..transport.entropy import EntropyPool
 from ..transport.network import Network, Sent
 from ..transport.zeromq import ZmqNetwork
 from .broker import Broker
@@ -44,13 +44,13 @@ class Host:
         host: str,
         port: int,
         network: Network | None = None,
-        entropy: Entropy = secrets.token_bytes,
+        entropy: Entropy | None = None,
     ) -> None:
         self._server = server
         self._where = host, port
         self._network = network
         self._own_network: ZmqNetwork | None = None
-        self._entropy = entropy
+        self._entropy = entropy or EntropyPool()
         self._stop = asyncio.Event()
         self._watchdog: Watchdog | None = None
         self._unflushed = False

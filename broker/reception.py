@@ -88,6 +88,7 @@ class Reception:
         self._out = out
         self._regulars = regulars
         self._grace = grace
+        self._announced = port.limits.to_wire()
         # What the server says to clients is direct messages alone: no broadcasts, no history of them.
         self._fanout = UnicastFanout(new_epoch(entropy), HistoryLimits(count=1), port.limits.download)
 
@@ -167,7 +168,7 @@ class Reception:
                 position.direct,
                 session.uplink,
                 resumed,
-                self._port.limits.to_wire(),
+                self._announced,
             )
         )
         self._bring_up(session)

@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -195,7 +195,7 @@ class Server:
 
 
 @contextmanager
-def _tuned_collector() -> Iterator[None]:
+def _tuned_collector() -> Generator[None, None, None]:
     # The cyclic collector walks every live object again and again: with a
     # thousand connections that can be half of a server's time. The path of a
     # message makes no cycles, so it may look less often, and never at what was
@@ -210,7 +210,7 @@ def _tuned_collector() -> Iterator[None]:
 
 
 @contextmanager
-def _signals(running: Host) -> Iterator[None]:
+def _signals(running: Host) -> Generator[None, None, None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return

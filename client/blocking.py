@@ -238,7 +238,7 @@ class Client:
             listen = asyncio.ensure_future(self._listen(client))
             self._tasks: set[asyncio.Task[Any]] = set()
             await asyncio.wait((stop, listen), return_when=asyncio.FIRST_COMPLETED)
-            leftover = [stop, listen, *self._tasks]
+            leftover: list[asyncio.Task[Any]] = [stop, listen, *self._tasks]
             for task in leftover:
                 task.cancel()
             await asyncio.gather(*leftover, return_exceptions=True)

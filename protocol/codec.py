@@ -74,11 +74,15 @@ def pack_payload(value: object, most: int, nesting: int, limits: Limits | None =
     heads = len(encoded.translate(None, _NOT_HEADS))
     if heads > nesting and _too_deep(value, nesting):
         raise PayloadError(f"nested deeper than {nesting} containers")
-    if heads > isinstance(value, (list, tuple)):  # more than the message's own array
+    outer = type(value) is list or type(value) is tuple
+    if heads > outer or (limits is not None and len(encoded) > limits.array):  # more than one short array
         try:
-            _readable(encoded)
+            if limits is None:
+                _readable(encoded)
+            else:
+                _readable(encoded, max_array_len=limits.array, max_map_len=limits.map)
         except ValueError as error:
-            raise PayloadError("can't be sent: maps have keys of text, and extension types don't travel") from error
+            raise PayloadError(f"receivers refuse it: {error}. Maps have keys of text, and lists an end.") from error
     return encoded
 
 

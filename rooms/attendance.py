@@ -136,7 +136,7 @@ class Attendance:
         runner.tell_presence("reconnect", member)
         runner.mailbox.call("on_reconnect", runner.room.on_reconnect, (member,))
 
-    def _refuse(self, member: Member, code: Code, text: str) -> None:
+    def _refuse(self, member: Member, code: int, text: str) -> None:
         ask = self._asks.pop(member.seat.key, 0)
         if member.connection is not None:
             member.connection.say(Error(0, ask, int(code), text[:512], None))

@@ -100,11 +100,9 @@ class _Monitor:
 
     def pump(self) -> None:
         """Handle every event that has been posted."""
-        while not self._pair.closed:
-            try:
-                head, _ = self._pair.recv_multipart(_NOBLOCK)
-            except zmq.Again:
-                return
+        # Asking EVENTS costs a third of what a receive in vain does.
+        while not self._pair.closed and int(self._pair.get(_EVENTS)) & _POLLIN:
+            head, _ = self._pair.recv_multipart(_NOBLOCK)
             event, value = _MONITOR_EVENT.unpack(head)
             self._on_event(event, value)
 
@@ -235,7 +233,6 @@ class _ZmqListener:
         self._scheduled = False
         self._in_turn = full_turn = True
         try:
-            self._monitor.pump()
             dying = len(self._dying)
             self._sink.begin(self._loop.time())
             full_turn = self._drain()

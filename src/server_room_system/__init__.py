@@ -17,11 +17,7 @@ from .rooms import *
 
 __version__ = "2.0.0.dev0"
 
-__all__ = [  # noqa: PLE0604  # each part lists its own names
-    *broker.__all__,
-    *client.__all__,
-    *errors.__all__,
-    *rooms.__all__,
+__all__ = [
     "ClientData",
     "HistoryLimits",
     "Limits",
@@ -29,3 +25,7 @@ __all__ = [  # noqa: PLE0604  # each part lists its own names
     "Protocol",
     "RuleSet",
 ]
+__all__ += broker.__all__
+__all__ += client.__all__
+__all__ += errors.__all__
+__all__ += rooms.__all__
