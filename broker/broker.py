@@ -53,8 +53,9 @@ from .matchmaking import Ticket as StandingTicket
 from .reception import Reception, ReceptionOutbox
 from .sessions import Session, Sessions
 
-__all__ = ["Broker", "BrokerLimits", "BrokerOutbox"]
+__all__ = ["MOST_SESSIONS", "Broker", "BrokerLimits", "BrokerOutbox"]
 
+MOST_SESSIONS = 50_000
 _LONGEST_LIST = 12 * 1024
 
 
@@ -62,7 +63,8 @@ _LONGEST_LIST = 12 * 1024
 class BrokerLimits:
     """How much one broker takes on."""
 
-    sessions: int = 50_000
+    sessions: int | None = None
+    """Clients. None: as many as the process may have descriptors for, 50,000 at most."""
     rooms: int = 20_000
     longest_wait: float = 3600.0
     """Seconds that a ticket may wait at most, whatever its client asks."""
@@ -94,7 +96,7 @@ class Broker:
     """
 
     def __init__(self, port: Port, out: BrokerOutbox, entropy: Entropy, limits: BrokerLimits) -> None:
-        self.reception = Reception(port, out, entropy, self, limits.sessions, limits.session_grace)
+        self.reception = Reception(port, out, entropy, self, limits.sessions or MOST_SESSIONS, limits.session_grace)
         self.directory = Directory()
         self.queues = Queues()
         self._port = port

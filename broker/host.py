@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.errors import Code, ServerStopping
@@ -12,10 +13,11 @@ from ..rooms.mailbox import Mailbox
 from ..rooms.port import Port
 from ..rooms.watchdog import Watchdog
 from ..rooms.worker import Worker
+from ..transport.descriptors import connections_allowed
 from ..transport.entropy import EntropyPool
 from ..transport.network import Network, Sent
 from ..transport.zeromq import ZmqNetwork
-from .broker import Broker
+from .broker import MOST_SESSIONS, Broker
 from .sessions import Session
 
 if TYPE_CHECKING:
@@ -98,15 +100,18 @@ class Host:
         logger.info("stopped")
 
     def _start(self) -> None:
+        limits = self._server.broker_limits
+        if self._network is None:
+            self._own_network = ZmqNetwork()
+            limits = replace(limits, sessions=connections_allowed(limits.sessions, MOST_SESSIONS))
         self._port = Port(self._server.limits, self._entropy)
         self.worker = Worker(self._port, self._server.make_room, self._on_report, self._entropy, carries_sessions=True)
-        self.broker = Broker(self._port, self, self._entropy, self._server.broker_limits)
+        self.broker = Broker(self._port, self, self._entropy, limits)
         self._application = Mailbox("server", self.worker, self._server.on_error)
         self._port.on_broker_message = self.broker.on_message
         self._port.on_flush = self._flush
-        network = self._network
-        if network is None:
-            network = self._own_network = ZmqNetwork()
+        network = self._network or self._own_network
+        assert network is not None
         self._port.open(network, *self._where)
         self._port.touch()
         self._port.alarm(self.now + _SWEEP, self._sweep)

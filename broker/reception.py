@@ -21,6 +21,7 @@ from ..protocol.rates import TokenBucket
 from ..protocol.streams import HistoryLimits, Position
 from ..rooms.fanout import FramesOut, UnicastFanout
 from ..rooms.port import Connection, Port
+from ..transport.network import Sent
 from .sessions import Session, Sessions, SessionState
 
 __all__ = ["Reception", "ReceptionOutbox", "Regulars"]
@@ -250,6 +251,8 @@ class Reception:
     def _bring_up(self, session: Session) -> None:
         line, fanout = session.line, self._fanout
         if not fanout.can_catch_up(line) and session.connection is not None:
-            position = fanout.jump(line)
-            self._out.send(session.connection.peer, encode(Reset(session.ref, *position, None)))
+            reset = Reset(session.ref, *fanout.end(line), None)
+            if self._out.send(session.connection.peer, encode(reset)) is not Sent.TAKEN:
+                return  # it is still behind, and is tried again
+            fanout.jump(line)
         fanout.catch_up(line, self._out)

@@ -1,5 +1,6 @@
 """AsyncClient: the client for asyncio programs."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ..protocol.errors import ClientClosedError, NotInRoomError, ServerRoomError
@@ -22,6 +23,7 @@ def connect(
     connect_timeout: float = 5.0,
     reconnect_timeout: float = 30.0,
     inbox: int = 4096,
+    jitter: Callable[[], float] | None = None,
 ) -> "AsyncClient":
     """A client of the server at ``address``, to be used with ``async with``.
 
@@ -37,13 +39,20 @@ def connect(
         reconnect_timeout: seconds to reach it again after the connection is lost.
         inbox: messages of each room that may wait to be read. What does not fit
             is fetched again from the room's history.
+        jitter: a float in [0, 1) for the delays between attempts to connect;
+            the system's randomness, unless tests give a seeded one.
 
     Raises (on entering):
         BrokerUnreachable: nobody answered.
         ConfigError: the address can't be one.
     """
     return AsyncClient(
-        address, network=network, connect_timeout=connect_timeout, reconnect_timeout=reconnect_timeout, inbox=inbox
+        address,
+        network=network,
+        connect_timeout=connect_timeout,
+        reconnect_timeout=reconnect_timeout,
+        inbox=inbox,
+        jitter=jitter,
     )
 
 
@@ -63,9 +72,10 @@ class AsyncClient:
         connect_timeout: float = 5.0,
         reconnect_timeout: float = 30.0,
         inbox: int = 4096,
+        jitter: Callable[[], float] | None = None,
     ) -> None:
         self.address = address
-        self._shell = Shell(address, network, connect_timeout, reconnect_timeout, inbox)
+        self._shell = Shell(address, network, connect_timeout, reconnect_timeout, inbox, jitter)
 
     # Life.
 

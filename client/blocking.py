@@ -96,6 +96,7 @@ class Client:
         Exits the program with one line on stderr and status 1 where the server
         can't be reached or is lost.
         """
+        self._interrupting = threading.Lock()
         self._main_thread = threading.current_thread()
         try:
             self._start(host, port, timeout, direct=True)
@@ -109,7 +110,9 @@ class Client:
         except ServerRoomError as error:
             self._error = self._error or error
         finally:
-            self._main_thread = None
+            # From here on nobody interrupts us; what was on its way arrives here at the latest.
+            with contextlib.suppress(KeyboardInterrupt), self._interrupting:
+                self._main_thread = None
             self.close()
         if self._error is not None and not isinstance(self._error, ClientClosedError):
             sys.exit(f"error: {self._error}")
@@ -203,6 +206,7 @@ class Client:
         if self._thread is not None:
             raise UsageError("this client runs already")
         self._error = None
+        self._interrupting = getattr(self, "_interrupting", threading.Lock())
         self._unread: queue.Queue[Any] = queue.Queue(_MOST_UNREAD)
         self._direct = direct
         self._started = threading.Event()
@@ -337,7 +341,8 @@ class Client:
         self.running = False
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
-        main = self._main_thread
-        if main is not None and main is threading.main_thread():
-            # Only a signal ends a call that waits for input.
-            signal.pthread_kill(main.ident or 0, signal.SIGINT)
+        with self._interrupting:
+            main = self._main_thread
+            if main is not None and main is threading.main_thread():
+                # Only a signal ends a call that waits for input.
+                signal.pthread_kill(main.ident or 0, signal.SIGINT)

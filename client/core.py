@@ -324,7 +324,8 @@ class ClientCore:
         first = membership is not None
         if membership is None:
             membership = self.rooms.get(message.room)
-            if membership is None or not membership.recovering:
+            if membership is None:
+                self._say(Leave(message.ref))  # nobody waits for it any more
                 return
         membership.recovering = False
         membership.ref, membership.token = message.ref, message.token
@@ -387,6 +388,9 @@ class ClientCore:
         if message.code == Code.UPLINK_GAP and type(message.data) is int:
             membership.repeat_from(message.data)
             self.pump(membership)
+            return
+        if message.code == Code.NOT_A_MEMBER and membership is not self.home:
+            self._finish(membership, error)
             return
         if message.ask:
             membership.refused(message.ask)

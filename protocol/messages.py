@@ -135,7 +135,7 @@ _VERSIONS = _Field(
 
 Ref = Annotated[int, _uint(32)]
 Number = Annotated[int, _uint(53)]
-Position53 = Annotated[int, _uint(53)]
+Epoch = Annotated[int, _uint(53)]
 Ask = Annotated[int, _uint(32)]
 Secret = Annotated[bytes, _BIN16]
 SessionId = Annotated[str, _text(32)]
@@ -176,7 +176,7 @@ class Welcome(NamedTuple):
     token: Secret
     client_id: Number
     address: TypeName
-    epoch: Position53
+    epoch: Epoch
     direct: Number
     uplink: Number
     resumed: Annotated[bool, _BOOL]
@@ -298,7 +298,7 @@ class Recover(NamedTuple):
     ask: Ask
     room: RoomId
     token: Secret
-    epoch: Position53
+    epoch: Epoch
     offset: Number
     direct: Number
 
@@ -316,7 +316,7 @@ class Joined(NamedTuple):
     ref: Ref
     room: RoomId
     type: TypeName
-    epoch: Position53
+    epoch: Epoch
     offset: Number
     direct: Number
     uplink: Number
@@ -328,7 +328,7 @@ class Reset(NamedTuple):
     """worker → client: what was missed is gone from the history; go on from this position and snapshot."""
 
     ref: Ref
-    epoch: Position53
+    epoch: Epoch
     offset: Number
     direct: Number
     snapshot: Data
@@ -370,7 +370,7 @@ class Ack(NamedTuple):
 class Deliver(NamedTuple):
     """server → client: a bundle. ``offset`` is the stream's place before its first item."""
 
-    epoch: Position53
+    epoch: Epoch
     ref: Ref
     offset: Number
     items: Annotated[list[Any], _ARRAY]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from ..protocol.errors import Code, JoinRefused, RoomClosed
 from ..protocol.messages import Error, Joined, Reset, encode
 from ..protocol.streams import Position
+from ..transport.network import Sent
 from .control import Seated, Unseated
 from .fanout import Line
 from .member import Member
@@ -69,9 +70,10 @@ class Attendance:
         if member.connection is None:
             return
         if not runner.fanout.can_catch_up(line):
-            position = runner.fanout.jump(line)
-            reset = Reset(member.ref, *position, self._snapshot())
-            runner.out.send(member.connection.peer, encode(reset))
+            reset = Reset(member.ref, *runner.fanout.end(line), self._snapshot())
+            if runner.out.send(member.connection.peer, encode(reset)) is not Sent.TAKEN:
+                return  # it is still behind, and is tried again
+            runner.fanout.jump(line)
         runner.fanout.catch_up(line, runner.out)
 
     def _join(self, member: Member, options: dict[str, Any]) -> None:

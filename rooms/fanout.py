@@ -240,10 +240,13 @@ class UnicastFanout:
         self._peers = None
         return True
 
-    def jump(self, line: Line) -> Position:
+    def end(self, line: Line) -> Position:
+        """Where the stream ends for this line. Flush before."""
+        return Position(self.epoch, self.history.last, line.last_direct)
+
+    def jump(self, line: Line) -> None:
         """Give up what a line missed: it goes on from the end of the stream. Flush before."""
-        line.offset, line.direct = self.history.last, line.last_direct
-        return Position(self.epoch, line.offset, line.direct)
+        _, line.offset, line.direct = self.end(line)
 
     def _find_peers(self) -> list[bytes]:
         # A connection that carries several members of this room gets a frame for

@@ -8,7 +8,7 @@ an earlier join, names nothing.
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
@@ -63,6 +63,9 @@ _REQUEST = int(Kind.REQUEST)
 _MOST_REFUSALS = 200
 """How often a connection may ask faster than its rate before it is cut."""
 
+_MOST_UNSENT = 256
+"""Messages (not bundles) that wait for a peer whose queue is full, before it is cut."""
+_RETRY = 0.02
 _SLACK = 0.001
 """Deadlines this close to each other, in seconds, are met in one turn."""
 _FOR_THE_BROKER = (Hello, Resume, Goodbye, Match, Cancel, Create, JoinById, ListRooms)
@@ -71,7 +74,7 @@ _FOR_THE_BROKER = (Hello, Resume, Goodbye, Match, Cancel, Create, JoinById, List
 class Connection:
     """One life of one peer's connection."""
 
-    __slots__ = ("_bucket", "_refusals", "address", "peer", "port", "refs", "seen", "sessions")
+    __slots__ = ("_bucket", "_refusals", "_unsent", "address", "peer", "port", "refs", "seen", "sessions")
 
     def __init__(self, port: "Port", peer: bytes, address: str, now: float) -> None:
         self.port = port
@@ -82,6 +85,7 @@ class Connection:
         self.sessions: frozenset[str] = frozenset()
         self._bucket: TokenBucket | None = None
         self._refusals = 0
+        self._unsent: deque[bytes] | None = None
 
     def receive(self, frame: bytes) -> None:
         """Handle one frame. Nothing that a peer sends makes this raise."""
@@ -124,13 +128,31 @@ class Connection:
     def gone(self) -> None:
         """The connection is lost: everybody who was on it hears so."""
         self.port.forget(self)
+        self.port.clear_alarm(self._say_unsent)
         while self.refs:
             _, uplink = self.refs.popitem()
             uplink.lost()
 
-    def say(self, message: Message) -> Sent:
-        """Send one message to this peer."""
-        return self.port.listener.send(self.peer, encode(message))
+    def say(self, message: Message) -> None:
+        """Send one message to this peer, as soon as its queue takes it."""
+        frame = encode(message)
+        if self._unsent is None and self.port.listener.send(self.peer, frame) is not Sent.FULL:
+            return
+        if self._unsent is None:
+            self._unsent = deque()
+            self.port.alarm(self.port.now + _RETRY, self._say_unsent)
+        self._unsent.append(frame)
+        if len(self._unsent) > _MOST_UNSENT:
+            self.port.counts["too slow"] += 1
+            self.port.hang_up(self)  # it comes back, and gets what it missed
+
+    def _say_unsent(self) -> None:
+        while self._unsent:
+            if self.port.listener.send(self.peer, self._unsent[0]) is Sent.FULL:
+                self.port.alarm(self.port.now + _RETRY, self._say_unsent)
+                return
+            self._unsent.popleft()
+        self._unsent = None
 
     def refuse(self, error: RemoteError, ref: int = 0, ask: int = 0) -> None:
         """Answer with an error, as long as the peer does not make us answer all the time."""

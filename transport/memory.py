@@ -223,6 +223,7 @@ class _MemoryListener:
         wire = self._wires.pop(peer, None)
         if wire is not None:
             wire.listener_closed()
+            self._inbox = deque(waiting for waiting in self._inbox if waiting[0] != peer)
             self._inbox.append((peer, None))
             self.wake()
 
@@ -247,6 +248,8 @@ class _MemoryListener:
             return
         self._sink.begin(self._loop.time())
         for _ in range(len(self._inbox)):
+            if not self._inbox:
+                break  # a peer was cut meanwhile
             peer, frame = self._inbox.popleft()
             known = self._peers.get(peer)
             if frame is None:

@@ -71,7 +71,7 @@ class Listener(Protocol):
         ...
 
     def cut(self, peer: bytes) -> None:
-        """Close the connection of a peer, if it is there. ``gone`` follows in a later turn."""
+        """Close the connection of a peer, if it is there. Nothing more is heard of it but ``gone``, in a later turn."""
 
     def wake(self) -> None:
         """Have a turn soon, even if nothing comes: there is something to flush."""

@@ -113,6 +113,19 @@ class _Monitor:
             self._pair.close()
 
 
+class _Deaf:
+    """In the place of a peer that was cut: what it still says is not heard."""
+
+    def __init__(self, sink: PeerSink) -> None:
+        self.gone = sink.gone
+
+    def receive(self, frame: bytes) -> None:
+        pass
+
+    def violated(self, rule: str) -> None:
+        pass
+
+
 class _ZmqListener:
     """A ROUTER, drained in turns.
 
@@ -199,8 +212,9 @@ class _ZmqListener:
     def cut(self, peer: bytes) -> None:
         self._monitor.pump()
         fd = self._fd_of.get(peer)
-        if fd is None:
+        if fd is None or fd in self._dying:
             return
+        self._peers[peer] = _Deaf(self._peers[peer])
         # There is no call to drop a peer. Shutting a copy of its descriptor down
         # lets libzmq see the end of the stream and clean up by itself.
         try:

@@ -1,0 +1,78 @@
+"""``python -m benchmarks``: our system beside a bare pyzmq loop, under the same load, in the same run."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.machine import cores, describe, raise_file_limit
+from benchmarks.report import json_line, markdown, table
+from benchmarks.runs import Outcome, Side, compare
+from benchmarks.workloads import WORKLOADS
+
+_FILES = 8192
+_OURS = Side("ours", "benchmarks.server")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    names = [workload.name for workload in WORKLOADS]
+    parser.add_argument("--only", action="append", choices=names, metavar="NAME",
+                        help=f"run this row; may be given again: {', '.join(names)}")  # fmt: skip
+    parser.add_argument(
+        "--rounds", type=int, default=3, metavar="N", help="how often each row's runs are done (default: 3)"
+    )
+    parser.add_argument("--quick", action="store_true", help="short runs and fewer joins: a look in passing")
+    parser.add_argument("--json", action="store_true",
+                        help="a JSON line for each row on stdout; the table goes to stderr")  # fmt: skip
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as a page for docs/ as well")
+    parser.add_argument("--lean", action="store_true",
+                        help="compare with a bare loop that makes two recv calls, not recv_multipart")  # fmt: skip
+    parser.add_argument("--noise", action="store_true",
+                        help="run the bare loop as both sides: what differs then is the machine's noise")  # fmt: skip
+    return parser.parse_args()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Run the rows and print them. No figure fails a run; a server or load that breaks does."""
+    options = _arguments()
+    if sys.platform != "linux":
+        _say("the benchmarks read /proc and use epoll: they need Linux")
+        return 2
+    raise_file_limit(_FILES)
+    if cores().server is None:
+        _say("there is one core for server and load together: read the ratios, not the figures")
+    bare = Side("bare", "benchmarks.bare", ("lean",) if options.lean else ())
+    ours = bare if options.noise else _OURS
+    chosen = [workload for workload in WORKLOADS if not options.only or workload.name in options.only]
+    machine = describe()
+    outcomes: list[Outcome] = []
+    try:
+        for workload in chosen:
+            outcome = compare(workload.quick() if options.quick else workload, ours, bare, options.rounds, _say)
+            outcomes.append(outcome)
+            if options.json:
+                print(json_line(outcome, machine), flush=True)
+    except KeyboardInterrupt:
+        _say("stopped: here is what there is")
+    print("\n" + table(outcomes, machine), file=sys.stderr if options.json else sys.stdout)
+    if options.markdown:
+        options.markdown.write_text(markdown(outcomes, machine, _how(options)), encoding="utf-8")
+    return 1 if any(outcome.failures for outcome in outcomes) else 0
+
+
+def _how(options: argparse.Namespace) -> str:
+    given = "".join(f" --{name}" for name in ("quick", "lean", "noise") if getattr(options, name))
+    return (
+        f"`python -m benchmarks{given}`: each server in one process, by turns; medians over {options.rounds} rounds, "
+        "the ratio over pairs of neighbouring runs. "
+        "*Bare* is a pyzmq loop that moves the same bytes with no system around it. "
+        "CPU is the server's: user and system, all threads."
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,54 @@
+"""Draws the life cycles of ``docs/design.md`` from their tables.
+
+``python docs/lifecycles.py`` writes them into the document; a test compares.
+"""
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from server_room_system.broker.matchmaking import TICKET
+from server_room_system.broker.sessions import SESSION
+from server_room_system.client.life import CLIENT
+from server_room_system.client.membership import MEMBERSHIP
+from server_room_system.rooms.runner import ROOM
+from server_room_system.rooms.seats import SEAT
+
+DOCUMENT = Path(__file__).with_name("design.md")
+TABLES: dict[str, Mapping[Any, Mapping[Any, Enum]]] = {
+    "session": SESSION,
+    "ticket": TICKET,
+    "seat": SEAT,
+    "room": ROOM,
+    "client": CLIENT,
+    "membership": MEMBERSHIP,
+}
+
+
+def diagram(table: Mapping[Any, Mapping[Any, Enum]]) -> str:
+    """A Mermaid state diagram: the first state of a table is where life begins."""
+    states = list(table)
+    lines = ["stateDiagram-v2", f"    [*] --> {states[0].value}"]
+    for state, events in table.items():
+        lines += [f"    {state.value} --> {after.value}: {event.value}" for event, after in events.items()]
+        if not events:
+            lines.append(f"    {state.value} --> [*]")
+    return "\n".join(lines)
+
+
+def drawn(text: str) -> str:
+    """The document with every diagram as its table has it."""
+    for name, table in TABLES.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        pattern = re.escape(begin) + ".*?" + re.escape(end)
+        block = f"{begin}```mermaid\n{diagram(table)}\n```\n{end}"
+        text, count = re.subn(pattern, lambda _, block=block: block, text, flags=re.DOTALL)
+        if count != 1:
+            raise SystemExit(f"{DOCUMENT.name} has {count} places for the {name} diagram, not 1")
+    return text
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(drawn(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")

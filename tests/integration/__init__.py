@@ -1,0 +1,1 @@
+"""The whole system on real sockets and in real processes."""
