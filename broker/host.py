@@ -4,24 +4,25 @@ import asyncio
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..protocol.errors import Code, ServerStopping
 from ..protocol.ids import Entropy
+from ..protocol.limits import Limits
+from ..protocol.names import ClientData
+from ..protocol.rulesets import RuleSet
 from ..rooms.control import OpenRoom, ReleaseSession, ReserveSeats
 from ..rooms.mailbox import Mailbox
 from ..rooms.port import Port
+from ..rooms.room import Room
 from ..rooms.watchdog import Watchdog
 from ..rooms.worker import Worker
 from ..transport.descriptors import connections_allowed
 from ..transport.entropy import EntropyPool
 from ..transport.network import Network, Sent
 from ..transport.zeromq import ZmqNetwork
-from .broker import MOST_SESSIONS, Broker
+from .broker import MOST_SESSIONS, Broker, BrokerLimits
 from .sessions import Session
-
-if TYPE_CHECKING:
-    from .server import Server
 
 __all__ = ["Host"]
 
@@ -34,6 +35,26 @@ _STOP_TIME = 6.0
 _SWEEP = 1.0
 
 
+class Application(Protocol):
+    """What a host runs: a Server, as its host sees it."""
+
+    limits: Limits
+    broker_limits: BrokerLimits
+
+    def handle_response(self, protocol: str, data: Any, sender: Session, client_data: ClientData) -> Any:
+        """A client who is in no room sent something."""
+
+    def on_error(self, hook: str, error: BaseException) -> Any:
+        """A hook raised."""
+
+    def make_room(self, ruleset: RuleSet) -> tuple[str, Room]:
+        """The room for a ruleset, and the name of its type."""
+        ...
+
+    def bind(self, host: "Host | None") -> None:
+        """It runs in this host, or in none any more."""
+
+
 class Host:
     """A server that runs. Use it with ``async with``.
 
@@ -42,7 +63,7 @@ class Host:
 
     def __init__(
         self,
-        server: "Server",
+        server: Application,
         host: str,
         port: int,
         network: Network | None = None,

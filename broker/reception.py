@@ -20,7 +20,8 @@ from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
 from ..protocol.streams import HistoryLimits, Position
 from ..rooms.fanout import FramesOut, UnicastFanout
-from ..rooms.port import Connection, Port
+from ..rooms.port import Port
+from ..rooms.uplink import Caller
 from ..transport.network import Sent
 from .sessions import Session, Sessions, SessionState
 
@@ -95,7 +96,7 @@ class Reception:
 
     # Coming and going.
 
-    def hello(self, connection: Connection, message: Hello) -> None:
+    def hello(self, connection: Caller, message: Hello) -> None:
         if not self._may_enter(connection, message.versions):
             return
         if len(connection.sessions) >= _MOST_SESSIONS_OF_A_CONNECTION:
@@ -108,7 +109,7 @@ class Reception:
         session = self.sessions.open(make, connection.address)
         self._welcome(connection, session, message.ask, Position(self._fanout.epoch, 0, 0), resumed=False)
 
-    def resume(self, connection: Connection, message: Resume) -> None:
+    def resume(self, connection: Caller, message: Resume) -> None:
         if not self._may_enter(connection, message.versions):
             return
         try:
@@ -121,7 +122,7 @@ class Reception:
         self._welcome(connection, session, message.ask, Position(self._fanout.epoch, 0, message.direct), resumed=True)
         self._regulars.back(session)
 
-    def _may_enter(self, connection: Connection, versions: list[int]) -> bool:
+    def _may_enter(self, connection: Caller, versions: list[int]) -> bool:
         if self.stopping:
             connection.say(Goodbye(0, int(Code.SERVER_STOPPING), ServerStopping.meaning))
             return False
@@ -130,7 +131,7 @@ class Reception:
             return False
         return True
 
-    def _displace(self, session: Session, newcomer: Connection) -> None:
+    def _displace(self, session: Session, newcomer: Caller) -> None:
         older = session.connection
         if older is None:
             return
@@ -141,7 +142,7 @@ class Reception:
             self._take_off(session, older)
         session.detach()
 
-    def _take_off(self, session: Session, connection: Connection) -> None:
+    def _take_off(self, session: Session, connection: Caller) -> None:
         """The session is not on this connection any more, and neither are its memberships."""
         connection.sessions -= {session.session}
         for ref, uplink in list(connection.refs.items()):
@@ -149,9 +150,7 @@ class Reception:
                 del connection.refs[ref]
                 uplink.lost()
 
-    def _welcome(
-        self, connection: Connection, session: Session, ask: int, position: Position, *, resumed: bool
-    ) -> None:
+    def _welcome(self, connection: Caller, session: Session, ask: int, position: Position, *, resumed: bool) -> None:
         self.flush()
         session.attach(connection)
         connection.sessions |= {session.session}

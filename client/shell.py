@@ -42,9 +42,10 @@ class Shell:
         connect_timeout: float,
         reconnect_timeout: float,
         inbox: int,
+        jitter: Callable[[], float] | None,
     ) -> None:
         self.core = ClientCore(
-            address, self, random.SystemRandom().random, connect_timeout, reconnect_timeout, _SOFTWARE
+            address, self, jitter or random.SystemRandom().random, connect_timeout, reconnect_timeout, _SOFTWARE
         )
         self.home = Inbox(self, self.core.home, inbox)
         """What the server itself said."""

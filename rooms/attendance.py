@@ -10,9 +10,9 @@ from .control import Seated, Unseated
 from .fanout import Line
 from .member import Member
 from .seats import Seat, SeatState
+from .uplink import Caller
 
 if TYPE_CHECKING:
-    from .port import Connection
     from .runner import Runner
 
 __all__ = ["Attendance"]
@@ -31,7 +31,7 @@ class Attendance:
 
     # Coming.
 
-    def join(self, seat: Seat, connection: "Connection", ask: int, options: dict[str, Any]) -> None:
+    def join(self, seat: Seat, connection: Caller, ask: int, options: dict[str, Any]) -> None:
         """A seat was claimed for the first time."""
         runner = self._runner
         runner.out.clear_alarm(self.time_is_up, seat.key)
@@ -41,7 +41,7 @@ class Attendance:
         runner.members[seat.key] = member
         runner.mailbox.post(self._join, member, {**seat.options, **options})
 
-    def come_back(self, seat: Seat, connection: "Connection", ask: int, position: Position | None) -> None:
+    def come_back(self, seat: Seat, connection: Caller, ask: int, position: Position | None) -> None:
         """A seat was claimed again, on a new connection or on the same one.
 
         Args:

@@ -119,6 +119,11 @@ class Connection:
         except RemoteError as error:
             self.refuse(error, getattr(parsed, "ref", 0), getattr(parsed, "ask", getattr(parsed, "number", 0)))
 
+    @property
+    def now(self) -> float:
+        """The time of this turn, monotonic seconds."""
+        return self.port.now
+
     def violated(self, rule: str) -> None:
         """The peer did what no honest peer does: say so and hang up."""
         self.port.counts[ProtocolViolation.__name__] += 1

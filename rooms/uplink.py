@@ -1,19 +1,53 @@
 """The receiving end of what one client says to one room, or to the server: each message once, in order."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from ..protocol.errors import BadMessage, RateLimited, RequestError, UplinkGap
+from ..protocol.errors import BadMessage, RateLimited, RemoteError, RequestError, UplinkGap
 from ..protocol.messages import Ack, Message
 from ..protocol.rates import TokenBucket
 
-if TYPE_CHECKING:
-    from .port import Connection
-
-__all__ = ["Uplink"]
+__all__ = ["Caller", "Uplink"]
 
 _ACK_MASK = 31
 """Every 32nd message is acknowledged unasked."""
 _LONGEST_NAME = 64
+
+
+class Caller(Protocol):
+    """A connection, as those who speak on it see it."""
+
+    sessions: frozenset[str]
+    """The ids of the sessions that it carries."""
+
+    @property
+    def address(self) -> str:
+        """The IP address that it comes from; empty if unknown."""
+        ...
+
+    @property
+    def peer(self) -> bytes:
+        """Where frames for it go."""
+        ...
+
+    @property
+    def refs(self) -> "dict[int, Uplink]":
+        """Who speaks on it, by reference."""
+        ...
+
+    @property
+    def now(self) -> float:
+        """The time of this turn, monotonic seconds."""
+        ...
+
+    def add(self, uplink: "Uplink") -> int:
+        """Give somebody a reference on it."""
+        ...
+
+    def say(self, message: Message) -> None:
+        """Send one message."""
+
+    def refuse(self, error: RemoteError, ref: int = 0, ask: int = 0) -> None:
+        """Answer with an error."""
 
 
 class Uplink:
@@ -31,7 +65,7 @@ class Uplink:
         self.uplink = 0
         """The number of the last message that was taken."""
         self.ref = 0
-        self.connection: Connection | None = None
+        self.connection: Caller | None = None
         self._bucket = bucket
 
     # A subclass says what these mean.
@@ -73,7 +107,7 @@ class Uplink:
             return
         self.uplink += 1
         connection = self.connection
-        if self._bucket is not None and connection is not None and not self._bucket.allow(connection.port.now):
+        if self._bucket is not None and connection is not None and not self._bucket.allow(connection.now):
             self.refuse(RateLimited(), self.uplink)
         else:
             self.take(name, data)
@@ -88,7 +122,7 @@ class Uplink:
             return
         self.uplink += 1
         connection = self.connection
-        if self._bucket is not None and connection is not None and not self._bucket.allow(connection.port.now):
+        if self._bucket is not None and connection is not None and not self._bucket.allow(connection.now):
             self.refuse(RateLimited(), self.uplink)
         else:
             self.take_request(name, data)
@@ -106,7 +140,7 @@ class Uplink:
 
     # What the subclass calls.
 
-    def attach(self, connection: "Connection") -> None:
+    def attach(self, connection: Caller) -> None:
         """Take a connection, and leave the one before."""
         self.detach()
         self.connection = connection

@@ -155,7 +155,7 @@ class Worker:
             del self.rooms[wanted.room]
             refuse(error if isinstance(error, RequestError) else RoomFailed())
 
-        runner.create(wanted.options, created)
+        runner.create({**wanted.ruleset.criteria, **wanted.options}, created)
 
     def _reserve(self, wanted: ReserveSeats) -> None:
         runner = self.rooms.get(wanted.room)
