@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from ..protocol.codec import pack_payload
 from ..protocol.errors import (
@@ -36,7 +36,7 @@ from ..protocol.rulesets import RuleSet
 from ..rooms.control import (
     OpenRoom,
     Refused,
-    ReleaseSession,
+    ReleaseSeats,
     Reserved,
     ReserveSeats,
     RoomEnded,
@@ -66,6 +66,8 @@ class BrokerLimits:
     sessions: int | None = None
     """Clients. None: as many as the process may have descriptors for, 50,000 at most."""
     rooms: int = 20_000
+    rooms_of_a_session: int = 16
+    """Rooms that one client may be in at once."""
     longest_wait: float = 3600.0
     """Seconds that a ticket may wait at most, whatever its client asks."""
     session_grace: float = 30.0
@@ -75,14 +77,22 @@ class BrokerLimits:
 class BrokerOutbox(ReceptionOutbox, Protocol):
     """Where the broker writes what must happen, besides what it says to clients."""
 
-    def control(self, message: OpenRoom | ReserveSeats | ReleaseSession) -> None:
+    def control(self, message: OpenRoom | ReserveSeats | ReleaseSeats) -> None:
         """Ask the worker."""
 
 
-class _Wish(NamedTuple):
-    """Seats that were asked of the worker: for whom, and what to answer."""
+@dataclass(slots=True)
+class _Search:
+    """What a session is looking for: at most one thing at a time."""
 
-    sessions: list[tuple[Session, int]]
+    ticket: StandingTicket | None = None
+    """It waits in a queue."""
+    pending: int | None = None
+    """Its request that the worker is being asked for a seat for."""
+    assigned: Assigned | None = None
+    """The seat that was reserved for it, in case the answer was lost."""
+    deadline: float = 0.0
+    """Until when that seat is held."""
 
 
 class Broker:
@@ -103,7 +113,9 @@ class Broker:
         self._out = out
         self._entropy = entropy
         self._limits = limits
-        self._wishes: dict[int, _Wish] = {}
+        self._searches: dict[Session, _Search] = {}
+        self._wishes: dict[int, list[tuple[Session, int]]] = {}
+        """For whom the worker was asked for seats, and what to answer each."""
         self._next_ask = 1
 
     @property
@@ -142,87 +154,59 @@ class Broker:
 
     def away(self, session: Session) -> None:
         """Its connection is lost: it can't be matched."""
-        if session.ticket is not None:
-            self.queues.set_aside(session.ticket)
+        search = self._searches.get(session)
+        if search is not None and search.ticket is not None:
+            self.queues.set_aside(search.ticket)
 
     def back(self, session: Session) -> None:
         """It is here again: it can be matched."""
-        if session.ticket is not None:
-            self._seat_together(self.queues.bring_back(session.ticket))
+        search = self._searches.get(session)
+        if search is not None and search.ticket is not None:
+            self._seat_together(self.queues.bring_back(search.ticket))
 
     def over(self, session: Session) -> None:
         """Its ticket and its memberships end as well."""
-        self._drop_ticket(session)
-        self._out.control(ReleaseSession(session.session))
+        search = self._searches.pop(session, None)
+        if search is not None and search.ticket is not None:
+            self.queues.cancel(search.ticket)
+            self._out.clear_alarm(self._deadline_passed, session)
+        rooms = session.rooms | (
+            {search.assigned.room} if search is not None and search.assigned is not None else set()
+        )
+        if rooms:
+            self._out.control(ReleaseSeats(session.session, list(rooms)))
 
-    # Matches.
+    # Ways into a room.
 
     def _match(self, session: Session, message: Match) -> None:
-        if self._answered_before(session, message.ask):
+        search = self._begin(session, message.ask)
+        if search is None:
             return
-        if session.ticket is not None:
-            if session.ticket.ask == message.ask:
-                session.say(Ticket(session.ref, message.ask, max(0.001, session.ticket.deadline - self._out.now)))
-                return
-            raise AlreadyWaiting
-        if session.pending is not None:
-            raise AlreadyWaiting
         ruleset = _ruleset(message.ruleset)
         self._check_room_limit()
         timeout = min(float(message.timeout), self._limits.longest_wait)
-        ticket, matched = self.queues.add(session, message.ask, ruleset, message.options, self._out.now + timeout)
-        session.ticket = ticket
+        deadline = self._out.now + timeout
+        search.ticket, matched = self.queues.add(session, message.ask, ruleset, message.options, deadline)
         if matched is None:
-            self._out.alarm(ticket.deadline, self._deadline_passed, session)
+            self._out.alarm(deadline, self._deadline_passed, session)
             session.say(Ticket(session.ref, message.ask, timeout))
         self._seat_together(matched)
 
-    def _seat_together(self, matched: list[StandingTicket] | None) -> None:
-        if matched is None:
-            return
-        for ticket in matched:
-            self._out.clear_alarm(self._deadline_passed, ticket.session)
-            ticket.session.ticket = None
-            ticket.session.pending = ticket.ask
-        self._wish(
-            [(ticket.session, ticket.ask, ticket.options) for ticket in matched],
-            lambda ask, seats: OpenRoom(ask, self._new_room_id(), matched[0].ruleset, {}, True, seats),
-        )
-
-    def _cancel(self, session: Session, ask: int) -> None:
-        # A ticket that was matched already ends as ASSIGNED: there is nothing to cancel.
-        ticket = session.ticket
-        if ticket is not None and ticket.ask == ask:
-            self._drop_ticket(session)
-            session.say(Error(session.ref, ask, int(Code.MATCH_CANCELLED), MatchCancelled.meaning, None))
-
-    def _drop_ticket(self, session: Session) -> None:
-        if session.ticket is not None:
-            self.queues.cancel(session.ticket)
-            session.ticket = None
-            self._out.clear_alarm(self._deadline_passed, session)
-
-    # Other ways into a room.
-
     def _create(self, session: Session, message: Create) -> None:
-        if self._answered_before(session, message.ask):
+        if self._begin(session, message.ask) is None:
             return
-        self._check_idle(session)
         ruleset = _ruleset(message.ruleset)
         self._check_room_limit()
-        session.pending = message.ask
         self._wish(
             [(session, message.ask, message.options)],
-            lambda ask, seats: OpenRoom(ask, self._new_room_id(), ruleset, message.options, False, seats),
+            lambda ask, seats: OpenRoom(ask, new_id(self._entropy), ruleset, message.options, False, seats),
         )
 
     def _join_by_id(self, session: Session, message: JoinById) -> None:
-        if self._answered_before(session, message.ask):
+        if self._begin(session, message.ask) is None:
             return
-        self._check_idle(session)
         if message.room not in self.directory:
             raise RoomNotFound
-        session.pending = message.ask
         self._wish(
             [(session, message.ask, message.options)],
             lambda ask, seats: ReserveSeats(ask, message.room, seats),
@@ -238,29 +222,71 @@ class Broker:
                 break
         session.say(Rooms(session.ref, message.ask, found))
 
-    def _check_idle(self, session: Session) -> None:
-        if session.pending is not None or session.ticket is not None:
+    def _begin(self, session: Session, ask: int) -> _Search | None:
+        """Whether a session may look for a room; None: it asks again what it asked before a reconnect.
+
+        Raises:
+            AlreadyWaiting: it looks for one already.
+            CapacityReached: it is in as many as it may be.
+        """
+        search = self._searches.setdefault(session, _Search())
+        if search.assigned is not None and search.deadline > self._out.now:
+            if search.assigned.ask == ask:
+                left = search.deadline - self._out.now
+                session.say(search.assigned._replace(ref=session.ref, timeout=left))
+                return None
+            self._release(session, search)  # it has changed its mind
+        if search.pending == ask:
+            return None
+        if search.ticket is not None and search.ticket.ask == ask:
+            session.say(Ticket(session.ref, ask, max(0.001, search.ticket.deadline - self._out.now)))
+            return None
+        if search.pending is not None or search.ticket is not None:
             raise AlreadyWaiting
+        if len(session.rooms) >= self._limits.rooms_of_a_session:
+            raise CapacityReached(f"a client is in at most {self._limits.rooms_of_a_session} rooms at once")
+        return search
 
     def _check_room_limit(self) -> None:
         if len(self.directory) >= self._limits.rooms:
             raise CapacityReached(f"the server has its {self._limits.rooms} rooms")
 
-    def _answered_before(self, session: Session, ask: int) -> bool:
-        """A request that is asked again after a reconnect has the answer that was lost."""
-        if session.assignment is not None:
-            assigned, deadline = session.assignment
-            if assigned.ask == ask:
-                left = deadline - self._out.now
-                if left > 0:
-                    session.say(assigned._replace(ref=session.ref, timeout=left))
-                    return True
-        return session.pending == ask
+    def _seat_together(self, matched: list[StandingTicket] | None) -> None:
+        if matched is None:
+            return
+        for ticket in matched:
+            self._out.clear_alarm(self._deadline_passed, ticket.session)
+            self._searches[ticket.session].ticket = None
+        self._wish(
+            [(ticket.session, ticket.ask, ticket.options) for ticket in matched],
+            lambda ask, seats: OpenRoom(ask, new_id(self._entropy), matched[0].ruleset, {}, True, seats),
+        )
+
+    def _cancel(self, session: Session, ask: int) -> None:
+        search = self._searches.get(session)
+        if search is None:
+            return
+        if search.ticket is not None and search.ticket.ask == ask:
+            self.queues.cancel(search.ticket)
+            search.ticket = None
+            self._out.clear_alarm(self._deadline_passed, session)
+            session.say(Error(session.ref, ask, int(Code.MATCH_CANCELLED), MatchCancelled.meaning, None))
+        elif search.assigned is not None and search.assigned.ask == ask:
+            self._release(session, search)  # matched before it could be cancelled: somebody else may have the seat
+
+    def _release(self, session: Session, search: _Search) -> None:
+        assert search.assigned is not None
+        self._out.control(ReleaseSeats(session.session, [search.assigned.room]))
+        search.assigned = None
+
+    def _deadline_passed(self, session: Session) -> None:
+        search = self._searches.get(session)
+        if search is not None and search.ticket is not None:
+            ticket, search.ticket = search.ticket, None
+            self.queues.expire(ticket)
+            session.say(Error(session.ref, ticket.ask, int(Code.MATCH_EXPIRED), MatchExpired.meaning, None))
 
     # The worker.
-
-    def _new_room_id(self) -> str:
-        return new_id(self._entropy)
 
     def _wish(
         self,
@@ -268,7 +294,9 @@ class Broker:
         make: Callable[[int, list[SeatWish]], OpenRoom | ReserveSeats],
     ) -> None:
         ask, self._next_ask = self._next_ask, self._next_ask + 1
-        self._wishes[ask] = _Wish([(session, number) for session, number, _ in seats])
+        self._wishes[ask] = [(session, number) for session, number, _ in seats]
+        for session, number, _ in seats:
+            self._searches[session].pending = number
         wishes = [SeatWish(session.session, session.client, options) for session, _, options in seats]
         self._out.control(make(ask, wishes))
 
@@ -281,38 +309,39 @@ class Broker:
         elif isinstance(report, Reserved):
             self._reserved(report)
         elif isinstance(report, Refused):
-            for session, ask in self._wishes.pop(report.ask).sessions:
-                session.pending = None
-                session.say(Error(session.ref, ask, int(report.code), report.text[:512], None))
+            self._refused(report)
         else:
             self._moved(report)
+
+    def _reserved(self, report: Reserved) -> None:
+        for (session, ask), reservation in zip(self._wishes.pop(report.ask), report.reservations, strict=True):
+            search = self._searches.get(session)
+            if search is None:
+                self._out.control(ReleaseSeats(session.session, [report.room]))  # it ended meanwhile
+                continue
+            search.pending = None
+            search.assigned = Assigned(session.ref, ask, report.room, None, reservation, report.timeout)
+            search.deadline = self._out.now + report.timeout
+            session.say(search.assigned)
+
+    def _refused(self, report: Refused) -> None:
+        for session, ask in self._wishes.pop(report.ask):
+            search = self._searches.get(session)
+            if search is not None:
+                search.pending = None
+                session.say(Error(session.ref, ask, int(report.code), report.text[:512], None))
 
     def _moved(self, report: Seated | Unseated) -> None:
         session = self.sessions.get(report.session)
         if session is None:
             return
-        if isinstance(report, Seated):
-            session.rooms.add(report.room)
-            session.assignment = None
-        else:
+        if isinstance(report, Unseated):
             session.rooms.discard(report.room)
-
-    def _reserved(self, report: Reserved) -> None:
-        for (session, ask), reservation in zip(self._wishes.pop(report.ask).sessions, report.reservations, strict=True):
-            session.pending = None
-            if self.sessions.get(session.session) is not session:
-                self._out.control(ReleaseSession(session.session))  # it ended meanwhile
-                continue
-            assigned = Assigned(session.ref, ask, report.room, None, reservation, report.timeout)
-            session.assignment = (assigned, self._out.now + report.timeout)
-            session.say(assigned)
-
-    def _deadline_passed(self, session: Session) -> None:
-        ticket = session.ticket
-        if ticket is not None:
-            self.queues.expire(ticket)
-            session.ticket = None
-            session.say(Error(session.ref, ticket.ask, int(Code.MATCH_EXPIRED), MatchExpired.meaning, None))
+            return
+        session.rooms.add(report.room)
+        search = self._searches.get(session)
+        if search is not None and search.assigned is not None and search.assigned.room == report.room:
+            search.assigned = None
 
 
 def _ruleset(wire: list[Any]) -> RuleSet:

@@ -11,7 +11,7 @@ from ..protocol.ids import Entropy
 from ..protocol.limits import Limits
 from ..protocol.names import ClientData
 from ..protocol.rulesets import RuleSet
-from ..rooms.control import OpenRoom, ReleaseSession, ReserveSeats
+from ..rooms.control import OpenRoom, ReleaseSeats, ReserveSeats
 from ..rooms.mailbox import Mailbox
 from ..rooms.port import Port
 from ..rooms.room import Room
@@ -166,7 +166,7 @@ class Host:
         """See ``Listener.send_all``."""
         return self._port.listener.send_all(peers, frame)
 
-    def control(self, message: OpenRoom | ReserveSeats | ReleaseSession) -> None:
+    def control(self, message: OpenRoom | ReserveSeats | ReleaseSeats) -> None:
         """The worker is in this process."""
         self.worker.on_control(message)
 

@@ -10,14 +10,12 @@ can't be matched until the client is back.
 """
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..protocol.lifecycle import Table, step
 from ..protocol.rulesets import RuleSet
 from ..rooms.room import Room
-
-if TYPE_CHECKING:
-    from .sessions import Session
+from .sessions import Session
 
 __all__ = ["TICKET", "MatchMaker", "Queues", "Ticket", "TicketEvent", "TicketState"]
 
@@ -76,7 +74,7 @@ class Ticket:
     __slots__ = ("ask", "deadline", "number", "options", "ruleset", "session", "state")
 
     def __init__(
-        self, number: int, session: "Session", ask: int, ruleset: RuleSet, options: dict[str, Any], deadline: float
+        self, number: int, session: Session, ask: int, ruleset: RuleSet, options: dict[str, Any], deadline: float
     ) -> None:
         self.number = number
         self.session = session
@@ -103,7 +101,7 @@ class Queues:
         return sum(map(len, self._queues.values())) + len(self._aside)
 
     def add(
-        self, session: "Session", ask: int, ruleset: RuleSet, options: dict[str, Any], deadline: float
+        self, session: Session, ask: int, ruleset: RuleSet, options: dict[str, Any], deadline: float
     ) -> tuple[Ticket, list[Ticket] | None]:
         """A new ticket, and the match that it completes, if it does."""
         ticket = Ticket(self._next_number, session, ask, ruleset, options, deadline)

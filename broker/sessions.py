@@ -13,20 +13,15 @@ because the answer that carried it may be lost with the connection.
 
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..protocol.errors import CapacityReached, SessionUnknown
 from ..protocol.ids import Entropy, new_id, new_token, same_secret
 from ..protocol.lifecycle import Table, step
-from ..protocol.messages import Assigned
 from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
 from ..rooms.fanout import Line
 from ..rooms.uplink import Uplink
-
-if TYPE_CHECKING:
-    from .matchmaking import Ticket
-    from .reception import Reception
 
 __all__ = ["SESSION", "Session", "SessionEvent", "SessionState", "Sessions"]
 
@@ -58,6 +53,28 @@ SESSION: Table[SessionState, SessionEvent] = {
 }
 
 
+class Desk(Protocol):
+    """Who answers for sessions."""
+
+    def message(self, session: "Session", name: str, data: Any) -> None:
+        """It sent a message, numbered ``session.uplink``."""
+
+    def request(self, session: "Session") -> None:
+        """It sent a request, numbered ``session.uplink``."""
+
+    def acknowledge(self, session: "Session") -> None:
+        """It asks how far its messages are applied."""
+
+    def direct(self, session: "Session", name: str, data: Any) -> None:
+        """Something is to be sent to it."""
+
+    def lost(self, session: "Session") -> None:
+        """Its connection is gone."""
+
+    def end(self, session: "Session") -> None:
+        """It gives up."""
+
+
 class Session(Uplink):
     """A client of this server, in a room or not.
 
@@ -65,20 +82,17 @@ class Session(Uplink):
     """
 
     __slots__ = (
+        "_desk",
         "_previous_token",
-        "_reception",
-        "assignment",
         "client",
         "line",
-        "pending",
         "rooms",
         "state",
-        "ticket",
         "token",
         "user_data",
     )
 
-    def __init__(self, reception: "Reception", session: str, client: ClientData, bucket: TokenBucket) -> None:
+    def __init__(self, desk: Desk, session: str, client: ClientData, bucket: TokenBucket) -> None:
         super().__init__(session, bucket)
         self.client = client
         self.user_data: Any = None
@@ -86,13 +100,8 @@ class Session(Uplink):
         self.state = SessionState.ONLINE
         self.token = b""
         self.line = Line(client.ID, 0)
-        self.ticket: Ticket | None = None
-        self.pending: int | None = None
-        """The request of this session that a room is being made or asked for."""
-        self.assignment: tuple[Assigned, float] | None = None
-        """The last seat that was reserved for it, and until when, in case the answer was lost."""
         self.rooms: set[str] = set()
-        self._reception = reception
+        self._desk = desk
         self._previous_token: bytes | None = None
 
     @property
@@ -127,7 +136,7 @@ class Session(Uplink):
         Raises:
             PayloadError: data can't be encoded or is too large; nothing was sent.
         """
-        self._reception.direct(self, type, data)
+        self._desk.direct(self, type, data)
 
     def __repr__(self) -> str:
         return f"<Session of client {self.id}, {self.state.value}>"
@@ -147,22 +156,22 @@ class Session(Uplink):
     # The receiving end, see Uplink.
 
     def take(self, name: str, data: Any) -> None:
-        self._reception.message(self, name, data)
+        self._desk.message(self, name, data)
 
     def take_request(self, name: str, data: Any) -> None:
-        self._reception.request(self)
+        self._desk.request(self)
 
     def acknowledge(self) -> None:
-        self._reception.acknowledge(self)
+        self._desk.acknowledge(self)
 
     def confirmed(self) -> None:
         self._previous_token = None
 
     def on_leave(self) -> None:
-        self._reception.end(self)
+        self._desk.end(self)
 
     def on_lost(self) -> None:
-        self._reception.lost(self)
+        self._desk.lost(self)
 
 
 class Sessions:

@@ -307,7 +307,8 @@ class ClientCore:
 
     def _assigned(self, message: Assigned) -> None:
         if self._asks.pop(message.ask, None) is None:
-            return  # cancelled meanwhile: the reservation runs out
+            self._say(Cancel(self.home.ref, message.ask))  # not wanted any more: somebody else may have the seat
+            return
         membership = Membership(message.room, self.limits)
         self._joining[message.ask] = membership
         reservation = message.reservation

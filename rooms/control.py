@@ -11,7 +11,7 @@ from ..protocol.rulesets import RuleSet
 __all__ = [
     "OpenRoom",
     "Refused",
-    "ReleaseSession",
+    "ReleaseSeats",
     "ReserveSeats",
     "Reserved",
     "RoomEnded",
@@ -50,10 +50,11 @@ class ReserveSeats(NamedTuple):
     seats: list[SeatWish]
 
 
-class ReleaseSession(NamedTuple):
-    """broker → worker: this session has ended; it leaves its rooms."""
+class ReleaseSeats(NamedTuple):
+    """broker → worker: a session gives up its seats in these rooms, joined or reserved."""
 
     session: str
+    rooms: list[str]
 
 
 class Reserved(NamedTuple):

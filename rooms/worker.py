@@ -18,7 +18,7 @@ from ..transport.network import Sent
 from .control import (
     OpenRoom,
     Refused,
-    ReleaseSession,
+    ReleaseSeats,
     Reserved,
     ReserveSeats,
     RoomEnded,
@@ -30,7 +30,6 @@ from .mailbox import Mailbox, Then
 from .port import Connection, Port
 from .room import Room
 from .runner import RoomState, Runner
-from .seats import SeatState
 
 __all__ = ["RoomFactory", "Worker"]
 
@@ -78,14 +77,14 @@ class Worker:
 
     # What the broker asks.
 
-    def on_control(self, message: OpenRoom | ReserveSeats | ReleaseSession) -> None:
+    def on_control(self, message: OpenRoom | ReserveSeats | ReleaseSeats) -> None:
         """Do what the broker asks; the answer goes to ``on_report``."""
         if isinstance(message, OpenRoom):
             self._open(message)
         elif isinstance(message, ReserveSeats):
             self._reserve(message)
         else:
-            self._release(message.session)
+            self._release(message)
 
     def close_rooms(self, code: Code, text: str) -> None:
         """Close every room, and make no new ones."""
@@ -177,16 +176,14 @@ class Worker:
         self._on_report(Reserved(ask, runner.id, reservations, runner.room.reservation_time))
         runner.report()
 
-    def _release(self, session: str) -> None:
-        for runner in list(self.rooms.values()):
-            for seat in runner.seats:
-                if seat.session != session:
-                    continue
+    def _release(self, wanted: ReleaseSeats) -> None:
+        for runner in filter(None, map(self.rooms.get, wanted.rooms)):
+            for seat in [seat for seat in runner.seats if seat.session == wanted.session]:
                 member = runner.members.get(seat.key)
-                if member is not None:
-                    runner.attendance.remove(member, Code.LEFT, "the session ended")
-                elif seat.state is SeatState.RESERVED:
+                if member is None:
                     runner.attendance.time_is_up(seat.key)
+                else:
+                    runner.attendance.remove(member, Code.LEFT, "the session ended")
 
     # What clients ask.
 
