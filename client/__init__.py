@@ -2,7 +2,7 @@
 
 from .async_client import AsyncClient, connect
 from .blocking import Client
-from .membership import Received
+from .received import Received
 from .room import ClientRoom
 
 __all__ = ["AsyncClient", "Client", "ClientRoom", "Received", "connect"]

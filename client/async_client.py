@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ..protocol.errors import ClientClosedError, NotInRoomError, ServerRoomError
-from ..protocol.messages import Create, JoinById, Kind, ListRooms, Match, Rooms
+from ..protocol.messages import Create, JoinById, Kind, ListRooms, Match, Message, Rooms
 from ..protocol.names import ClientData
 from ..protocol.rulesets import RuleSet
 from ..transport.network import Network
 from .life import ClientState
-from .membership import Received
+from .received import Received
 from .room import ClientRoom
 from .shell import Shell
 
@@ -141,7 +141,7 @@ class AsyncClient:
             AlreadyWaiting: this client waits already.
             UnknownRoomType, RoomFailed, JoinRefused, CapacityReached: the server's answer.
         """
-        return await self._shell.enter(
+        return await self._enter(
             lambda ask: Match(self._ref, ask, ruleset.to_wire(), options or {}, timeout), timeout + 10.0
         )
 
@@ -159,7 +159,7 @@ class AsyncClient:
             UnknownRoomType, RoomFailed, JoinRefused, CapacityReached: the server's answer.
             TimedOut: none came.
         """
-        return await self._shell.enter(lambda ask: Create(self._ref, ask, ruleset.to_wire(), options or {}), timeout)
+        return await self._enter(lambda ask: Create(self._ref, ask, ruleset.to_wire(), options or {}), timeout)
 
     async def join_by_id(
         self, room_id: str, *, options: dict[str, Any] | None = None, timeout: float = 10.0
@@ -170,7 +170,7 @@ class AsyncClient:
             RoomNotFound, RoomFull, RoomLocked, JoinRefused: the server's answer.
             TimedOut: none came.
         """
-        return await self._shell.enter(lambda ask: JoinById(self._ref, ask, room_id, options or {}), timeout)
+        return await self._enter(lambda ask: JoinById(self._ref, ask, room_id, options or {}), timeout)
 
     async def rooms(self, type: str | None = None, *, timeout: float = 10.0) -> list[dict[str, Any]]:  # noqa: A002
         """The rooms of one type, or of all: ``room``, ``type``, ``clients``, ``max_clients``, ``locked``, ``metadata``.
@@ -198,16 +198,19 @@ class AsyncClient:
             TimedOut: there was none in time.
             NotInRoomError: the client is closed.
         """
-        return await self._shell.home.get(timeout)
+        return await self._shell.next_message(self._shell.core.home, timeout)
 
     def __aiter__(self) -> "AsyncClient":
         return self
 
     async def __anext__(self) -> Received:
         try:
-            return await self._shell.home.get(None)
+            return await self._shell.next_message(self._shell.core.home, None)
         except (NotInRoomError, ClientClosedError):
             raise StopAsyncIteration from None
+
+    async def _enter(self, make: Callable[[int], Message], timeout: float) -> ClientRoom:
+        return ClientRoom(self._shell, await self._shell.enter(make, timeout))
 
     @property
     def _ref(self) -> int:

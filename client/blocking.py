@@ -17,7 +17,7 @@ from ..protocol.errors import ClientClosedError, ServerRoomError, TimedOut, Usag
 from ..protocol.names import ClientData, Protocol
 from ..protocol.rulesets import RuleSet
 from .async_client import AsyncClient
-from .membership import Received
+from .received import Received
 from .room import ClientRoom
 
 __all__ = ["Client"]

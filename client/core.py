@@ -31,7 +31,6 @@ from ..protocol.messages import (
     Error,
     Goodbye,
     Hello,
-    Item,
     Join,
     Joined,
     Kind,
@@ -53,7 +52,7 @@ from ..protocol.streams import Gap, Position, StreamReader
 from ..transport.network import Sent
 from .backoff import Backoff
 from .life import CLIENT, ClientEvent, ClientState
-from .membership import Membership, MembershipEvent, MembershipState, Received
+from .membership import Membership, MembershipEvent, MembershipState
 from .outbox import ClientOutbox
 
 __all__ = ["ClientCore"]
@@ -75,6 +74,7 @@ class ClientCore:
         connect_timeout: seconds to reach the broker the first time.
         reconnect_timeout: seconds to reach it again after the connection is lost.
         software: what to call ourselves in HELLO.
+        inbox: messages of each room that may wait to be read.
     """
 
     def __init__(
@@ -85,11 +85,12 @@ class ClientCore:
         connect_timeout: float,
         reconnect_timeout: float,
         software: str,
+        inbox: int,
     ) -> None:
         self.state = ClientState.IDLE
         self.data = ClientData(0, "")
         self.limits = Limits()
-        self.home = Membership("", self.limits)
+        self.home = Membership("", self.limits, inbox)
         """The session's own conversation with the server."""
         self.rooms: dict[str, Membership] = {}
         self._address = address
@@ -98,6 +99,7 @@ class ClientCore:
         self._connect_timeout = connect_timeout
         self._reconnect_timeout = reconnect_timeout
         self._software = software[:64]
+        self._inbox = inbox
         self._decode = download_decoder(self.limits)
         self._session = ""
         self._token = b""
@@ -147,10 +149,16 @@ class ClientCore:
         except UnknownKind:
             return  # a newer server's; nothing that we asked for
         except BadMessage as error:
-            self._out.hang_up()
-            self._lost(f"the server sent nonsense: {error}", now)
+            self._nonsense(error, now)
             return
-        self._handle(message, now)
+        try:
+            self._handle(message, now)
+        except BadMessage as error:
+            self._nonsense(error, now)
+
+    def _nonsense(self, error: BadMessage, now: float) -> None:
+        self._out.hang_up()
+        self._lost(f"the server sent nonsense: {error}", now)
 
     def tick(self, now: float) -> float | None:
         """Do what is due.
@@ -291,7 +299,7 @@ class ClientCore:
             self._decode = download_decoder(self.limits)
             self._liveness = Liveness(self.limits.ping_interval, self.limits.ping_timeout, now)
             self.data = ClientData(message.client_id, message.address)
-            home = self.home = Membership("", self.limits)
+            home = self.home = Membership("", self.limits, self._inbox)
             home.reader = StreamReader(Position(message.epoch, 0, message.direct))
         home.ref = message.ref
         home.step(MembershipEvent.JOINED)
@@ -309,7 +317,7 @@ class ClientCore:
         if self._asks.pop(message.ask, None) is None:
             self._say(Cancel(self.home.ref, message.ask))  # not wanted any more: somebody else may have the seat
             return
-        membership = Membership(message.room, self.limits)
+        membership = Membership(message.room, self.limits, self._inbox)
         self._joining[message.ask] = membership
         reservation = message.reservation
 
@@ -333,6 +341,7 @@ class ClientCore:
         membership.type, membership.info = message.type, message.info
         if first:
             membership.reader = StreamReader(Position(message.epoch, message.offset, message.direct))
+            membership.members = set(message.info.get("members", ()))
             self.rooms[message.room] = membership
         membership.step(MembershipEvent.JOINED)
         membership.acknowledged(message.uplink)
@@ -348,25 +357,21 @@ class ClientCore:
         if membership is None or membership.reader.epoch != message.epoch:
             self._out.misrouted(message.epoch)
             return
-        if membership.recovering or not self._out.has_room(membership):
+        if membership.recovering or not membership.inbox.has_room():
             return
         try:
-            for kind, number, data, received in membership.read(message.offset, message.items):
-                if received is not None:
-                    self._out.received(membership, received)
-                elif kind == Item.REPLY:
-                    self._out.replied(membership, number, data, None)
-                else:
-                    self._out.replied(membership, number, None, error_for(*data))
+            for number, reply, error in membership.read(message.offset, message.items):
+                membership.acknowledged(number)
+                self._out.replied(membership, number, reply, error)
         except Gap:
             self.read_on(membership, now)
+        self._out.progressed(membership)
 
     def _reset(self, message: Reset) -> None:
         membership = self._by_ref(message.ref)
         if membership is not None:
-            position = Position(message.epoch, message.offset, message.direct)
-            membership.reader = StreamReader(position)
-            self._out.received(membership, Received("reset", message.snapshot, position, "reset"))
+            membership.reset(Position(message.epoch, message.offset, message.direct), message.snapshot)
+            self._out.progressed(membership)
 
     def _error(self, message: Error) -> None:
         error = error_for(message.code, message.text, message.data)

@@ -14,13 +14,15 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from ..protocol.codec import pack_payload
-from ..protocol.errors import Backpressure, RemoteError
+from ..protocol.errors import Backpressure, BadMessage, RemoteError, error_for
 from ..protocol.lifecycle import Table, step
 from ..protocol.limits import Limits
 from ..protocol.messages import Item, Kind
 from ..protocol.streams import Position, StreamReader
+from .inbox import Inbox
+from .received import Received
 
-__all__ = ["MEMBERSHIP", "Membership", "MembershipEvent", "MembershipState", "Received"]
+__all__ = ["MEMBERSHIP", "Membership", "MembershipEvent", "MembershipState"]
 
 # [kind, ref, number, ...] with the widths of uint32 and uint64: the rest is encoded once.
 _HEAD = struct.Struct(">BBBIBQ")
@@ -63,19 +65,6 @@ MEMBERSHIP: Table[MembershipState, MembershipEvent] = {
 }
 
 
-class Received(NamedTuple):
-    """What a client gets from a room, or from the server."""
-
-    type: str
-    """The message type; for presence ``join``, ``drop``, ``reconnect`` or ``leave``."""
-    data: Any
-    """What was sent; for presence the client's number; for a reset the room's snapshot."""
-    position: Position
-    """Where it stands in the stream."""
-    kind: str
-    """``broadcast``, ``direct``, ``presence`` or ``reset``: messages are missing before this one."""
-
-
 class _Sent(NamedTuple):
     number: int
     kind: int
@@ -88,16 +77,20 @@ class Membership:
     Args:
         room: the room's id; empty for the session.
         limits: the server's.
+        most: messages that may wait to be read.
     """
 
-    def __init__(self, room: str, limits: Limits) -> None:
+    def __init__(self, room: str, limits: Limits, most: int) -> None:
         self.room = room
+        self.inbox = Inbox(most)
         self.state = MembershipState.JOINING
         self.ref = 0
         self.token = b""
         self.reservation = b""
         self.type = ""
         self.info: dict[str, Any] = {}
+        self.members: set[int] = set()
+        """Numbers of the members, in rooms that show presence."""
         self.reader = StreamReader(Position(0, 0, 0))
         self.recovering = False
         """A RECOVER is under way: what comes before its answer does not count."""
@@ -173,25 +166,33 @@ class Membership:
 
     # Receiving.
 
-    def read(self, offset: int, items: list[Any]) -> Iterator[tuple[int, int, Any, Received | None]]:
-        """The new items of a bundle.
+    def read(self, offset: int, items: list[Any]) -> Iterator[tuple[int, Any, RemoteError | None]]:
+        """Take the new items of a bundle: messages into the inbox.
 
         Yields:
-            Kind, request number (replies and failures), the item's own data,
-            and what the application gets of it, if anything.
+            Of each reply: the number of its request, the reply, or the error.
 
         Raises:
             Gap, BadMessage: see ``StreamReader.read``.
         """
         for item, position in self.reader.read(offset, items):
-            kind = item[0]
-            if kind == Item.BROADCAST and len(item) == 3:
-                yield kind, 0, None, Received(item[1], item[2], position, "broadcast")
-            elif kind == Item.DIRECT and len(item) == 4:
-                yield kind, 0, None, Received(item[2], item[3], position, "direct")
-            elif kind == Item.PRESENCE and len(item) == 3:
-                yield kind, 0, None, Received(item[1], item[2], position, "presence")
-            elif kind == Item.REPLY and len(item) == 4:
-                yield kind, item[2], item[3], None
-            elif kind == Item.FAILURE and len(item) == 6:
-                yield kind, item[2], item[3:], None
+            kind, fields = item[0], item[1:]
+            if kind == Item.BROADCAST and len(fields) == 2:
+                self.inbox.put(Received(fields[0], fields[1], position, "broadcast"))
+            elif kind == Item.DIRECT and len(fields) == 3:
+                self.inbox.put(Received(fields[1], fields[2], position, "direct"))
+            elif kind == Item.PRESENCE and len(fields) == 2:
+                event, client = fields
+                (self.members.discard if event == "leave" else self.members.add)(client)
+                self.inbox.put(Received(event, client, position, "presence"))
+            elif kind == Item.REPLY and len(fields) == 3:
+                yield fields[1], fields[2], None
+            elif kind == Item.FAILURE and len(fields) == 5:
+                yield fields[1], None, error_for(*fields[2:])
+            else:
+                raise BadMessage("an item has the wrong number of fields")
+
+    def reset(self, position: Position, snapshot: Any) -> None:
+        """Go on from here: what was missed is gone."""
+        self.reader = StreamReader(position)
+        self.inbox.put(Received("reset", snapshot, position, "reset"))

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from ..protocol.errors import RemoteError, ServerRoomError
 from ..protocol.messages import Rooms
 from ..transport.network import Sent
-from .membership import Membership, Received
+from .membership import Membership
 
 __all__ = ["ClientOutbox"]
 
@@ -38,15 +38,8 @@ class ClientOutbox(Protocol):
     def refused(self, membership: Membership, number: int, error: RemoteError) -> None:
         """A message was not applied. Number 0: it is not known which."""
 
-    def received(self, membership: Membership, message: Received) -> None:
-        """Something for the application."""
-
-    def has_room(self, membership: Membership) -> bool:
-        """Whether the application takes more; if not, it is fetched again after ``read_on``."""
-        ...
-
     def progressed(self, membership: Membership) -> None:
-        """Messages were acknowledged, or the membership is joined, away or ended."""
+        """Something came, messages were acknowledged, or the membership is joined, away or ended."""
 
     def misrouted(self, epoch: int) -> None:
         """A bundle of a stream that is not ours came; it was dropped."""

@@ -1,61 +1,14 @@
 """A room, as the client who is in it sees it."""
 
-from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..protocol.errors import ClientClosedError, NotInRoomError, RemoteError
 from ..protocol.messages import Kind
-from .membership import Membership, MembershipState, Received
+from .membership import Membership, MembershipState
+from .received import Received
+from .shell import Shell
 
-if TYPE_CHECKING:
-    from .shell import Shell
-
-__all__ = ["ClientRoom", "Inbox"]
-
-
-class Inbox:
-    """What came and is not read yet: bounded, and whoever waits for it.
-
-    When it is full, nothing more is taken; what was left out is fetched again
-    from the sender's history as soon as half of it is read.
-    """
-
-    def __init__(self, shell: "Shell", membership: Membership, most: int) -> None:
-        self._shell = shell
-        self._membership = membership
-        self._most = most
-        self._messages: deque[Received] = deque()
-        self._left_out = False
-
-    def has_room(self) -> bool:
-        """Whether another bundle is taken."""
-        if len(self._messages) < self._most:
-            return True
-        self._left_out = True
-        return False
-
-    def put(self, message: Received) -> None:
-        """Take a message."""
-        self._messages.append(message)
-
-    async def get(self, timeout: float | None) -> Received:
-        """The next message.
-
-        Raises:
-            TimedOut: there was none in time.
-            NotInRoomError: there will be none any more.
-        """
-        await self._shell.wait_until(lambda: bool(self._messages) or self._is_over(), timeout, "message")
-        if not self._messages:
-            raise NotInRoomError(str(self._membership.error or "the room is left"))
-        message = self._messages.popleft()
-        if self._left_out and len(self._messages) <= self._most // 2:
-            self._left_out = False
-            self._shell.read_on(self._membership)
-        return message
-
-    def _is_over(self) -> bool:
-        return self._membership.state is MembershipState.ENDED or self._shell.closed
+__all__ = ["ClientRoom"]
 
 
 class ClientRoom:
@@ -71,12 +24,9 @@ class ClientRoom:
     The iteration ends when the room is left or closed; ``error`` tells why.
     """
 
-    def __init__(self, shell: "Shell", membership: Membership, most: int) -> None:
+    def __init__(self, shell: Shell, membership: Membership) -> None:
         self._shell = shell
         self._membership = membership
-        self.inbox = Inbox(shell, membership, most)
-        self.members: set[int] = set(membership.info.get("members", ()))
-        """Numbers of the members, in rooms that show presence; empty in others."""
 
     @property
     def id(self) -> str:
@@ -92,6 +42,11 @@ class ClientRoom:
     def info(self) -> dict[str, Any]:
         """What the room told when we joined: ``max_clients``, ``min_clients``, ``metadata``."""
         return dict(self._membership.info)
+
+    @property
+    def members(self) -> set[int]:
+        """Numbers of the members, in rooms that show presence; empty in others. A copy."""
+        return set(self._membership.members)
 
     @property
     def joined(self) -> bool:
@@ -147,7 +102,7 @@ class ClientRoom:
             TimedOut: there was none in ``timeout`` seconds.
             NotInRoomError: the room is left or closed, and everything is read.
         """
-        return await self.inbox.get(timeout)
+        return await self._shell.next_message(self._membership, timeout)
 
     async def leave(self, timeout: float = 5.0) -> None:
         """Leave the room. Returns when the room knows; at once if it is over."""
@@ -158,18 +113,9 @@ class ClientRoom:
 
     async def __anext__(self) -> Received:
         try:
-            return await self.inbox.get(None)
+            return await self._shell.next_message(self._membership, None)
         except (NotInRoomError, ClientClosedError):
             raise StopAsyncIteration from None
 
     def __repr__(self) -> str:
         return f"<ClientRoom {self.type} {self.id} {self._membership.state.value}>"
-
-    def took(self, message: Received) -> None:
-        """Take a message that came."""
-        if message.kind == "presence":
-            if message.type == "leave":
-                self.members.discard(message.data)
-            else:
-                self.members.add(message.data)
-        self.inbox.put(message)

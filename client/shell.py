@@ -18,8 +18,8 @@ from ..protocol.messages import Kind, Message, Rooms
 from ..transport.network import Link, Network, Sent
 from .core import ClientCore
 from .life import ClientState
-from .membership import Membership, MembershipState, Received
-from .room import ClientRoom, Inbox
+from .membership import Membership, MembershipState
+from .received import Received
 from .shared_network import SharedNetwork
 
 __all__ = ["Shell"]
@@ -45,23 +45,19 @@ class Shell:
         jitter: Callable[[], float] | None,
     ) -> None:
         self.core = ClientCore(
-            address, self, jitter or random.SystemRandom().random, connect_timeout, reconnect_timeout, _SOFTWARE
+            address, self, jitter or random.SystemRandom().random, connect_timeout, reconnect_timeout, _SOFTWARE, inbox
         )
-        self.home = Inbox(self, self.core.home, inbox)
-        """What the server itself said."""
         self.error: ServerRoomError | None = None
         self.misrouted_bundles = 0
         self._address = address
         self._network = network
         self._shared: SharedNetwork | None = None
         self._connect_timeout = connect_timeout
-        self._most = inbox
         self._link: Link | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._answers: dict[int, asyncio.Future[Rooms | Membership]] = {}
         self._replies: dict[tuple[Membership, int], asyncio.Future[Any]] = {}
         self._refusals: dict[tuple[Membership, int], RemoteError | None] = {}
-        self._rooms: dict[Membership, ClientRoom] = {}
         self._waiters: set[asyncio.Future[None]] = set()
 
     @property
@@ -142,9 +138,16 @@ class Shell:
         self.core.leave(membership)
         await self.wait_until(lambda: self._is_over(membership), timeout, "answer to leaving the room")
 
-    def read_on(self, membership: Membership) -> None:
-        """An inbox has space again."""
-        self.core.read_on(membership, self._loop.time())
+    async def next_message(self, membership: Membership, timeout: float | None) -> Received:
+        """The next message of a conversation. Raises TimedOut, or NotInRoomError when there will be none."""
+        inbox = membership.inbox
+        await self.wait_until(lambda: bool(inbox) or self._is_over(membership), timeout, "message")
+        if not inbox:
+            raise NotInRoomError(str(membership.error or "the room is left"))
+        message, fetch = inbox.take()
+        if fetch:
+            self.core.read_on(membership, self._loop.time())
+        return message
 
     async def wait_until(self, condition: Callable[[], bool], timeout: float | None, what: str) -> None:
         """Wait for a condition that changes with what comes. Raises TimedOut."""
@@ -171,11 +174,11 @@ class Shell:
         if membership.state is MembershipState.ENDED:
             raise NotInRoomError(str(membership.error or "the room is left"))
 
-    async def enter(self, make: Callable[[int], Message], timeout: float) -> ClientRoom:
+    async def enter(self, make: Callable[[int], Message], timeout: float) -> Membership:
         """Ask for a seat and take it."""
         answer = await self.ask(make, timeout)
         assert isinstance(answer, Membership)
-        return self._rooms[answer]
+        return answer
 
     async def ask(self, make: Callable[[int], Message], timeout: float) -> Rooms | Membership:
         """Ask the broker; its answer. Raises what it refuses with, or TimedOut."""
@@ -232,8 +235,6 @@ class Shell:
         return self._link.send(frame) if self._link is not None else Sent.GONE
 
     def opened(self, resumed: bool) -> None:
-        if not resumed:
-            self.home = Inbox(self, self.core.home, self._most)
         self._tick()
         self._wake()
 
@@ -242,8 +243,6 @@ class Shell:
         self._wake()
 
     def answered(self, ask: int, answer: Rooms | Membership | RemoteError) -> None:
-        if isinstance(answer, Membership):
-            self._rooms[answer] = ClientRoom(self, answer, self._most)
         future = self._answers.get(ask)
         if future is None or future.done():
             return
@@ -253,7 +252,6 @@ class Shell:
             future.set_result(answer)
 
     def replied(self, membership: Membership, number: int, reply: Any, error: RemoteError | None) -> None:
-        membership.acknowledged(number)
         future = self._replies.get((membership, number))
         if future is not None and not future.done():
             if error is not None:
@@ -273,21 +271,8 @@ class Shell:
             logger.warning("client %d: message %d was refused: %s", self.core.data.ID, number, error)
         self._wake()
 
-    def received(self, membership: Membership, message: Received) -> None:
-        if membership is self.core.home:
-            self.home.put(message)
-        else:
-            self._rooms[membership].took(message)
-        self._wake()
-
-    def has_room(self, membership: Membership) -> bool:
-        if membership is self.core.home:
-            return self.home.has_room()
-        return self._rooms[membership].inbox.has_room()
-
     def progressed(self, membership: Membership) -> None:
         if membership.state is MembershipState.ENDED:
-            self._rooms.pop(membership, None)
             error = NotInRoomError(str(membership.error or "the room is left"))
             self._fail([future for (where, _), future in self._replies.items() if where is membership], error)
         self._wake()

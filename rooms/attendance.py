@@ -7,7 +7,6 @@ from ..protocol.messages import Error, Joined, Reset, encode
 from ..protocol.streams import Position
 from ..transport.network import Sent
 from .control import Seated, Unseated
-from .fanout import Line
 from .member import Member
 from .seats import Seat, SeatState
 from .uplink import Caller
@@ -35,7 +34,7 @@ class Attendance:
         """A seat was claimed for the first time."""
         runner = self._runner
         runner.out.clear_alarm(self.time_is_up, seat.key)
-        member = Member(runner, seat, Line(seat.key, runner.fanout.offset))
+        member = runner.make_member(seat)
         member.attach(connection)
         self._asks[seat.key] = ask
         runner.members[seat.key] = member

@@ -1,6 +1,6 @@
 """A member, as the room's hooks see it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..protocol.errors import Code
 from ..protocol.messages import LeftRoom
@@ -10,10 +10,34 @@ from .fanout import Line
 from .seats import Seat
 from .uplink import Uplink
 
-if TYPE_CHECKING:
-    from .runner import Runner
+__all__ = ["Keeper", "Member"]
 
-__all__ = ["Member"]
+
+class Keeper(Protocol):
+    """The room, as its members need it."""
+
+    id: str
+
+    def direct(self, member: "Member", name: str, data: Any) -> None:
+        """Something is to be sent to it."""
+
+    def message(self, member: "Member", name: str, data: Any) -> None:
+        """It sent a message, numbered ``member.uplink``."""
+
+    def request(self, member: "Member", number: int, name: str, data: Any) -> None:
+        """It sent a request."""
+
+    def acknowledge(self, member: "Member") -> None:
+        """It asks how far its messages are applied."""
+
+    def confirm(self, member: "Member") -> None:
+        """It has got its token."""
+
+    def remove(self, member: "Member", code: Code, text: str) -> None:
+        """It goes, or is made to."""
+
+    def lost(self, member: "Member") -> None:
+        """Its connection is gone."""
 
 
 class Member(Uplink):
@@ -23,17 +47,16 @@ class Member(Uplink):
     same object while the client drops and reconnects.
     """
 
-    __slots__ = ("_runner", "admitted", "line", "seat", "user_data")
+    __slots__ = ("_keeper", "admitted", "line", "seat", "user_data")
 
-    def __init__(self, runner: "Runner", seat: Seat, line: Line) -> None:
-        rate = runner.room.message_rate
-        super().__init__(seat.session, None if rate is None else TokenBucket(rate, runner.room.message_burst))
+    def __init__(self, keeper: Keeper, seat: Seat, line: Line, bucket: TokenBucket | None) -> None:
+        super().__init__(seat.session, bucket)
         self.user_data: Any = None
         """Yours: whatever the room wants to remember of this client."""
         self.seat = seat
         self.line = line
         self.admitted = False
-        self._runner = runner
+        self._keeper = keeper
 
     @property
     def id(self) -> int:
@@ -67,34 +90,34 @@ class Member(Uplink):
         Raises:
             PayloadError: data can't be encoded or is too large; nothing was sent.
         """
-        self._runner.direct(self, type, data)
+        self._keeper.direct(self, type, data)
 
     def kick(self, text: str = "") -> None:
         """Remove the member from the room. It is told code 3101 and ``text``; ``on_leave`` runs."""
-        self._runner.attendance.remove(self, Code.KICKED, text)
+        self._keeper.remove(self, Code.KICKED, text)
 
     def __repr__(self) -> str:
-        return f"<Member {self.id} {self.seat.state.value} in {self._runner.id}>"
+        return f"<Member {self.id} {self.seat.state.value} in {self._keeper.id}>"
 
     # The receiving end, see Uplink.
 
     def take(self, name: str, data: Any) -> None:
-        self._runner.message(self, name, data)
+        self._keeper.message(self, name, data)
 
     def take_request(self, name: str, data: Any) -> None:
-        self._runner.request(self, self.uplink, name, data)
+        self._keeper.request(self, self.uplink, name, data)
 
     def acknowledge(self) -> None:
-        self._runner.acknowledge(self)
+        self._keeper.acknowledge(self)
 
     def confirmed(self) -> None:
-        self._runner.seats.confirm(self.seat)
+        self._keeper.confirm(self)
 
     def on_leave(self) -> None:
-        self._runner.attendance.remove(self, Code.LEFT, "")
+        self._keeper.remove(self, Code.LEFT, "")
 
     def on_lost(self) -> None:
-        self._runner.attendance.lost(self)
+        self._keeper.lost(self)
 
     def say_left(self, code: Code, text: str) -> None:
         """Tell the client that it is no member any more."""

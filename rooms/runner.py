@@ -28,14 +28,15 @@ from ..protocol.ids import Entropy, new_epoch
 from ..protocol.lifecycle import Table, step
 from ..protocol.limits import Limits
 from ..protocol.messages import HEAD_SIZE, Item, encode_item
+from ..protocol.rates import TokenBucket
 from ..protocol.rulesets import RuleSet
 from .attendance import Attendance
 from .control import RoomEnded, RoomReport, RoomUpdated
-from .fanout import FramesOut, UnicastFanout
+from .fanout import FramesOut, Line, UnicastFanout
 from .mailbox import HookRunner, Mailbox
 from .member import Member
 from .room import Room
-from .seats import Seats, SeatState
+from .seats import Seat, Seats, SeatState
 
 __all__ = ["ROOM", "RoomEvent", "RoomOutbox", "RoomState", "Runner", "Timer"]
 
@@ -233,7 +234,25 @@ class Runner:
     def _step(self, event: RoomEvent) -> None:
         self._state = step(ROOM, self._state, event)
 
-    # What members send.
+    # What members send and are told.
+
+    def make_member(self, seat: Seat) -> Member:
+        """A member for a seat that was claimed."""
+        rate = self.room.message_rate
+        bucket = None if rate is None else TokenBucket(rate, self.room.message_burst)
+        return Member(self, seat, Line(seat.key, self.fanout.offset), bucket)
+
+    def confirm(self, member: Member) -> None:
+        """See ``Seats.confirm``."""
+        self.seats.confirm(member.seat)
+
+    def remove(self, member: Member, code: Code, text: str) -> None:
+        """See ``Attendance.remove``."""
+        self.attendance.remove(member, code, text)
+
+    def lost(self, member: Member) -> None:
+        """See ``Attendance.lost``."""
+        self.attendance.lost(member)
 
     def message(self, member: Member, name: str, data: Any) -> None:
         """A member's message, numbered ``member.uplink``."""
