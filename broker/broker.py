@@ -17,6 +17,7 @@ from ..protocol.errors import (
     RuleSetError,
 )
 from ..protocol.ids import Entropy, new_id
+from ..protocol.limits import Limits
 from ..protocol.messages import (
     Assigned,
     Cancel,
@@ -46,7 +47,7 @@ from ..rooms.control import (
     SeatWish,
     Unseated,
 )
-from ..rooms.port import Connection, Port
+from ..rooms.uplink import Caller
 from .directory import Directory
 from .matchmaking import Queues
 from .matchmaking import Ticket as StandingTicket
@@ -99,17 +100,19 @@ class Broker:
     """Knows every client; matches them; keeps the directory.
 
     Args:
-        port: announces its limits, gives references.
+        announced: what each client may do.
         out: where to write.
         entropy: where ids and secrets come from.
         limits: how much it takes on.
     """
 
-    def __init__(self, port: Port, out: BrokerOutbox, entropy: Entropy, limits: BrokerLimits) -> None:
-        self.reception = Reception(port, out, entropy, self, limits.sessions or MOST_SESSIONS, limits.session_grace)
+    def __init__(self, announced: Limits, out: BrokerOutbox, entropy: Entropy, limits: BrokerLimits) -> None:
+        self.reception = Reception(
+            announced, out, entropy, self, limits.sessions or MOST_SESSIONS, limits.session_grace
+        )
         self.directory = Directory()
         self.queues = Queues()
-        self._port = port
+        self._announced = announced
         self._out = out
         self._entropy = entropy
         self._limits = limits
@@ -125,7 +128,7 @@ class Broker:
 
     # Requests of clients.
 
-    def on_message(self, connection: Connection, message: Message) -> None:
+    def on_message(self, connection: Caller, message: Message) -> None:
         """Handle a request. Raises the RemoteError that the client is told."""
         if isinstance(message, Hello):
             self.reception.hello(connection, message)
@@ -144,7 +147,7 @@ class Broker:
         elif isinstance(message, ListRooms):
             self._list(self._find(connection, message.ref), message)
 
-    def _find(self, connection: Connection, ref: int) -> Session:
+    def _find(self, connection: Caller, ref: int) -> Session:
         session = connection.refs.get(ref)
         if not isinstance(session, Session):
             raise NotAMember("no session has this reference here")
@@ -216,8 +219,8 @@ class Broker:
         found = self.directory.list(message.type)
         size = 0
         for count, room in enumerate(found):
-            size += len(pack_payload(room, self._port.limits.download, self._port.limits.nesting + 1))
-            if size > self._port.limits.download - _LONGEST_LIST:
+            size += len(pack_payload(room, self._announced.download, self._announced.nesting + 1))
+            if size > self._announced.download - _LONGEST_LIST:
                 found = found[:count]
                 break
         session.say(Rooms(session.ref, message.ask, found))

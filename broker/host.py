@@ -127,7 +127,7 @@ class Host:
             limits = replace(limits, sessions=connections_allowed(limits.sessions, MOST_SESSIONS))
         self._port = Port(self._server.limits, self._entropy)
         self.worker = Worker(self._port, self._server.make_room, self._on_report, self._entropy, carries_sessions=True)
-        self.broker = Broker(self._port, self, self._entropy, limits)
+        self.broker = Broker(self._server.limits, self, self._entropy, limits)
         self._application = Mailbox("server", self.worker, self._server.on_error)
         self._port.on_broker_message = self.broker.on_message
         self._port.on_flush = self._flush

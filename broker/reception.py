@@ -15,12 +15,12 @@ from ..protocol.errors import (
     SessionUnknown,
 )
 from ..protocol.ids import Entropy, new_epoch
+from ..protocol.limits import Limits
 from ..protocol.messages import HEAD_SIZE, VERSION, Goodbye, Hello, Item, Reset, Resume, Welcome, encode
 from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
 from ..protocol.streams import HistoryLimits, Position
 from ..rooms.fanout import FramesOut, UnicastFanout
-from ..rooms.port import Port
 from ..rooms.uplink import Caller
 from ..transport.network import Sent
 from .sessions import Session, Sessions, SessionState
@@ -73,7 +73,7 @@ class Reception:
     """Opens, resumes and ends sessions, and carries what is said outside of rooms.
 
     Args:
-        port: announces its limits, gives references.
+        announced: what each client may do.
         out: where to write.
         entropy: where ids and secrets come from.
         regulars: told when sessions come and go.
@@ -82,17 +82,17 @@ class Reception:
     """
 
     def __init__(
-        self, port: Port, out: ReceptionOutbox, entropy: Entropy, regulars: Regulars, most: int, grace: float
+        self, announced: Limits, out: ReceptionOutbox, entropy: Entropy, regulars: Regulars, most: int, grace: float
     ) -> None:
         self.sessions = Sessions(most, entropy)
         self.stopping = False
-        self._port = port
+        self._limits = announced
         self._out = out
         self._regulars = regulars
         self._grace = grace
-        self._announced = port.limits.to_wire()
+        self._announced = announced.to_wire()
         # What the server says to clients is direct messages alone: no broadcasts, no history of them.
-        self._fanout = UnicastFanout(new_epoch(entropy), HistoryLimits(count=1), port.limits.download)
+        self._fanout = UnicastFanout(new_epoch(entropy), HistoryLimits(count=1), announced.download)
 
     # Coming and going.
 
@@ -101,7 +101,7 @@ class Reception:
             return
         if len(connection.sessions) >= _MOST_SESSIONS_OF_A_CONNECTION:
             raise CapacityReached(f"a connection carries at most {_MOST_SESSIONS_OF_A_CONNECTION} sessions")
-        limits = self._port.limits
+        limits = self._limits
 
         def make(session_id: str, client: ClientData) -> Session:
             return Session(self, session_id, client, TokenBucket(limits.message_rate, limits.message_burst))
@@ -225,7 +225,7 @@ class Reception:
 
     def direct(self, session: Session, name: str, data: Any) -> None:
         """Say something to one client."""
-        line, limits = session.line, self._port.limits
+        line, limits = session.line, self._limits
         item = pack_payload(
             (int(Item.DIRECT), line.last_direct + 1, name, data), limits.download - HEAD_SIZE, limits.nesting + 1
         )

@@ -11,7 +11,8 @@ from .handlers import HandlerTable, find_handlers
 from .member import Member
 
 if TYPE_CHECKING:
-    from .runner import Runner, Timer
+    from .runner import Runner
+    from .timers import Timer
 
 __all__ = ["Room"]
 
@@ -195,11 +196,11 @@ class Room:
         Returns:
             A timer with ``cancel()``.
         """
-        return self._running.every(interval, function)
+        return self._running.timers.every(interval, function)
 
     def call_later(self, delay: float, function: Callable[[], Any]) -> "Timer":
         """Run a function once, ``delay`` seconds from now, as an event of this room, unless the room ends before."""
-        return self._running.call_later(delay, function)
+        return self._running.timers.call_later(delay, function)
 
     @property
     def _running(self) -> "Runner":

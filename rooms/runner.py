@@ -1,4 +1,4 @@
-"""What happens in a room, decided: life cycle, members, messages, timers.
+"""What happens in a room, decided: its life cycle, what members send, what it sends.
 
     creating ──open──▶ open ──close──▶ closing ──dispose──▶ disposed
         │                                                      ▲
@@ -9,7 +9,7 @@ writes what must happen to the outbox that it was given. It owns no socket, task
 or clock.
 """
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, Protocol
 
@@ -37,8 +37,9 @@ from .mailbox import HookRunner, Mailbox
 from .member import Member
 from .room import Room
 from .seats import Seat, Seats, SeatState
+from .timers import AlarmClock, Timers
 
-__all__ = ["ROOM", "RoomEvent", "RoomOutbox", "RoomState", "Runner", "Timer"]
+__all__ = ["ROOM", "RoomEvent", "RoomOutbox", "RoomState", "Runner"]
 
 _BROADCAST = int(Item.BROADCAST)
 _DIRECT = int(Item.DIRECT)
@@ -76,46 +77,17 @@ ROOM: Table[RoomState, RoomEvent] = {
 }
 
 
-class RoomOutbox(FramesOut, HookRunner, Protocol):
+class RoomOutbox(FramesOut, HookRunner, AlarmClock, Protocol):
     """Where a room writes what must happen."""
-
-    @property
-    def now(self) -> float:
-        """The time of this turn, monotonic seconds."""
-        ...
 
     def flush_later(self, runner: "Runner") -> None:
         """Call ``runner.flush`` before this turn ends."""
-
-    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
-        """Call back at that time."""
-
-    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
-        """Do not call back."""
 
     def stop_hook(self, mailbox: Mailbox) -> None:
         """Cancel the async hook that is running, if there is one; it counts as raised."""
 
     def report(self, runner: "Runner", report: RoomReport) -> None:
         """Tell the broker."""
-
-
-class Timer:
-    """A function that a room runs later. It ends with its room."""
-
-    __slots__ = ("_runner", "function", "interval", "last", "waiting", "when")
-
-    def __init__(self, runner: "Runner", function: Callable[..., Any], interval: float | None, when: float) -> None:
-        self.function = function
-        self.interval = interval
-        self.when = when
-        self.waiting = False
-        self.last = runner.out.now
-        self._runner = runner
-
-    def cancel(self) -> None:
-        """Do not run the function any more."""
-        self._runner.cancel(self)
 
 
 class Runner:
@@ -137,7 +109,6 @@ class Runner:
         "_limits",
         "_payload",
         "_state",
-        "_timers",
         "attendance",
         "fanout",
         "id",
@@ -148,6 +119,7 @@ class Runner:
         "out",
         "room",
         "seats",
+        "timers",
         "type",
     )
 
@@ -173,9 +145,9 @@ class Runner:
         self.seats = Seats(room.max_clients or ruleset.clients, entropy)
         self.fanout = UnicastFanout(new_epoch(entropy), room.history, limits.download)
         self.mailbox = Mailbox(room_id, out, room.on_error)
+        self.timers = Timers(out, self.mailbox)
         self.attendance = Attendance(self)
         self._state = RoomState.CREATING
-        self._timers: dict[Timer, None] = {}
         self._limits = limits
         self._payload = limits.download - HEAD_SIZE
         room._bind(self, ruleset)  # noqa: SLF001  # the two halves of one thing
@@ -194,9 +166,9 @@ class Runner:
             if self._state is RoomState.CREATING:
                 self._step(RoomEvent.FAIL if error is not None else RoomEvent.OPEN)
             if error is not None:
-                self._end_timers()
+                self.timers.end()
             elif self._state is RoomState.OPEN and self.room.tick_rate:
-                self.every(1.0 / self.room.tick_rate, self.room.on_tick)
+                self.timers.tick(self.room.tick_rate, self.room.on_tick)
             then(error)
 
         self.mailbox.call("on_create", self.room.on_create, (options,), created)
@@ -209,7 +181,7 @@ class Runner:
             return
         self._step(RoomEvent.CLOSE)
         self.seats.locked = True
-        self._end_timers()
+        self.timers.end()
         self.out.alarm(self.out.now + _DISPOSE_TIME, self.dispose_now)
         self.mailbox.post(self.attendance.dismiss_all, code, text)
         self.mailbox.post(self._dispose)
@@ -372,56 +344,6 @@ class Runner:
             self.out.flush_later(self)
         if self.fanout.direct(line, item, self.out.now):
             self.flush()
-
-    # Timers.
-
-    def every(self, interval: float, function: Callable[..., Any]) -> Timer:
-        """See ``Room.every``."""
-        if not interval > 0:
-            raise ConfigError(f"an interval is longer than 0 s, not {interval!r}")
-        return self._start(Timer(self, function, interval, self.out.now + interval))
-
-    def call_later(self, delay: float, function: Callable[..., Any]) -> Timer:
-        """See ``Room.call_later``."""
-        if not delay >= 0:
-            raise ConfigError(f"a delay is 0 s or longer, not {delay!r}")
-        return self._start(Timer(self, function, None, self.out.now + delay))
-
-    def cancel(self, timer: Timer) -> None:
-        """Forget a timer."""
-        self._timers.pop(timer, None)
-        self.out.clear_alarm(self._timer_due, timer)
-
-    def _timer_due(self, timer: Timer) -> None:
-        now = self.out.now
-        if timer.interval is not None:
-            # Late turns keep the beat; what was missed altogether is left out.
-            timer.when += timer.interval * max(1, -((timer.when - now) // timer.interval))
-            self.out.alarm(timer.when, self._timer_due, timer)
-        if not timer.waiting:
-            timer.waiting = True
-            self.mailbox.post(self._run_timer, timer)
-
-    def _run_timer(self, timer: Timer) -> None:
-        timer.waiting = False
-        if timer not in self._timers:
-            return
-        if timer.interval is None:
-            del self._timers[timer]
-        elapsed, timer.last = self.out.now - timer.last, self.out.now
-        args = (elapsed,) if timer.function == self.room.on_tick else ()
-        self.mailbox.call("on_tick" if args else "timer", timer.function, args)
-
-    def _start(self, timer: Timer) -> Timer:
-        if self._state in (RoomState.CLOSING, RoomState.DISPOSED):
-            raise ConfigError("the room is closing: it starts no timers")
-        self._timers[timer] = None
-        self.out.alarm(timer.when, self._timer_due, timer)
-        return timer
-
-    def _end_timers(self) -> None:
-        for timer in list(self._timers):
-            self.cancel(timer)
 
     # What the directory knows.
 
