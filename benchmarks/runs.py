@@ -46,7 +46,7 @@ class Outcome:
 
 
 def compare(workload: Workload, ours: Side, bare: Side, rounds: int, say: Callable[[str], None]) -> Outcome:
-    """Run both sides by turns.
+    """Run both sides by turns, until a run breaks off.
 
     Args:
         workload: what to do to them.
@@ -65,9 +65,9 @@ def compare(workload: Workload, ours: Side, bare: Side, rounds: int, say: Callab
                 result = run(workload.job, side)
             except RunError as error:
                 outcome.failures.append(f"{side.name}, run {number + 1}: {error}")
-            else:
-                results.append(result)
-                outcome.failures += [f"{side.name}, run {number + 1}: {trouble}" for trouble in result.troubles]
+                return outcome
+            results.append(result)
+            outcome.failures += [f"{side.name}, run {number + 1}: {trouble}" for trouble in result.troubles]
     return outcome
 
 

@@ -57,6 +57,8 @@ from .sessions import Session, Sessions
 __all__ = ["MOST_SESSIONS", "Broker", "BrokerLimits", "BrokerOutbox"]
 
 MOST_SESSIONS = 50_000
+_AT_ONCE = 0.1
+"""Seconds in which a match is at once: only who waits longer is told so with a TICKET."""
 _LONGEST_LIST = 12 * 1024
 
 
@@ -172,7 +174,7 @@ class Broker:
         search = self._searches.pop(session, None)
         if search is not None and search.ticket is not None:
             self.queues.cancel(search.ticket)
-            self._out.clear_alarm(self._deadline_passed, session)
+            self._clear_deadline(session)
         rooms = session.rooms | (
             {search.assigned.room} if search is not None and search.assigned is not None else set()
         )
@@ -191,8 +193,7 @@ class Broker:
         deadline = self._out.now + timeout
         search.ticket, matched = self.queues.add(session, message.ask, ruleset, message.options, deadline)
         if matched is None:
-            self._out.alarm(deadline, self._deadline_passed, session)
-            session.say(Ticket(session.ref, message.ask, timeout))
+            self._out.alarm(min(deadline, self._out.now + _AT_ONCE), self._still_waiting, session)
         self._seat_together(matched)
 
     def _create(self, session: Session, message: Create) -> None:
@@ -258,7 +259,7 @@ class Broker:
         if matched is None:
             return
         for ticket in matched:
-            self._out.clear_alarm(self._deadline_passed, ticket.session)
+            self._clear_deadline(ticket.session)
             self._searches[ticket.session].ticket = None
         self._wish(
             [(ticket.session, ticket.ask, ticket.options) for ticket in matched],
@@ -272,7 +273,7 @@ class Broker:
         if search.ticket is not None and search.ticket.ask == ask:
             self.queues.cancel(search.ticket)
             search.ticket = None
-            self._out.clear_alarm(self._deadline_passed, session)
+            self._clear_deadline(session)
             session.say(Error(session.ref, ask, int(Code.MATCH_CANCELLED), MatchCancelled.meaning, None))
         elif search.assigned is not None and search.assigned.ask == ask:
             self._release(session, search)  # matched before it could be cancelled: somebody else may have the seat
@@ -282,12 +283,27 @@ class Broker:
         self._out.control(ReleaseSeats(session.session, [search.assigned.room]))
         search.assigned = None
 
+    def _still_waiting(self, session: Session) -> None:
+        ticket = self._searches[session].ticket
+        if ticket is None:
+            return
+        left = ticket.deadline - self._out.now
+        if left > _AT_ONCE / 2:
+            session.say(Ticket(session.ref, ticket.ask, left))
+            self._out.alarm(ticket.deadline, self._deadline_passed, session)
+        else:
+            self._deadline_passed(session)
+
     def _deadline_passed(self, session: Session) -> None:
         search = self._searches.get(session)
         if search is not None and search.ticket is not None:
             ticket, search.ticket = search.ticket, None
             self.queues.expire(ticket)
             session.say(Error(session.ref, ticket.ask, int(Code.MATCH_EXPIRED), MatchExpired.meaning, None))
+
+    def _clear_deadline(self, session: Session) -> None:
+        self._out.clear_alarm(self._still_waiting, session)
+        self._out.clear_alarm(self._deadline_passed, session)
 
     # The worker.
 

@@ -229,6 +229,7 @@ class Reception:
         item = pack_payload(
             (int(Item.DIRECT), line.last_direct + 1, name, data), limits.download - HEAD_SIZE, limits.nesting + 1
         )
+        self._fanout.waiting = True
         self._out.flush_later()
         if self._fanout.direct(line, item, self._out.now):
             self.flush()

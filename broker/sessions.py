@@ -7,8 +7,8 @@
     ended             ended
 
 A session is taken back with its id and resume token. Every resume makes a new
-token; the one before it stays good until the client has confirmed the new one,
-because the answer that carried it may be lost with the connection.
+token; the one that was shown stays good until the client has confirmed the new
+one, because the answer that carried it may be lost with the connection.
 """
 
 from collections.abc import Callable, Iterator
@@ -147,10 +147,9 @@ class Session(Uplink):
         previous = self._previous_token is not None and same_secret(token, self._previous_token)
         return current or previous
 
-    def rotate(self, entropy: Entropy) -> None:
-        """Make a new token; the last one that surely arrived stays good until ``confirmed``."""
-        if self._previous_token is None:
-            self._previous_token = self.token or None
+    def rotate(self, entropy: Entropy, shown: bytes | None) -> None:
+        """Make a new token; the one that was shown for it stays good until ``confirmed``."""
+        self._previous_token = shown
         self.token = new_token(entropy)
 
     # The receiving end, see Uplink.
@@ -207,7 +206,7 @@ class Sessions:
         if len(self._by_id) >= self._most:
             raise CapacityReached(f"the server has its {self._most} clients")
         session = make(new_id(self._entropy), ClientData(self._next_client, address))
-        session.rotate(self._entropy)
+        session.rotate(self._entropy, None)
         self._next_client += 1
         self._by_id[session.session] = session
         return session
@@ -222,7 +221,7 @@ class Sessions:
         if session is None or not session.accepts(token):
             raise SessionUnknown
         session.state = step(SESSION, session.state, SessionEvent.RESUME)
-        session.rotate(self._entropy)
+        session.rotate(self._entropy, token)
         return session
 
     def drop(self, session: Session) -> None:

@@ -214,7 +214,7 @@ class Error(NamedTuple):
 
 
 class Match(NamedTuple):
-    """client → broker: be matched. Answer: TICKET or at once ASSIGNED; in the end ASSIGNED or ERROR."""
+    """client → broker: be matched. Answer: TICKET if it takes longer; in the end ASSIGNED or ERROR."""
 
     ref: Ref
     ask: Ask

@@ -94,11 +94,14 @@ class UnicastFanout:
         "behind",
         "epoch",
         "history",
+        "waiting",
     )
 
     def __init__(self, epoch: int, history: HistoryLimits, most: int) -> None:
         self.epoch = epoch
         self.history = History(history)
+        self.waiting = False
+        """Whether a flush was asked for. (An attribute of whoever asks: this is read for every message.)"""
         self.behind: dict[Line, None] = {}
         """Connected lines that wait for room in their queue."""
         self._most = most
@@ -114,11 +117,6 @@ class UnicastFanout:
     def offset(self) -> int:
         """The number of the last broadcast, flushed or not."""
         return self.history.last + len(self._items)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether there is something to flush."""
-        return bool(self._items or self._own)
 
     def broadcast(self, item: bytes) -> bool:
         """Add a broadcast of this turn.
@@ -157,7 +155,8 @@ class UnicastFanout:
 
     def flush(self, out: FramesOut, now: float) -> None:
         """End the turn: one frame for each member."""
-        items, own = self._items, self._own
+        self.waiting = False
+        items, own, size = self._items, self._own, self._size
         before = self.history.last
         if items:
             self.history.add(items if self._entries is None else self._entries, self._size, now)
@@ -174,9 +173,14 @@ class UnicastFanout:
             peers = [peer for peer in peers if peer not in apart]
         if not items:
             return
-        for peer, sent in out.send_all(peers, bundle(self.epoch, 0, before, items)):
-            line = self._lines[peer][0]
-            self._fall_behind(line, before, line.last_direct, sent)
+        if size + HEAD_SIZE <= self._most:
+            self._send_shared(out, peers, bundle(self.epoch, 0, before, items), before)
+        else:  # the last item made it too large for one frame
+            start = before
+            for frame, end, _ in bundles(self.epoch, 0, before, items, self._most):
+                slow = self._send_shared(out, peers, frame, start)
+                peers = [peer for peer in peers if peer not in slow]
+                start = end
         for line in self._sharing:
             if line not in own:
                 self._send_own(out, line, before, items, [])
@@ -256,6 +260,14 @@ class UnicastFanout:
         self._sharing = [line for peer, lines in up.items() if len(self._lines[peer]) > 1 for line in lines]
         self._peers = alone
         return alone
+
+    def _send_shared(self, out: FramesOut, peers: list[bytes], frame: bytes, before: int) -> set[bytes]:
+        slow: set[bytes] = set()
+        for peer, sent in out.send_all(peers, frame):
+            line = self._lines[peer][0]
+            self._fall_behind(line, before, line.last_direct, sent)
+            slow.add(peer)
+        return slow
 
     def _send_own(self, out: FramesOut, line: Line, before: int, items: list[bytes], own: _Own) -> None:
         mine: list[bytes] = []

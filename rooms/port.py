@@ -113,8 +113,7 @@ class Connection:
         try:
             parsed = parse(message)
             if not isinstance(parsed, Ping | Ack) and not self._may_ask():
-                self._not_now(parsed)
-                return
+                raise RateLimited
             self._dispatch(parsed, len(frame))
         except RemoteError as error:
             self.refuse(error, getattr(parsed, "ref", 0), getattr(parsed, "ask", getattr(parsed, "number", 0)))
@@ -160,12 +159,15 @@ class Connection:
         self._unsent = None
 
     def refuse(self, error: RemoteError, ref: int = 0, ask: int = 0) -> None:
-        """Answer with an error, as long as the peer does not make us answer all the time."""
-        if self._may_ask():
-            self.port.counts[type(error).__name__] += 1
-            self.say(Error(ref, ask, int(error.code), error.text[:512], error.data))
-        else:
-            self._not_now(None)
+        """Answer with an error. A peer that makes us answer all the time is cut."""
+        self.port.counts[type(error).__name__] += 1
+        if not self._may_ask():
+            self._refusals += 1
+            if self._refusals > _MOST_REFUSALS:
+                self.violated("too many messages that had to be refused")
+                return
+        # Always with its number: to a client that is not told, a message that was refused seems to be applied.
+        self.say(Error(ref, ask, int(error.code), error.text[:512], error.data))
 
     def add(self, uplink: Uplink) -> int:
         """Give something a reference on this connection."""
@@ -202,14 +204,6 @@ class Connection:
             limits = self.port.limits
             self._bucket = TokenBucket(limits.control_rate, limits.control_burst)
         return self._bucket.allow(self.port.now)
-
-    def _not_now(self, message: Message | None) -> None:
-        self.port.counts[RateLimited.__name__] += 1
-        self._refusals += 1
-        if self._refusals > _MOST_REFUSALS:
-            self.violated("too many messages that had to be refused")
-        else:
-            self.say(Error(getattr(message, "ref", 0), getattr(message, "ask", 0), int(RateLimited.code), "", None))
 
 
 class Port:
@@ -308,7 +302,7 @@ class Port:
         finally:
             self.flush()
             when = self._alarms.next()
-            if when is not None and self._armed is None:
+            if when is not None and (self._armed is None or when < self._armed.when()):
                 self._arm(when)
 
     def new_ref(self) -> int:

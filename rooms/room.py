@@ -166,7 +166,7 @@ class Room:
         Raises:
             PayloadError: data can't be encoded or is too large; nothing was sent.
         """
-        self._running.broadcast(type, data, except_)
+        (self._runner or self._running).broadcast(type, data, except_)
 
     def broadcast_message(self, text: Any) -> None:
         """Broadcast as ``Protocol.Response.MESSAGE``: clients show it unless they override ``handle_response``."""

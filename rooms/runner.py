@@ -107,6 +107,7 @@ class Runner:
 
     __slots__ = (
         "_limits",
+        "_nesting",
         "_payload",
         "_state",
         "attendance",
@@ -150,6 +151,7 @@ class Runner:
         self._state = RoomState.CREATING
         self._limits = limits
         self._payload = limits.download - HEAD_SIZE
+        self._nesting = limits.nesting + 1
         room._bind(self, ruleset)  # noqa: SLF001  # the two halves of one thing
 
     # Life cycle.
@@ -288,21 +290,27 @@ class Runner:
         self.mailbox.call(handler.name, handler.function, (self.room, member, data), replied)
 
     def _fail(self, member: Member, number: int, error: RequestError) -> None:
-        self._send_direct(member, Item.FAILURE, number, int(error.code), error.text[:512], error.data)
+        try:
+            self._send_direct(member, Item.FAILURE, number, int(error.code), error.text[:512], error.data)
+        except PayloadError as problem:  # what a handler puts into its error is a payload as well
+            text = f"the error can't be sent: {problem}"
+            self._send_direct(member, Item.FAILURE, number, int(Code.HANDLER_FAILED), text[:512], None)
 
     # What the room sends.
 
     def broadcast(self, name: str, data: Any, except_: Member | Iterable[Member] | None) -> None:
         """To all members, or all but some."""
-        item = pack_payload((_BROADCAST, name, data), self._payload, self._limits.nesting + 1)
+        item = pack_payload((_BROADCAST, name, data), self._payload, self._nesting)
         fanout = self.fanout
         if not fanout.waiting:
-            self.out.flush_later(self)
+            self._flush_later()
         if except_ is None:
             full = fanout.broadcast(item)
         else:
             excepted = (except_,) if isinstance(except_, Member) else except_
-            full = fanout.broadcast_except(item, [member.line for member in excepted])
+            # Ours alone: a line of another room would be sent what is said in this one.
+            lines = [member.line for member in excepted if self.members.get(member.seat.key) is member]
+            full = fanout.broadcast_except(item, lines)
         if full:
             self.flush()
 
@@ -314,8 +322,12 @@ class Runner:
         """Tell the others what happened to a member, if the room shows presence."""
         if self.room.presence:
             if not self.fanout.waiting:
-                self.out.flush_later(self)
+                self._flush_later()
             self.fanout.broadcast_except(encode_item(Item.PRESENCE, event, member.id), [member.line])
+
+    def _flush_later(self) -> None:
+        self.fanout.waiting = True
+        self.out.flush_later(self)
 
     def flush(self) -> None:
         """End the turn: send what was said."""
@@ -337,11 +349,11 @@ class Runner:
 
     def _send_direct(self, member: Member, kind: Item, *fields: Any) -> None:
         line = member.line
-        item = pack_payload((int(kind), line.last_direct + 1, *fields), self._payload, self._limits.nesting + 1)
+        item = pack_payload((int(kind), line.last_direct + 1, *fields), self._payload, self._nesting)
         if member.seat.state is SeatState.LEFT:
             return
         if not self.fanout.waiting:
-            self.out.flush_later(self)
+            self._flush_later()
         if self.fanout.direct(line, item, self.out.now):
             self.flush()
 

@@ -9,9 +9,9 @@
 A seat is reserved for one session until a deadline, under a secret that is used
 once. Joined, dropped and reserved seats together never exceed the capacity.
 A dropped member keeps the seat for the room's grace period and comes back with
-its member token. Every return makes a new token; the one before it stays good
-until the client has confirmed that the new one arrived, because the answer that
-carried it may be lost with the connection.
+its member token. Every return makes a new token; the one that was shown stays
+good until the client has confirmed that the new one arrived, because the answer
+that carried it may be lost with the connection.
 """
 
 from collections.abc import Iterator
@@ -92,10 +92,9 @@ class Seat:
         """The tokens that are good."""
         return [token for token in (self.token, self._previous_token) if token]
 
-    def rotate(self, entropy: Entropy) -> None:
-        # Keep the token that the client surely has: an unconfirmed one may never have arrived.
-        if self.confirmed or self._previous_token is None:
-            self._previous_token = self.token or None
+    def rotate(self, entropy: Entropy, shown: bytes | None) -> None:
+        # Keep the token that the client surely has, the one that it has just shown: the new one may never arrive.
+        self._previous_token = shown
         self.token = new_token(entropy)
         self.confirmed = False
 
@@ -178,7 +177,7 @@ class Seats:
         else:
             raise ReservationRefused
         seat.deadline = None
-        self._new_token(seat)
+        self._new_token(seat, None)
         return seat
 
     def reclaim(self, token: bytes) -> Seat:
@@ -195,7 +194,7 @@ class Seats:
         if seat.state is SeatState.DROPPED:
             seat.step(SeatEvent.RECONNECT)
         seat.deadline = None
-        self._new_token(seat)
+        self._new_token(seat, token)
         return seat
 
     def confirm(self, seat: Seat) -> None:
@@ -235,9 +234,9 @@ class Seats:
         for token in seat.tokens():
             self._by_token.pop(token, None)
 
-    def _new_token(self, seat: Seat) -> None:
+    def _new_token(self, seat: Seat, shown: bytes | None) -> None:
         for token in seat.tokens():
             self._by_token.pop(token, None)
-        seat.rotate(self._entropy)
+        seat.rotate(self._entropy, shown)
         for token in seat.tokens():
             self._by_token[token] = seat

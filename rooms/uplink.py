@@ -58,7 +58,7 @@ class Uplink:
         bucket: how often it may send; None lifts the limit.
     """
 
-    __slots__ = ("_bucket", "connection", "ref", "session", "uplink")
+    __slots__ = ("_asked", "_bucket", "connection", "ref", "session", "uplink")
 
     def __init__(self, session: str, bucket: TokenBucket | None) -> None:
         self.session = session
@@ -67,6 +67,8 @@ class Uplink:
         self.ref = 0
         self.connection: Caller | None = None
         self._bucket = bucket
+        self._asked = -1
+        """The number whose acknowledgement was asked for and is not said yet."""
 
     # A subclass says what these mean.
 
@@ -102,7 +104,7 @@ class Uplink:
             self._on_send_several(message)
             return
         _, _, number, name, data = message
-        if number != self.uplink + 1 or type(name) is not str or len(name) > _LONGEST_NAME:
+        if type(number) is not int or number != self.uplink + 1 or type(name) is not str or len(name) > _LONGEST_NAME:
             self._misshapen(number)
             return
         self.uplink += 1
@@ -117,7 +119,7 @@ class Uplink:
     def on_request(self, message: list[Any]) -> None:
         """Take a REQUEST; its reply is an item of a later bundle."""
         _, _, number, name, data = message
-        if number != self.uplink + 1 or type(name) is not str or len(name) > _LONGEST_NAME:
+        if type(number) is not int or number != self.uplink + 1 or type(name) is not str or len(name) > _LONGEST_NAME:
             self._misshapen(number)
             return
         self.uplink += 1
@@ -130,7 +132,9 @@ class Uplink:
     def on_ack(self) -> None:
         """The client asks how far its messages are applied."""
         self.confirmed()
-        self.acknowledge()
+        if self._asked != self.uplink:  # asking again is free of charge: it must not pile up behind a hook that waits
+            self._asked = self.uplink
+            self.acknowledge()
 
     def lost(self) -> None:
         """The connection is gone."""
@@ -159,6 +163,8 @@ class Uplink:
 
     def say_acknowledged(self, number: int) -> None:
         """Tell the client up to which of its messages all are applied."""
+        if self._asked == number:
+            self._asked = -1
         self.say(Ack(self.ref, number))
 
     def refuse(self, error: RequestError, number: int) -> None:
@@ -171,6 +177,8 @@ class Uplink:
             self.refuse(BadMessage("SEND is [kind, ref, number, type, data, type, data, ...]"), 0)
             return
         for index in range(3, len(message), 2):
+            if self.connection is None:
+                return  # cut, or gone, because of one before
             number = message[2] + (index - 3) // 2
             self.on_send([message[0], message[1], number, message[index], message[index + 1]])
 

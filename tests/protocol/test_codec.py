@@ -163,8 +163,21 @@ def test_nesting_is_exact(core: object, breadth: int) -> None:
             decode(pack(value))
 
 
+@pytest.mark.parametrize(
+    "opening",
+    [b"\x91", b"\xdc\x00\x01", b"\xdd\x00\x00\x00\x01"]
+    + [head + b"\xa1k" for head in (b"\x81", b"\xde\x00\x01", b"\xdf\x00\x00\x00\x01")],
+    ids=lambda opening: opening.hex(),
+)
+def test_nesting_is_exact_in_every_encoding(opening: bytes) -> None:
+    decode = decoder(array=100, map=100, nesting=6, text=100)
+    assert levels(decode(opening * 6 + b"\xc0")) == 6
+    with pytest.raises(BadMessage):
+        decode(opening * 7 + b"\xc0")
+
+
 @given(values)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_nesting_is_what_a_count_says(value: object) -> None:
     for most in range(1, 5):
         decode = decoder(array=100, map=100, nesting=most, text=100)
@@ -322,7 +335,7 @@ def test_random_bytes_parse_or_are_refused(frame: bytes) -> None:
 
 
 @given(st.data(), st.lists(values, max_size=8), st.integers(0, 45))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_damaged_messages_parse_or_are_refused(data: st.DataObject, fields: list[object], kind: int) -> None:
     frame = bytearray(pack([kind, *fields]))
     for _ in range(data.draw(st.integers(0, 3))):
@@ -386,7 +399,7 @@ def test_what_receivers_would_refuse_is_refused_before_it_is_sent(value: object)
 
 
 @given(values | st.dictionaries(scalars, scalars, max_size=3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_what_is_sent_is_always_readable(value: object) -> None:
     try:
         frame = pack_payload(value, LIMITS.upload, LIMITS.nesting)
@@ -399,6 +412,25 @@ def test_a_payload_over_the_bytes_is_refused() -> None:
     assert len(pack_payload("x" * 98, 100, 1)) == 100
     with pytest.raises(PayloadError, match="101 bytes are over the limit of 100"):
         pack_payload("x" * 99, 100, 1)
+
+
+def test_a_payload_fits_the_limits_of_whoever_receives_it() -> None:
+    """A frame over these could not be decoded: its number would be missing for ever."""
+    limits = Limits(array=20, map=5)
+    receive = upload_decoder(limits)
+    for fits in ([0] * 20, {str(key): 0 for key in range(5)}, [[0] * 20] * 20, "x" * 50):
+        receive(pack_payload(("t", fits), 1000, 16, limits))
+        receive(pack_payload(fits, 1000, 16, limits))
+    for over in (
+        [0] * 21,
+        {str(key): 0 for key in range(6)},
+        {"deep": [[0] * 21]},
+        [{str(key): 0 for key in range(20)}],
+    ):
+        for payload in (over, ("t", over)):
+            pack_payload(payload, 1000, 16)
+            with pytest.raises(PayloadError, match="receivers refuse it"):
+                pack_payload(payload, 1000, 16, limits)
 
 
 def test_a_failure_leaves_nothing_behind_in_the_shared_packer() -> None:

@@ -146,7 +146,7 @@ steps = st.tuples(st.integers(0, 6), st.lists(st.binary(min_size=1, max_size=8),
     limits=st.builds(HistoryLimits, st.integers(0, 10), st.integers(1, 40), st.integers(1, 12).map(float)),
     script=st.lists(steps, max_size=25),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_history_is_its_naive_model(limits: HistoryLimits, script: list[tuple[int, list[bytes] | None]]) -> None:
     history, naive, now = History(limits), NaiveHistory(limits), 0.0
     for seconds, items in script:
@@ -227,7 +227,7 @@ def test_a_direct_item_over_the_bytes_is_not_kept_and_counts_all_the_same() -> N
     limits=st.builds(HistoryLimits, st.integers(0, 6), st.integers(1, 30), st.integers(1, 12).map(float)),
     script=st.lists(st.tuples(st.integers(0, 5), st.binary(max_size=8)), max_size=25),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_a_direct_log_is_its_naive_model(limits: HistoryLimits, script: list[tuple[int, bytes]]) -> None:
     log, now, sent, first = DirectLog(limits), 0.0, list[tuple[float, bytes]](), 0
     for seconds, item in script:

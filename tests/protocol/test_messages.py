@@ -131,7 +131,7 @@ strategies: dict[str, st.SearchStrategy[Any]] = {
 
 
 @given(st.data(), st.sampled_from(Kind))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_messages_come_back_as_they_were(data: st.DataObject, kind: Kind) -> None:
     labels = fields_of(SHAPES[kind]).values()
     fields = [data.draw(strategies.get(label, st.sampled_from(ACCEPTED[label]))) for label in labels]
@@ -171,6 +171,12 @@ def test_unknown_kinds_are_told_from_malformed_messages() -> None:
 def test_what_does_not_begin_with_a_kind_is_refused(value: Any) -> None:
     with pytest.raises(BadMessage):
         parse(on_the_wire(value))
+
+
+@pytest.mark.parametrize("kind", [True, 1.0])
+def test_a_kind_is_an_integer_and_nothing_that_equals_one(kind: Any) -> None:
+    with pytest.raises(BadMessage, match="begins with its kind"):
+        parse(on_the_wire([kind, *sample(Kind.HELLO)[1:]]))
 
 
 def test_refusals_repeat_nothing_of_the_peer() -> None:

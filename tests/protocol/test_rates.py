@@ -58,7 +58,7 @@ def test_the_announced_limits_make_buckets_that_work() -> None:
     burst=st.integers(1, 20),
     waits=st.lists(st.floats(0.0, 0.5), min_size=1, max_size=80),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_window_holds_more_than_the_burst_and_the_rate(rate: float, burst: int, waits: list[float]) -> None:
     bucket, now = TokenBucket(rate, burst), 1000.0
     times: list[float] = []

@@ -41,7 +41,7 @@ def identity(ruleset: RuleSet) -> Any:
 
 
 @given(rulesets, rulesets)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_equality_is_by_value_and_type(one: RuleSet, other: RuleSet) -> None:
     same = identity(one) == identity(other)
     assert (one == other) is same
@@ -61,7 +61,7 @@ def test_the_order_of_criteria_does_not_matter(clients: int, pairs: list[tuple[s
 
 
 @given(rulesets)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_wire_changes_nothing(ruleset: RuleSet) -> None:
     arrived = RuleSet.from_wire(decode(pack(ruleset.to_wire())))
     assert arrived == ruleset
@@ -188,7 +188,7 @@ junk = st.recursive(
 
 
 @given(st.lists(junk, max_size=4) | st.tuples(st.integers(0, 5), st.none(), junk).map(list))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_whatever_comes_is_a_ruleset_or_refused(wire: list[object]) -> None:
     try:
         ruleset = RuleSet.from_wire(wire)

@@ -302,7 +302,7 @@ class Streams(RuleBasedStateMachine):
 
 
 TestStreams = Streams.TestCase
-TestStreams.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestStreams.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)
 
 
 @given(
@@ -469,7 +469,7 @@ scraps: st.SearchStrategy[Any] = st.sampled_from([None, "t", b"t", True, 0.0, {}
 
 
 @given(st.integers(0, 10), st.lists(st.recursive(scraps, st.lists, max_leaves=9)))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_reader_raises_nothing_but_gap_and_bad_message(offset: int, items: list[Any]) -> None:
     reader = StreamReader(Position(1, 3, 2))
     with suppress(Gap, BadMessage):
