@@ -249,10 +249,12 @@ class Reception:
         self.flush()
 
     def _bring_up(self, session: Session) -> None:
-        line, fanout = session.line, self._fanout
-        if not fanout.can_catch_up(line) and session.connection is not None:
+        line, fanout, connection = session.line, self._fanout, session.connection
+        if connection is None:
+            return
+        if not connection.clogged and not fanout.can_catch_up(line):
             reset = Reset(session.ref, *fanout.end(line), None)
-            if self._out.send(session.connection.peer, encode(reset)) is not Sent.TAKEN:
-                return  # it is still behind, and is tried again
-            fanout.jump(line)
-        fanout.catch_up(line, self._out)
+            if self._out.send(connection.peer, encode(reset)) is Sent.TAKEN:
+                fanout.jump(line)
+        if connection.clogged or not fanout.catch_up(line, self._out):
+            self._out.alarm(self._out.now + _RETRY, self._catch_up)

@@ -233,7 +233,8 @@ class ClientCore:
             self._say(Ack(membership.ref, membership.last))
 
     def leave(self, membership: Membership) -> None:
-        """Leave a room."""
+        """Leave a room: now, or as soon as it is reached again."""
+        membership.leaving = True
         if self._is_connected(membership):
             self._say(Leave(membership.ref))
 
@@ -306,9 +307,10 @@ class ClientCore:
         home.acknowledged(message.uplink)
         home.repeat_from(message.uplink + 1)
         self._say(Ack(home.ref, 0))  # confirms that the token has arrived
+        unanswered = list(self._asks.items())
         for membership in self.rooms.values():
             self._recover(membership)
-        for ask, make in list(self._asks.items()):
+        for ask, make in unanswered:
             self._say(make(ask))
         self.pump(home)
         self._out.opened(message.resumed)
@@ -348,6 +350,8 @@ class ClientCore:
         membership.repeat_from(message.uplink + 1)
         self._say(Ack(membership.ref, 0))  # confirms that the token has arrived
         self.pump(membership)
+        if membership.leaving:
+            self._say(Leave(membership.ref))
         if first:
             self._out.answered(message.ask, membership)
         self._out.progressed(membership)

@@ -96,6 +96,8 @@ class Membership:
         """A RECOVER is under way: what comes before its answer does not count."""
         self.recover_ask = 0
         """The number of the RECOVER that is under way, or was last."""
+        self.leaving = False
+        """We asked to leave: it is asked again after a reconnect."""
         self.acked = 0
         """The other side has taken everything up to this number."""
         self.error: RemoteError | None = None

@@ -75,7 +75,14 @@ def pack_payload(value: object, most: int, nesting: int, limits: Limits | None =
     if heads > nesting and _too_deep(value, nesting):
         raise PayloadError(f"nested deeper than {nesting} containers")
     outer = type(value) is list or type(value) is tuple
-    if heads > outer or (limits is not None and len(encoded) > limits.array):  # more than one short array
+    if limits is None and heads <= outer:
+        return encoded  # one array of plain values: the commonest
+    if limits is None and outer and heads == 2 and type(data := value[-1]) is dict:  # type: ignore[index]
+        for key in data:  # and a map of plain values, the next
+            if type(key) is not str:
+                raise PayloadError(f"receivers refuse it: a map's keys are text, not {key!r:.40}")
+        return encoded
+    if limits is None or heads > outer or len(encoded) > limits.array:
         try:
             if limits is None:
                 _readable(encoded)

@@ -64,16 +64,19 @@ class Attendance:
                 runner.mailbox.post(self._reconnected, member)
 
     def bring_up(self, member: Member) -> None:
-        """Send a member what it missed, or a RESET where that is gone. Flush before."""
-        runner, line = self._runner, member.line
-        if member.connection is None:
+        """Send a member what it missed, or a RESET where that is gone. Flush before.
+
+        What its queue does not take now is tried again soon.
+        """
+        runner, line, connection = self._runner, member.line, member.connection
+        if connection is None:
             return
-        if not runner.fanout.can_catch_up(line):
+        if not connection.clogged and not runner.fanout.can_catch_up(line):
             reset = Reset(member.ref, *runner.fanout.end(line), self._snapshot())
-            if runner.out.send(member.connection.peer, encode(reset)) is not Sent.TAKEN:
-                return  # it is still behind, and is tried again
-            runner.fanout.jump(line)
-        runner.fanout.catch_up(line, runner.out)
+            if runner.out.send(connection.peer, encode(reset)) is Sent.TAKEN:
+                runner.fanout.jump(line)
+        if connection.clogged or not runner.fanout.catch_up(line, runner.out):
+            runner.retry_later()
 
     def _join(self, member: Member, options: dict[str, Any]) -> None:
         runner = self._runner
@@ -108,9 +111,10 @@ class Attendance:
         runner, line, connection = self._runner, member.line, member.connection
         assert connection is not None
         fanout = runner.fanout
-        known = position is not None and position.epoch == fanout.epoch
+        known = position is not None and position.epoch == fanout.epoch and position.offset >= line.start
         if position is not None and not known:
-            position = Position(fanout.epoch, fanout.history.last + 1, 0)  # another life: nothing to go on from
+            # Another life, or a place before this member came: what was said then is not for it.
+            position = Position(fanout.epoch, fanout.history.last + 1, 0)
         elif position is None:
             position = Position(fanout.epoch, line.start, 0)
         fanout.connect(line, connection.peer, member.ref, position)
@@ -253,7 +257,9 @@ class Attendance:
     def _snapshot(self) -> Any:
         runner = self._runner
         try:
-            return runner.room.snapshot()
+            snapshot = runner.room.snapshot()
+            runner.check_payload(snapshot)
+            return snapshot
         except Exception as error:  # noqa: BLE001  # contained like every hook
             runner.mailbox.failed("snapshot", error)
             return None

@@ -104,6 +104,9 @@ class Connection:
                 if uplink is not None:
                     uplink.on_send(message)
                     return
+                if len(message) > 5:  # several in one: there is no shape to check it against
+                    self.refuse(NotAMember(), ref if 0 <= ref < 1 << 32 else 0)
+                    return
             elif kind == _REQUEST and type(ref) is int and len(message) == 5:
                 uplink = self.refs.get(ref)
                 if uplink is not None:
@@ -117,6 +120,11 @@ class Connection:
             self._dispatch(parsed, len(frame))
         except RemoteError as error:
             self.refuse(error, getattr(parsed, "ref", 0), getattr(parsed, "ask", getattr(parsed, "number", 0)))
+
+    @property
+    def clogged(self) -> bool:
+        """Whether messages wait because its queue is full: bundles must not overtake them."""
+        return self._unsent is not None
 
     @property
     def now(self) -> float:

@@ -49,6 +49,8 @@ _DISPOSE_TIME = 5.0
 _RETRY = 0.02
 """Seconds after which a member whose queue was full is tried again."""
 _MOST_METADATA = 4096
+_RESET_HEAD = 64
+"""Bytes of a RESET besides its snapshot, at most."""
 
 
 class RoomState(Enum):
@@ -335,7 +337,11 @@ class Runner:
         if fanout.waiting:
             fanout.flush(self.out, self.out.now)
         if fanout.behind:
-            self.out.alarm(self.out.now + _RETRY, self.catch_up)
+            self.retry_later()
+
+    def retry_later(self) -> None:
+        """Try again soon to send to those whose queue was full."""
+        self.out.alarm(self.out.now + _RETRY, self.catch_up)
 
     def catch_up(self) -> None:
         """Try again to send to those whose queue was full."""
@@ -344,8 +350,10 @@ class Runner:
             member = self.members.get(line.key)
             if member is not None and member.admitted:
                 self.attendance.bring_up(member)
-        if self.fanout.behind:
-            self.out.alarm(self.out.now + _RETRY, self.catch_up)
+
+    def check_payload(self, data: Any) -> None:
+        """Raise PayloadError for what no message can carry."""
+        pack_payload(data, self._payload - _RESET_HEAD, self._limits.nesting)
 
     def _send_direct(self, member: Member, kind: Item, *fields: Any) -> None:
         line = member.line

@@ -35,6 +35,11 @@ class Caller(Protocol):
         ...
 
     @property
+    def clogged(self) -> bool:
+        """Whether messages wait because its queue is full: bundles must not overtake them."""
+        ...
+
+    @property
     def now(self) -> float:
         """The time of this turn, monotonic seconds."""
         ...
