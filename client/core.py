@@ -190,7 +190,7 @@ class ClientCore:
         for membership in self._conversations():
             stuck |= not self.pump(membership)
             if membership.unacked:
-                self._say(Ack(membership.ref, membership.last))
+                self.ask_ack(membership)
         return now + (_RETRY_FULL if stuck else _BEAT)
 
     # What the application wants.
@@ -229,7 +229,7 @@ class ClientCore:
 
     def ask_ack(self, membership: Membership) -> None:
         """Have it said soon how far messages are applied."""
-        if self._is_connected(membership):
+        if self._is_connected(membership) and not membership.recovering:
             self._say(Ack(membership.ref, membership.last))
 
     def leave(self, membership: Membership) -> None:
@@ -313,6 +313,8 @@ class ClientCore:
         for ask, make in unanswered:
             self._say(make(ask))
         self.pump(home)
+        if home.unacked:
+            self.ask_ack(home)
         self._out.opened(message.resumed)
 
     def _assigned(self, message: Assigned) -> None:
@@ -350,6 +352,8 @@ class ClientCore:
         membership.repeat_from(message.uplink + 1)
         self._say(Ack(membership.ref, 0))  # confirms that the token has arrived
         self.pump(membership)
+        if membership.unacked:
+            self.ask_ack(membership)  # somebody may wait for it, who asked before the reconnect
         if membership.leaving:
             self._say(Leave(membership.ref))
         if first:
