@@ -13,7 +13,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from ..protocol.errors import ClientClosedError, ServerRoomError, TimedOut, UsageError
+from ..protocol.errors import ClientClosedError, ServerRoomError, ServerStopping, TimedOut, UsageError
 from ..protocol.names import ClientData, Protocol
 from ..protocol.rulesets import RuleSet
 from .async_client import AsyncClient
@@ -85,7 +85,7 @@ class Client:
 
     def room_closed(self, reason: ServerRoomError | None) -> None:
         """We are in no room any more. Says so unless overridden; runs where ``handle_response`` does."""
-        if self.running:
+        if self.running and not isinstance(reason, ServerStopping):  # then the client ends, and says so itself
             print(f"* {reason or 'you left the room'}", file=sys.stderr, flush=True)  # noqa: T201
 
     # Use these.

@@ -130,6 +130,7 @@ class ClientCore:
         """The connection stands."""
         self._step(ClientEvent.UP)
         self._deadline = now + _OPENING_TIME
+        self._give_up_at_the_latest()
         self._liveness.heard(now)
         ask = self._opening_ask = self._number()
         if self._session:

@@ -20,13 +20,15 @@ __all__ = ["Attendance"]
 class Attendance:
     """The comings and goings of one room's members."""
 
-    __slots__ = ("_asks", "_runner", "_was_ready")
+    __slots__ = ("_asks", "_away", "_runner", "_was_ready")
 
     def __init__(self, runner: "Runner") -> None:
         self._runner = runner
         self._was_ready = False
         self._asks: dict[int, int] = {}
         """Which JOIN of a member is not answered yet, by seat."""
+        self._away: set[int] = set()
+        """Whose drop was told, by seat: only then is the return."""
 
     # Coming.
 
@@ -136,8 +138,9 @@ class Attendance:
 
     def _reconnected(self, member: Member) -> None:
         runner = self._runner
-        if member.seat.state is SeatState.LEFT:
+        if member.seat.state is SeatState.LEFT or member.seat.key not in self._away:
             return
+        self._away.remove(member.seat.key)
         runner.tell_presence("reconnect", member)
         runner.mailbox.call("on_reconnect", runner.room.on_reconnect, (member,))
 
@@ -190,7 +193,8 @@ class Attendance:
 
     def _dropped(self, member: Member) -> None:
         runner = self._runner
-        if member.seat.state is SeatState.DROPPED and member.admitted:
+        if member.seat.state is SeatState.DROPPED and member.admitted and member.seat.key not in self._away:
+            self._away.add(member.seat.key)
             runner.tell_presence("drop", member)
             runner.mailbox.call("on_drop", runner.room.on_drop, (member,))
 
@@ -217,6 +221,7 @@ class Attendance:
         member.detach()
         runner.seats.leave(member.seat)
         del runner.members[member.seat.key]
+        self._away.discard(member.seat.key)
         if member.admitted:
             runner.out.report(runner, Unseated(runner.id, member.session))
         runner.report()

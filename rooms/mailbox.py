@@ -74,20 +74,28 @@ class Mailbox:
         if result is not None and inspect.isawaitable(result):
             self._out.run(self, result, then or _nothing)
             return
-        self.busy = False
         if then is not None:
-            then(result, None)
+            self._follow(then, result, None)
+        self.busy = False
         if self._events:
             self._drain()
 
     def finished(self, then: Then | None, result: Any, error: BaseException | None) -> None:
         """A hook is over."""
-        self.busy = False
         if error is not None:
             self.failed(self.hook, error)
         if then is not None:
-            then(result, error)
+            self._follow(then, result, error)
+        self.busy = False
         self._drain()
+
+    def _follow(self, then: Then, result: Any, error: BaseException | None) -> None:
+        # Still busy: what follows from a hook must not overtake what happened while it ran.
+        try:
+            then(result, error)
+        except BaseException:
+            self.busy = False
+            raise
 
     def _drain(self) -> None:
         if self._draining:

@@ -332,6 +332,7 @@ class Port:
     def sweep(self, now: float) -> None:
         """Give up the connections that were silent for too long."""
         oldest = now - self.limits.ping_timeout
+        self.listener.cut_silent(oldest)
         for connection in self:
             if connection.seen <= oldest:
                 connection.say(Goodbye(0, int(Code.CONNECTION_TIMED_OUT), ConnectionTimedOut.meaning))

@@ -111,6 +111,7 @@ class Runner:
         "_limits",
         "_nesting",
         "_payload",
+        "_retrying",
         "_state",
         "attendance",
         "fanout",
@@ -151,6 +152,7 @@ class Runner:
         self.timers = Timers(out, self.mailbox)
         self.attendance = Attendance(self)
         self._state = RoomState.CREATING
+        self._retrying = False
         self._limits = limits
         self._payload = limits.download - HEAD_SIZE
         self._nesting = limits.nesting + 1
@@ -325,7 +327,8 @@ class Runner:
         if self.room.presence:
             if not self.fanout.waiting:
                 self._flush_later()
-            self.fanout.broadcast_except(encode_item(Item.PRESENCE, event, member.id), [member.line])
+            if self.fanout.broadcast_except(encode_item(Item.PRESENCE, event, member.id), [member.line]):
+                self.flush()
 
     def _flush_later(self) -> None:
         self.fanout.waiting = True
@@ -341,10 +344,13 @@ class Runner:
 
     def retry_later(self) -> None:
         """Try again soon to send to those whose queue was full."""
-        self.out.alarm(self.out.now + _RETRY, self.catch_up)
+        if not self._retrying:  # a room that talks all the time must not put it off all the time
+            self._retrying = True
+            self.out.alarm(self.out.now + _RETRY, self.catch_up)
 
     def catch_up(self) -> None:
         """Try again to send to those whose queue was full."""
+        self._retrying = False
         self.flush()
         for line in list(self.fanout.behind):
             member = self.members.get(line.key)

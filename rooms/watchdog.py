@@ -38,8 +38,11 @@ class Watchdog:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stop.wait(self._patience):
+        # It asks more often than it is patient: otherwise it sleeps through half of what holds the loop up.
+        while not self._stop.wait(self._patience / 5):
             self._alive.clear()
+            if self._stop.is_set():
+                return  # the loop waits for this thread now, and gives no sign
             self._loop.call_soon_threadsafe(self._alive.set)
             if self._alive.wait(self._patience):
                 continue

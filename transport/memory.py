@@ -193,6 +193,7 @@ class _MemoryListener:
         self._network = network
         self._sink = sink
         self._wires: dict[bytes, _Wire] = {}
+        self._silent: dict[bytes, float] = {}
         self._peers: dict[bytes, PeerSink] = {}
         self._inbox: deque[tuple[bytes, bytes | None]] = deque()
         self._scheduled = False
@@ -201,6 +202,7 @@ class _MemoryListener:
 
     def accepted(self, wire: _Wire) -> None:
         self._wires[wire.name] = wire
+        self._silent[wire.name] = self._loop.time()
 
     def arrived(self, peer: bytes, frame: bytes) -> None:
         self._inbox.append((peer, frame))
@@ -208,6 +210,7 @@ class _MemoryListener:
 
     def lost(self, peer: bytes) -> None:
         self._wires.pop(peer, None)
+        self._silent.pop(peer, None)
         self._inbox.append((peer, None))
         self.wake()
 
@@ -221,11 +224,16 @@ class _MemoryListener:
 
     def cut(self, peer: bytes) -> None:
         wire = self._wires.pop(peer, None)
+        self._silent.pop(peer, None)
         if wire is not None:
             wire.listener_closed()
             self._inbox = deque(waiting for waiting in self._inbox if waiting[0] != peer)
             self._inbox.append((peer, None))
             self.wake()
+
+    def cut_silent(self, before: float) -> None:
+        for peer in [peer for peer, since in self._silent.items() if since < before]:
+            self.cut(peer)
 
     def wake(self) -> None:
         if not self._scheduled:
@@ -258,6 +266,7 @@ class _MemoryListener:
                     known.gone()
                 continue
             if known is None:
+                self._silent.pop(peer, None)
                 known = self._peers[peer] = self._sink.accept(peer, "127.0.0.1")
             known.receive(frame)
         self._sink.flush()

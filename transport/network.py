@@ -73,6 +73,9 @@ class Listener(Protocol):
     def cut(self, peer: bytes) -> None:
         """Close the connection of a peer, if it is there. Nothing more is heard of it but ``gone``, in a later turn."""
 
+    def cut_silent(self, before: float) -> None:
+        """Close the connections that were made before that time, monotonic seconds, and never said anything."""
+
     def wake(self) -> None:
         """Have a turn soon, even if nothing comes: there is something to flush."""
 

@@ -1,0 +1,257 @@
+"""A port on a ROUTER socket: drained in turns, its peers' deaths told."""
+
+import asyncio
+import errno
+import os
+import socket as sockets
+from collections.abc import Sequence
+from functools import partial
+
+import zmq
+from zmq.backend import Socket as BareSocket
+
+from ..protocol.errors import AddressInUse, ConfigError
+from .network import ListenerSink, PeerSink, Sent
+from .sockets import EVENTS, HEAD, LAST_PORT, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, always_set
+
+__all__ = ["ZmqListener"]
+
+_REMEMBERED_DEAD = 4096
+
+
+def _shut_down(fd: int) -> None:
+    # There is no call to drop a peer. Shutting a copy of its descriptor down
+    # lets libzmq see the end of the stream and clean up by itself.
+    try:
+        copy = sockets.socket(fileno=os.dup(fd))
+    except OSError:
+        return  # closed just now, by the I/O thread
+    with copy:
+        try:
+            copy.shutdown(sockets.SHUT_RDWR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
+
+
+def _age(one: bytes, other: bytes) -> int:
+    """Over 0 if the first routing id was made after the other: libzmq counts up, modulo 2^32."""
+    ahead = (int.from_bytes(one[1:], "big") - int.from_bytes(other[1:], "big")) & 0xFFFFFFFF
+    return ahead if ahead < 1 << 31 else ahead - (1 << 32)
+
+
+class _Deaf:
+    """In the place of a peer that was cut: what it still says is not heard."""
+
+    def __init__(self, sink: PeerSink) -> None:
+        self.gone = sink.gone
+
+    def receive(self, frame: bytes) -> None:
+        pass
+
+    def violated(self, rule: str) -> None:
+        pass
+
+
+class ZmqListener:
+    """A ROUTER, drained in turns.
+
+    Routing ids are addresses, never proof of who speaks: peers whose id libzmq
+    did not make are not heard, and a peer is forgotten when its connection
+    closes, so that nobody can take its place by claiming its id.
+    """
+
+    def __init__(
+        self, context: "zmq.Context[zmq.Socket[bytes]]", host: str, port: int, sink: ListenerSink, largest: int
+    ) -> None:
+        self._sink = sink
+        self._peers: dict[bytes, PeerSink] = {}
+        self._fd_of: dict[bytes, int] = {}
+        self._peer_at: dict[int, bytes] = {}
+        self._live: dict[int, float] = {}
+        """Descriptors of connections that stand, and since when."""
+        self._dying: list[bytes] = []
+        """Peers whose connections are lost; they are buried when their last words are heard."""
+        self._dead: dict[bytes, None] = {}
+        self._in_turn = False
+        self._scheduled = False
+        self._loop = asyncio.get_running_loop()
+        self._socket = socket = context.socket(zmq.ROUTER)
+        try:
+            always_set(socket, largest)
+            socket.set(zmq.ROUTER_MANDATORY, 1)  # say who is slow or gone, instead of dropping in silence
+            socket.set(zmq.ROUTER_HANDOVER, 0)  # with it, a thief takes another's messages
+            socket.set(zmq.BACKLOG, 1024)
+            self._monitor = Monitor(socket, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED, self._on_event)
+            self._bind(host, port)
+        except BaseException:
+            if hasattr(self, "_monitor"):
+                self._monitor.close()
+            socket.close()
+            raise
+        # The bare method skips options that we never use, and is a third faster.
+        self._send = partial(BareSocket.send, socket)
+        self._fd = socket.fileno()
+        self._loop.add_reader(self._fd, self._turn)
+        self.wake()
+
+    def _bind(self, host: str, port: int) -> None:
+        where = f"tcp://{host}:{port}" if port else f"tcp://{host}:*"
+        if not 0 <= port <= LAST_PORT:  # libzmq would take it modulo 65,536
+            raise ConfigError(f"can't listen on {where}: ports are 0 to {LAST_PORT}")
+        try:
+            self._socket.bind(where)
+        except zmq.ZMQError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise AddressInUse(where) from error
+            raise ConfigError(f"can't listen on {where}: {error.strerror}. Give an address of this machine.") from error
+
+    @property
+    def address(self) -> str:
+        return self._socket.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
+
+    def send(self, peer: bytes, frame: bytes) -> Sent:
+        if not self._in_turn:
+            self.wake()  # sending may swallow the edge that tells of arrivals
+        try:
+            self._send(peer, HEAD)
+            self._send(frame, NOBLOCK)
+        except zmq.Again:
+            return Sent.FULL
+        except zmq.ZMQError as error:
+            if error.errno == errno.EHOSTUNREACH:
+                return Sent.GONE
+            raise
+        return Sent.TAKEN
+
+    def send_all(self, peers: Sequence[bytes], frame: bytes) -> list[tuple[bytes, Sent]]:
+        send, head, last = self._send, HEAD, NOBLOCK
+        failed: list[tuple[bytes, Sent]] = []
+        for peer in peers:
+            try:
+                send(peer, head)
+                send(frame, last)
+            except zmq.Again:
+                failed.append((peer, Sent.FULL))
+            except zmq.ZMQError as error:
+                if error.errno != errno.EHOSTUNREACH:
+                    raise
+                failed.append((peer, Sent.GONE))
+        if not self._in_turn:
+            self.wake()
+        return failed
+
+    def cut(self, peer: bytes) -> None:
+        self._monitor.pump()
+        fd = self._fd_of.get(peer)
+        if fd is None:
+            return
+        self._peers[peer] = _Deaf(self._peers[peer])
+        _shut_down(fd)
+
+    def cut_silent(self, before: float) -> None:
+        self._monitor.pump()
+        for fd, since in self._live.items():
+            if since < before and fd not in self._peer_at:
+                _shut_down(fd)
+
+    def wake(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def close(self) -> None:
+        if self._socket.closed:
+            return
+        self._loop.remove_reader(self._fd)
+        self._monitor.close()
+        self._socket.close()
+        self._peers.clear()
+
+    def _turn(self) -> None:
+        if self._socket.closed:
+            return
+        self._scheduled = False
+        self._in_turn = full_turn = True
+        try:
+            dying = len(self._dying)
+            self._sink.begin(self._loop.time())
+            full_turn = self._drain()
+            if not full_turn:  # all that they said before they died has been heard
+                for peer in self._dying[:dying]:
+                    self._bury(peer)
+                del self._dying[:dying]
+            self._sink.flush()
+        finally:
+            self._in_turn = False
+            # The descriptor is edge-triggered: after receiving and sending, only
+            # EVENTS tells whether more has come meanwhile.
+            if not self._socket.closed and (full_turn or int(self._socket.get(EVENTS)) & POLLIN):
+                self.wake()
+
+    def _drain(self) -> bool:
+        receive = self._socket.recv
+        peers = self._peers
+        for _ in range(MOST_A_TURN):
+            try:
+                peer = receive(NOBLOCK)
+            except zmq.Again:
+                return False
+            frame = receive(NOBLOCK, False)
+            if frame.more:
+                self._several_frames(peer)
+                continue
+            known = peers.get(peer) or self._accept(peer, frame)
+            if known is not None:
+                known.receive(frame.bytes)
+        return True
+
+    def _accept(self, peer: bytes, frame: zmq.Frame) -> PeerSink | None:
+        if len(peer) != 5 or peer[0] != 0 or peer in self._dead:
+            return None  # an id of the peer's own choice, or a late word of one who is buried
+        known = self._peers[peer] = self._sink.accept(peer, str(frame.get("Peer-Address")))
+        self._tie(peer, int(frame.get("__fd")))
+        return known
+
+    def _tie(self, peer: bytes, fd: int) -> None:
+        """Remember whose connection a descriptor is, to know who dies with it."""
+        # Its number is given again as soon as it is free, and the last words of
+        # whoever had it before may be read after that. So: read what has happened,
+        # and of two peers that claim one number believe the younger.
+        self._monitor.pump()
+        other = self._peer_at.get(fd)
+        if fd not in self._live or (other is not None and _age(peer, other) < 0):
+            self._dying.append(peer)
+            self.wake()
+            return
+        if other is not None:
+            self._untie(fd)
+        self._fd_of[peer] = fd
+        self._peer_at[fd] = peer
+
+    def _untie(self, fd: int) -> None:
+        peer = self._peer_at.pop(fd, None)
+        if peer is not None:
+            del self._fd_of[peer]
+            self._dying.append(peer)
+            self.wake()
+
+    def _several_frames(self, peer: bytes) -> None:
+        while self._socket.recv(NOBLOCK, False).more:
+            pass  # bounded by what one message holds; the watch on bytes is above us
+        known = self._peers.get(peer)
+        if known is not None:
+            known.violated("a message of more than one frame")
+
+    def _on_event(self, event: int, fd: int) -> None:
+        if event == zmq.EVENT_ACCEPTED:
+            self._live[fd] = self._loop.time()
+        else:
+            self._live.pop(fd, None)
+            self._untie(fd)
+
+    def _bury(self, peer: bytes) -> None:
+        self._dead[peer] = None
+        if len(self._dead) > _REMEMBERED_DEAD:
+            del self._dead[next(iter(self._dead))]
+        self._peers.pop(peer).gone()
