@@ -32,6 +32,8 @@ _MOST_WAITING = 1024
 """Messages for ``Server.handle_response`` that wait while an async one runs."""
 _STOP_TIME = 6.0
 """Seconds that rooms have to end; a room's own limit is 5."""
+_LAST_WORDS = 0.5
+"""Seconds that clients have to hang up, once they are told that the server stops."""
 _SWEEP = 1.0
 
 
@@ -111,6 +113,7 @@ class Host:
         if not await self.worker.emptied(_STOP_TIME):
             logger.warning("%d rooms did not end in time", len(self.worker.rooms))
         self.broker.reception.say_goodbye(Code.SERVER_STOPPING, ServerStopping.meaning)
+        await self._port.emptied(_LAST_WORDS)
         await self.worker.stop()
         if self._watchdog is not None:
             self._watchdog.stop()

@@ -86,6 +86,7 @@ class Reception:
     ) -> None:
         self.sessions = Sessions(most, entropy)
         self.stopping = False
+        self._retrying = False
         self._limits = announced
         self._out = out
         self._regulars = regulars
@@ -239,9 +240,15 @@ class Reception:
         if self._fanout.waiting:
             self._fanout.flush(self._out, self._out.now)
         if self._fanout.behind:
+            self._retry_later()
+
+    def _retry_later(self) -> None:
+        if not self._retrying:  # whoever talks all the time must not put it off all the time
+            self._retrying = True
             self._out.alarm(self._out.now + _RETRY, self._catch_up)
 
     def _catch_up(self) -> None:
+        self._retrying = False
         behind = set(self._fanout.behind)
         for session in self.sessions:
             if session.line in behind:
@@ -257,4 +264,4 @@ class Reception:
             if self._out.send(connection.peer, encode(reset)) is Sent.TAKEN:
                 fanout.jump(line)
         if connection.clogged or not fanout.catch_up(line, self._out):
-            self._out.alarm(self._out.now + _RETRY, self._catch_up)
+            self._retry_later()

@@ -148,12 +148,14 @@ class Server:
 
     async def _run(self, host: str, port: int) -> None:
         running = self.listen(host, port)
-        async with running:
-            with _signals(running), Console(running.stop_soon):
-                gc.collect()
-                gc.freeze()
-                print(f"listening on {running.address}; type close, or press Ctrl-C, to stop", flush=True)  # noqa: T201
-                await running.stopped()
+        # Around the host, not inside: a second signal finds the first at work.
+        with _signals(running):
+            async with running:
+                with Console(running.stop_soon):
+                    gc.collect()
+                    gc.freeze()
+                    print(f"listening on {running.address}; type close, or press Ctrl-C, to stop", flush=True)  # noqa: T201
+                    await running.stopped()
                 print("stopping: closing rooms", flush=True)  # noqa: T201
 
     @property

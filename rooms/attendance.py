@@ -89,10 +89,12 @@ class Attendance:
         member.line.start = member.line.offset = runner.fanout.offset
 
         def joined(result: Any, error: BaseException | None) -> None:
+            if member.seat.state is SeatState.LEFT:
+                return  # the time of the room was over
             if error is not None:
                 text = str(error) if isinstance(error, JoinRefused) else JoinRefused.meaning
                 self._refuse(member, Code.JOIN_REFUSED, text)
-            elif member.seat.state is not SeatState.LEFT:
+            else:
                 self._admit(member)
 
         runner.mailbox.call("on_join", runner.room.on_join, (member, options), joined)

@@ -92,7 +92,9 @@ def _converter(room_class: type, function: Callable[..., Any]) -> Callable[[Any]
     annotation = parameters[2].annotation
     if isinstance(annotation, str):
         try:
-            annotation = typing.get_type_hints(function).get(parameters[2].name, annotation)
+            # This one alone: the others may name what only type checkers import.
+            only = types.SimpleNamespace(__annotations__={"data": annotation})
+            annotation = typing.get_type_hints(only, inspect.unwrap(function).__globals__)["data"]
         except NameError as error:
             raise ConfigError(f"{where}: {error}, which annotates its data") from error
     if annotation in (inspect.Parameter.empty, Any, object):
@@ -109,11 +111,18 @@ def _converter(room_class: type, function: Callable[..., Any]) -> Callable[[Any]
             f"{where} wants {shown}, which needs msgspec: pip install 'server-room-system[typed]'"
         ) from error
 
+    try:
+        msgspec.msgpack.Decoder(annotation)
+    except (TypeError, NameError) as error:
+        raise ConfigError(f"{where}: data can't be checked: {error}") from error
+
     def convert(data: Any) -> Any:
         try:
             return msgspec.convert(data, annotation)
         except (msgspec.ValidationError, RecursionError) as error:
             raise BadPayload(str(error)) from error
+        except Exception as error:  # a Struct's own checks may raise anything
+            raise BadPayload from error
 
     return convert
 

@@ -7,6 +7,7 @@ an earlier join, names nothing.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator
@@ -239,6 +240,7 @@ class Port:
         self._connections: dict[bytes, Connection] = {}
         self._alarms: Alarms[tuple[Callable[..., None], tuple[Any, ...]]] = Alarms()
         self._armed: asyncio.TimerHandle | None = None
+        self._emptied = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._next_ref = int.from_bytes(entropy(4), "big") >> 2 or 1
 
@@ -328,6 +330,16 @@ class Port:
         """A connection is gone."""
         if self._connections.get(connection.peer) is connection:
             del self._connections[connection.peer]
+            if not self._connections:
+                self._emptied.set()
+
+    async def emptied(self, within: float) -> None:
+        """Wait until everybody has hung up, at most ``within`` seconds: who is hung up on may miss the last words."""
+        if self._connections:
+            self._emptied.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    await self._emptied.wait()
 
     def sweep(self, now: float) -> None:
         """Give up the connections that were silent for too long."""

@@ -9,6 +9,8 @@ from .mailbox import Mailbox
 __all__ = ["AlarmClock", "Timer", "Timers"]
 
 _MOST_TIMERS = 1024
+_SLACK = 0.001
+"""Seconds by which a turn may be early: clocks meet deadlines this close to each other together."""
 
 
 class AlarmClock(Protocol):
@@ -104,9 +106,10 @@ class Timers:
 
     def _due(self, timer: Timer) -> None:
         if timer.interval is not None:
-            # Late turns keep the beat; what was missed altogether is left out.
-            missed = -((timer.when - self._clock.now) // timer.interval)
-            timer.when += timer.interval * max(1, missed)
+            # Late turns keep the beat; what was missed altogether is left out, and
+            # so is the turn that would be met together with this one.
+            missed = (self._clock.now + _SLACK - timer.when) // timer.interval
+            timer.when += timer.interval * (max(0, missed) + 1)
             self._clock.alarm(timer.when, self._due, timer)
         if not timer.waiting:  # one that still waits is not queued twice
             timer.waiting = True
