@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__.partition(".client")[0] + ".client")
 
 T = TypeVar("T")
 
+_WAKE = signal.SIGURG
+"""Ends a main() that waits. Not SIGINT, which programs in the background of a shell ignore."""
 _LONGEST_WAIT = 3600.0
 _MOST_UNREAD = 10_000
 
@@ -63,6 +65,7 @@ class Client:
     _loop: asyncio.AbstractEventLoop | None = None
     _thread: threading.Thread | None = None
     _main_thread: threading.Thread | None = None
+    _in_main: bool = False
     _error: BaseException | None = None
 
     # Override these.
@@ -96,23 +99,26 @@ class Client:
         Exits the program with one line on stderr and status 1 where the server
         can't be reached or is lost.
         """
-        self._interrupting = threading.Lock()
+        on_main_thread = threading.current_thread() is threading.main_thread()
+        before = signal.signal(_WAKE, self._wake) if on_main_thread else None
         self._main_thread = threading.current_thread()
         try:
-            self._start(host, port, timeout, direct=True)
-            with contextlib.suppress(_Quit):
+            try:
+                self._start(host, port, timeout, direct=True)
+                self._in_main = True
                 self.main()
-        except KeyboardInterrupt:
-            if self._error is None:
-                logger.debug("interrupted")
-        except EOFError:
-            logger.debug("the input has ended")
-        except ServerRoomError as error:
-            self._error = self._error or error
+            except (_Quit, KeyboardInterrupt, EOFError) as end:
+                logger.debug("main() ended by %s", type(end).__name__)
+            except ServerRoomError as error:
+                self._error = self._error or error
+            self._in_main = False
+        except _Quit:
+            logger.debug("quit as main() returned")
         finally:
-            # From here on nobody interrupts us; what was on its way arrives here at the latest.
-            with contextlib.suppress(KeyboardInterrupt), self._interrupting:
-                self._main_thread = None
+            self._in_main = False
+            if on_main_thread:
+                signal.signal(_WAKE, before or signal.SIG_DFL)
+            self._main_thread = None
             self.close()
         if self._error is not None and not isinstance(self._error, ClientClosedError):
             sys.exit(f"error: {self._error}")
@@ -206,7 +212,6 @@ class Client:
         if self._thread is not None:
             raise UsageError("this client runs already")
         self._error = None
-        self._interrupting = getattr(self, "_interrupting", threading.Lock())
         self._unread: queue.Queue[Any] = queue.Queue(_MOST_UNREAD)
         self._direct = direct
         self._started = threading.Event()
@@ -341,8 +346,12 @@ class Client:
         self.running = False
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
-        with self._interrupting:
-            main = self._main_thread
-            if main is not None and main is threading.main_thread():
-                # Only a signal ends a call that waits for input.
-                signal.pthread_kill(main.ident or 0, signal.SIGINT)
+        if self._in_main and self._main_thread is threading.main_thread():
+            # Only a signal ends a call that waits for input.
+            signal.pthread_kill(self._main_thread.ident or 0, _WAKE)
+
+    def _wake(self, *_: object) -> None:
+        # In the main thread, between two of its steps. Once: main() is ending then.
+        if self._in_main:
+            self._in_main = False
+            raise _Quit
