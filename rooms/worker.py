@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any
 
-from ..protocol.errors import Code, RequestError, RoomFailed, RoomFull, RoomNotFound
+from ..protocol.errors import Code, RequestError, RoomFailed, RoomFull, RoomNotFound, ServerStopping
 from ..protocol.ids import Entropy
 from ..protocol.messages import Join, Recover
 from ..protocol.rulesets import RuleSet
@@ -90,7 +90,10 @@ class Worker:
         """Close every room, and make no new ones."""
         self.stopping = True
         for runner in list(self.rooms.values()):
-            runner.close(code, text)
+            if runner.state is RoomState.CREATING:
+                self.stop_hook(runner.mailbox)
+            else:
+                runner.close(code, text)
         self.flush()
 
     async def emptied(self, within: float) -> bool:
@@ -146,13 +149,18 @@ class Worker:
         self.rooms[wanted.room] = runner
 
         def created(error: BaseException | None) -> None:
-            if error is None:
+            if error is not None:
+                self._forget(wanted.room)
+                refuse(error if isinstance(error, RequestError) else RoomFailed())
+            elif self.stopping:
+                runner.close(ServerStopping.code, ServerStopping.meaning)
+                refuse(RoomFailed("the server is stopping"))
+            else:
+                # A lock, also one of on_create, is for those who come later.
+                locked, runner.seats.locked = runner.seats.locked or wanted.matched, False
                 self._hold(runner, wanted.ask, wanted.seats)
-                if wanted.matched:
+                if locked:
                     runner.set_locked(True)
-                return
-            del self.rooms[wanted.room]
-            refuse(error if isinstance(error, RequestError) else RoomFailed())
 
         runner.create({**wanted.ruleset.criteria, **wanted.options}, created)
 
@@ -261,13 +269,16 @@ class Worker:
             return
         if isinstance(report, RoomEnded):
             self._updates.pop(runner, None)
-            self.rooms.pop(report.room, None)
+            self._forget(report.room)
             for seat in runner.seats:
                 self.clear_alarm(runner.attendance.time_is_up, seat.key)
             self.clear_alarm(runner.catch_up)
-            if not self.rooms:
-                self._emptied.set()
         self._on_report(report)
+
+    def _forget(self, room: str) -> None:
+        self.rooms.pop(room, None)
+        if not self.rooms:
+            self._emptied.set()
 
     async def _await(self, mailbox: Mailbox, waiting: Awaitable[Any], then: Then) -> None:
         result: Any = None

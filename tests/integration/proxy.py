@@ -16,10 +16,11 @@ class _Relay:
         self.near = near
         self.far = far
         self.proxy = proxy
+        self.half_closed = False
 
     async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         down = writer is self.near
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):  # one end or the other is gone
             while True:
                 await self.proxy.flowing.wait()
                 data = await reader.read(_CHUNK)
@@ -28,6 +29,8 @@ class _Relay:
                     break
                 if down:
                     data = self.proxy.count(data)
+                if writer.is_closing() or (self.half_closed and not down):
+                    continue
                 writer.write(data)
                 await writer.drain()
                 if down and self.proxy.allowance == 0:
@@ -99,6 +102,7 @@ class Proxy:
     def half_close(self) -> None:
         """Close the way to the server; the way back stays open."""
         for relay in self._relays:
+            relay.half_closed = True
             relay.far.write_eof()
 
     def cut_after(self, count: int) -> None:

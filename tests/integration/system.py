@@ -126,6 +126,7 @@ def on_a_thread(server: Server) -> Iterator[Host]:
         assert started.wait(PATIENCE)
         yield hosts[0]
     finally:
-        hosts[0]._port._loop.call_soon_threadsafe(hosts[0].stop_soon)
+        with contextlib.suppress(RuntimeError):  # it has stopped already
+            hosts[0]._port._loop.call_soon_threadsafe(hosts[0].stop_soon)
         assert stop.wait(PATIENCE)
         loop_thread.join()

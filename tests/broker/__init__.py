@@ -1,0 +1,1 @@
+"""The broker without a network, a loop or a clock."""

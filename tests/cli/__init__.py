@@ -1,0 +1,1 @@
+"""The ``srs`` command, as its users type it."""

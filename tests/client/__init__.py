@@ -1,0 +1,1 @@
+"""The client without a network, a loop or a clock."""

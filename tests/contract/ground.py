@@ -1,0 +1,257 @@
+"""Where the contract is tested: a network of either kind, and sinks that write down what they hear.
+
+The network in memory runs on a virtual clock; real sockets run on a real loop,
+and whatever is waited for has a time limit.
+"""
+
+import asyncio
+import functools
+import itertools
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from server_room_system.testing import run
+from server_room_system.transport import Link, Listener, MemoryNetwork, Network, Sent, ZmqNetwork
+
+__all__ = ["LARGEST", "Ear", "Ground", "Mouth", "Voice", "on_both", "on_memory", "on_zeromq"]
+
+LARGEST = 64 * 1024
+PATIENCE = 10.0
+"""Seconds that anything may take."""
+HOST = "127.0.0.1"
+
+
+class Voice:
+    """A peer, as a listener hears it."""
+
+    def __init__(self, ear: "Ear", peer: bytes, address: str) -> None:
+        self.peer = peer
+        self.address = address
+        self.frames: list[bytes] = []
+        self.rules: list[str] = []
+        self.deaths = 0
+        self.on_frame: Callable[[bytes], None] = lambda frame: None
+        self._ear = ear
+
+    def receive(self, frame: bytes) -> None:
+        self._ear.expect_turn("receive")
+        if self.deaths:
+            self._ear.mistakes.append("receive after gone")
+        self.frames.append(frame)
+        self.on_frame(frame)
+
+    def violated(self, rule: str) -> None:
+        self._ear.expect_turn("violated")
+        self.rules.append(rule)
+
+    def gone(self) -> None:
+        self._ear.expect_turn("gone")
+        self.deaths += 1
+        if self.deaths > 1:
+            self._ear.mistakes.append("gone twice")
+
+
+class Ear:
+    """The sink of a listener."""
+
+    def __init__(self, changed: asyncio.Event) -> None:
+        self.voices: list[Voice] = []
+        self.turns = 0
+        self.mistakes: list[str] = []
+        """What broke the rule that turns are begin, anything, flush."""
+        self.on_flush: Callable[[], None] = lambda: None
+        self._in_turn = False
+        self._last = 0.0
+        self._changed = changed
+
+    def begin(self, now: float) -> None:
+        if self._in_turn:
+            self.mistakes.append("begin within a turn")
+        if now < self._last:
+            self.mistakes.append("time ran backwards")
+        self._in_turn = True
+        self._last = now
+
+    def accept(self, peer: bytes, address: str) -> Voice:
+        self.expect_turn("accept")
+        if any(voice.peer == peer for voice in self.voices):
+            self.mistakes.append("two peers of one name")
+        voice = Voice(self, peer, address)
+        self.voices.append(voice)
+        return voice
+
+    def flush(self) -> None:
+        self.expect_turn("flush")
+        self.on_flush()
+        self._in_turn = False
+        self.turns += 1
+        self._changed.set()
+
+    def expect_turn(self, what: str) -> None:
+        if not self._in_turn:
+            self.mistakes.append(f"{what} outside of a turn")
+
+    def voice_of(self, first: bytes) -> Voice | None:
+        """The peer whose first frame was this."""
+        return next((voice for voice in self.voices if voice.frames[:1] == [first]), None)
+
+
+class Mouth:
+    """The sink of a link."""
+
+    def __init__(self, changed: asyncio.Event) -> None:
+        self.ups = 0
+        self.frames: list[bytes] = []
+        self.reasons: list[str] = []
+        """Why it went down, for each time that it did."""
+        self.on_frame: Callable[[bytes], None] = lambda frame: None
+        self._changed = changed
+
+    def up(self) -> None:
+        self.ups += 1
+        self._changed.set()
+
+    def receive(self, frame: bytes) -> None:
+        self.frames.append(frame)
+        self.on_frame(frame)
+        self._changed.set()
+
+    def down(self, reason: str) -> None:
+        self.reasons.append(reason)
+        self._changed.set()
+
+
+class Ground:
+    """A network, and what is needed to try it."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.network: Network
+        self.mouths: list[Mouth] = []
+        self._ears: list[Ear] = []
+        self._listeners: list[Listener] = []
+        self._links: list[Link] = []
+        self._names = itertools.count(1)
+
+    def run(self, test: Callable[["Ground"], Coroutine[Any, Any, None]]) -> None:
+        """Run a test on this network, and see that its sinks were treated as they should be."""
+        if self.kind == "memory":
+            run(self._life(test), seed=1)
+        else:
+            asyncio.run(self._life(test))
+
+    async def _life(self, test: Callable[["Ground"], Coroutine[Any, Any, None]]) -> None:
+        self._changed = asyncio.Event()
+        self.network = MemoryNetwork(1) if self.kind == "memory" else ZmqNetwork()
+        try:
+            async with asyncio.timeout(3 * PATIENCE):
+                await test(self)
+        finally:
+            for end in [*self._links, *self._listeners]:
+                end.close()
+            self.network.close()
+        assert [mistake for ear in self._ears for mistake in ear.mistakes] == []
+        assert all(mouth.ups <= 1 and len(mouth.reasons) <= 1 for mouth in self.mouths)
+        if isinstance(self.network, MemoryNetwork):
+            assert self.network.connections == 0
+
+    def listen(self, port: int = 0, largest: int = LARGEST) -> tuple[Listener, Ear]:
+        ear = Ear(self._changed)
+        listener = self.network.listen(HOST, port, ear, largest)
+        self._ears.append(ear)
+        self._listeners.append(listener)
+        return listener, ear
+
+    def connect(self, address: str, largest: int = LARGEST) -> tuple[Link, Mouth]:
+        mouth = Mouth(self._changed)
+        link = self.network.connect(address, mouth, largest)
+        self.mouths.append(mouth)
+        self._links.append(link)
+        return link, mouth
+
+    async def dial(self, listener: Listener, largest: int = LARGEST) -> tuple[Link, Mouth]:
+        """A link that is up."""
+        link, mouth = self.connect(listener.address, largest)
+        await self.until(lambda: mouth.ups == 1)
+        return link, mouth
+
+    async def pair(self, listener: Listener, ear: Ear, largest: int = LARGEST) -> tuple[Link, Mouth, Voice]:
+        """A link that is up, and was heard once."""
+        link, mouth = await self.dial(listener, largest)
+        first = b"I am %d" % next(self._names)
+        assert link.send(first) is Sent.TAKEN
+        await self.until(lambda: ear.voice_of(first) is not None)
+        voice = ear.voice_of(first)
+        assert voice is not None
+        voice.frames.clear()
+        return link, mouth, voice
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait for something that a sink hears."""
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def eventually(self, condition: Callable[[], object]) -> None:
+        """Wait for something that no sink hears."""
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                await asyncio.sleep(0.002)
+
+    async def round_trip(self, link: Link, voice: Voice) -> None:
+        """What was sent before on this link, and on others a while ago, has been heard."""
+        frame = b"round trip %d" % next(self._names)
+        assert link.send(frame) is Sent.TAKEN
+        await self.until(lambda: frame in voice.frames)
+        voice.frames.remove(frame)
+
+    async def quiet(self) -> None:
+        """Time for what should not come."""
+        await asyncio.sleep(1.0 if self.kind == "memory" else 0.05)
+
+    def fill(self, send: Callable[[int], Sent]) -> int:
+        """Hand frames over, while nobody reads, until no more are taken; how many were."""
+        taken = refused = 0
+        while refused < 3:
+            sent = send(taken)
+            if sent is Sent.TAKEN:
+                taken, refused = taken + 1, 0
+            else:
+                assert sent is Sent.FULL
+                refused += 1
+                if self.kind == "zeromq":
+                    time.sleep(0.05)  # libzmq's thread moves on what the peer's queue and the kernel take
+            assert taken < 20_000
+        return taken
+
+
+Test = Callable[[Ground], Coroutine[Any, Any, None]]
+
+
+def _on(kinds: list[str], test: Test) -> Callable[[str], None]:
+    @pytest.mark.parametrize("kind", kinds)
+    @functools.wraps(test)
+    def on_ground(kind: str) -> None:
+        Ground(kind).run(test)
+
+    del on_ground.__dict__["__wrapped__"]  # pytest is to see this function's argument
+    return on_ground
+
+
+def on_both(test: Test) -> Callable[[str], None]:
+    """Run an async test over each network."""
+    return _on(["memory", "zeromq"], test)
+
+
+def on_memory(test: Test) -> Callable[[str], None]:
+    """Run an async test over the network in memory."""
+    return _on(["memory"], test)
+
+
+def on_zeromq(test: Test) -> Callable[[str], None]:
+    """Run an async test over real sockets."""
+    return _on(["zeromq"], test)

@@ -1,0 +1,132 @@
+"""What only real sockets can be sent: by peers that are not ours."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import zmq
+
+from server_room_system import ConfigError
+from server_room_system.transport import Sent
+
+from .ground import HOST, LARGEST, Ear, Ground, on_zeromq
+
+
+@contextmanager
+def raw(kind: int) -> Iterator["zmq.Socket[bytes]"]:
+    """A socket that does what we never do."""
+    with zmq.Context() as context, context.socket(kind) as peer:
+        peer.set(zmq.LINGER, 0)
+        yield peer
+
+
+@on_zeromq
+async def test_a_message_of_several_frames_is_a_violation_and_none_of_it_is_heard(ground: Ground) -> None:
+    listener, ear = ground.listen()
+    other, _, other_voice = await ground.pair(listener, ear)
+    with raw(zmq.DEALER) as peer:
+        peer.connect(listener.address)
+        peer.send(b"one")
+        await ground.until(lambda: ear.voice_of(b"one"))
+        voice = ear.voice_of(b"one")
+        assert voice is not None
+        peer.send_multipart([b"two", b"frames"])
+        peer.send_multipart([b""] * 1000)
+        peer.send(b"one again")
+        await ground.until(lambda: len(voice.frames) == 2)
+        assert voice.rules == ["a message of more than one frame"] * 2
+        assert voice.frames == [b"one", b"one again"]
+        await ground.round_trip(other, other_voice)
+        assert other_voice.rules == []
+    await ground.until(lambda: voice.deaths)
+
+
+@on_zeromq
+async def test_who_begins_with_several_frames_is_not_accepted(ground: Ground) -> None:
+    listener, ear = ground.listen()
+    with raw(zmq.REQ) as peer:
+        peer.connect(listener.address)
+        peer.send(b"a REQ puts an empty frame before this one")
+        link, _, voice = await ground.pair(listener, ear)
+        await ground.quiet()
+        await ground.round_trip(link, voice)
+        assert ear.voices == [voice]
+
+
+@on_zeromq
+async def test_a_peer_that_names_itself_is_not_heard(ground: Ground) -> None:
+    listener, ear = ground.listen()
+    link, mouth, voice = await ground.pair(listener, ear)
+    with raw(zmq.DEALER) as thief, raw(zmq.DEALER) as five_long:
+        thief.set(zmq.ROUTING_ID, b"name")
+        five_long.set(zmq.ROUTING_ID, b"\1" + voice.peer[1:])
+        for peer in (thief, five_long):
+            peer.connect(listener.address)
+            peer.send(b"hear me")
+        other, _, other_voice = await ground.pair(listener, ear)
+        await ground.quiet()
+        await ground.round_trip(other, other_voice)
+        assert ear.voices == [voice, other_voice]
+        assert listener.send(voice.peer, b"for the real one") is Sent.TAKEN
+        await ground.until(lambda: mouth.frames)
+
+
+@on_zeromq
+async def test_a_link_hangs_up_on_a_server_that_sends_several_frames(ground: Ground) -> None:
+    with raw(zmq.ROUTER) as server:
+        port = server.bind_to_random_port(f"tcp://{HOST}")
+        link, mouth = ground.connect(f"tcp://{HOST}:{port}")
+        await ground.until(lambda: mouth.ups)
+        link.send(b"hello")
+        name, _ = await asyncio.to_thread(server.recv_multipart)
+        server.send_multipart([name, b"one"])
+        server.send_multipart([name, b"two", b"frames"])
+        server.send_multipart([name, b"three"])
+        await ground.until(lambda: mouth.reasons)
+        assert mouth.frames == [b"one"]
+        assert mouth.reasons == ["the server sent a message of more than one frame"]
+
+
+@on_zeromq
+async def test_a_link_to_something_that_is_not_zeromq_goes_down_once(ground: Ground) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(64))
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, HOST, 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        _, mouth = ground.connect(f"tcp://{HOST}:{port}")
+        await ground.until(lambda: mouth.reasons)
+        await ground.quiet()
+        assert (mouth.ups, len(mouth.reasons)) == (0, 1)
+
+
+@on_zeromq
+async def test_bytes_that_are_no_handshake_do_not_harm_a_listener(ground: Ground) -> None:
+    listener, ear = ground.listen()
+    link, _, voice = await ground.pair(listener, ear)
+    where = (HOST, int(listener.address.rpartition(":")[2]))
+    for garbage in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100, bytes(100), b"\xff" + bytes(8) + b"\x7f\3\0NULL"):
+        with socket.create_connection(where) as peer:
+            peer.sendall(garbage)
+            await ground.round_trip(link, voice)
+    await ground.quiet()
+    assert ear.voices == [voice]
+    assert voice.deaths == 0
+
+
+@on_zeromq
+async def test_a_host_that_cannot_be_bound_is_refused_and_leaves_nothing(ground: Ground) -> None:
+    for host in ("203.0.113.1", "no such host", ""):
+        with pytest.raises(ConfigError, match="can't listen on"):
+            ground.network.listen(host, 0, Ear(asyncio.Event()), LARGEST)
+
+
+@on_zeromq
+async def test_a_port_that_is_none_is_refused(ground: Ground) -> None:
+    for address in ("tcp://127.0.0.1:port", "tcp://127.0.0.1:70000"):
+        with pytest.raises(ConfigError, match="is no address"):
+            ground.connect(address)

@@ -1,0 +1,221 @@
+"""What rooms said, to whom, and what clients did; and whether the one follows from the other.
+
+Everything that a room says carries the room's id and a serial of that room. A
+*visit* is one membership of one client, from asking for a seat to the end; its
+number travels with the request as an option, so that both sides speak of the
+same one. Whatever is not as it must be is noted as a mistake.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from server_room_system import HistoryLimits, Received, RuleSet
+
+__all__ = ["Entry", "Ledger", "Stream", "Visit"]
+
+DIRECTS_KEPT = 256
+"""Direct messages that are kept for each member."""
+
+
+@dataclass(slots=True)
+class Visit:
+    """One membership, as both sides see it."""
+
+    number: int
+    client: int
+    wish: RuleSet | None
+    """What its client asked to be matched for; None if it came otherwise."""
+
+    # The room's side.
+    stream: "Stream | None" = None
+    """The room that it came to."""
+    begin: int = 0
+    """The first serial that is for it, if it is for all."""
+    end: int | None = None
+    """The first serial that is not for it any more."""
+    applied: list[int] = field(default_factory=list)
+    """What the room applied of it, in order."""
+    turned_away: list[int] = field(default_factory=list)
+    """What the room answered with an error of its own."""
+
+    # The client's side.
+    read_to: int = 0
+    """The serial after the last one that was read."""
+    resets: int = 0
+    sent: list[int] = field(default_factory=list)
+    acknowledged: list[int] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
+    entered: bool = False
+    """Whether its client got the room that it asked for."""
+    over: bool = False
+    """Whether its client knows that it has ended."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One thing that was said."""
+
+    time: float
+    to: int | None
+    """The visit that alone gets it; None: all."""
+    excepted: frozenset[int]
+
+
+class Stream:
+    """All that one room said."""
+
+    def __init__(self, ledger: "Ledger", room: str, history: HistoryLimits, seats: int, *, takes_all: bool) -> None:
+        self.room = room
+        self.takes_all = takes_all
+        """Whether it refuses no message for coming too fast."""
+        self.entries: list[Entry] = []
+        self.seats = seats
+        self.present: dict[int, Visit] = {}
+        """Who is in it, by visit."""
+        self._ledger = ledger
+        self._history = history
+
+    def says(self, to: Visit | None = None, excepted: frozenset[int] = frozenset()) -> list[Any]:
+        """Note something that is about to be sent; what to send."""
+        self.entries.append(Entry(self._ledger.now(), None if to is None else to.number, excepted))
+        return [self.room, len(self.entries) - 1]
+
+    def joins(self, number: int, client: int) -> Visit:
+        """A member is let in."""
+        visit = self._ledger.visits[number]
+        if visit.stream is not None:
+            self._ledger.mistake(f"visit {number} joined {visit.stream.room} and then {self.room}")
+        if visit.client != client:
+            self._ledger.mistake(f"client {client} sits on the seat of client {visit.client}")
+        visit.stream = self
+        visit.begin = visit.read_to = len(self.entries)
+        self.present[number] = visit
+        if len(self.present) > self.seats:
+            self._ledger.mistake(f"{len(self.present)} members on {self.seats} seats of {self.room}")
+        return visit
+
+    def leaves(self, visit: Visit) -> None:
+        """A member is gone."""
+        visit.end = len(self.entries)
+        if self.present.pop(visit.number, None) is None:
+            self._ledger.mistake(f"visit {visit.number} left {self.room} and was not there")
+
+    def applies(self, visit: Visit, room: str, number: int) -> None:
+        """A message of a member is handled."""
+        if visit.stream is not self or room != self.room:
+            self._ledger.mistake(f"{self.room} got what visit {visit.number} sent to {room}")
+        if visit.applied and number <= visit.applied[-1]:
+            self._ledger.mistake(f"message {number} of visit {visit.number} applied after {visit.applied[-1]}")
+        visit.applied.append(number)
+
+    def reads(self, visit: Visit, message: Received) -> None:
+        """A client got something in this visit."""
+        if message.kind == "presence":
+            return
+        if message.kind == "reset":
+            self._resets(visit, message.data)
+            return
+        room, serial = message.data
+        if room != self.room:
+            self._ledger.mistake(f"a message of {room} was read in {self.room}")
+            return
+        wanted = self.next_for(visit)
+        if serial != wanted:
+            self._ledger.mistake(f"visit {visit.number} of {room} read {serial}, and its next was {wanted}")
+        kind = "broadcast" if self.entries[serial].to is None else "direct"
+        if message.kind != kind:
+            self._ledger.mistake(f"serial {serial} of {room} came as {message.kind}, not {kind}")
+        visit.read_to = serial + 1
+
+    def next_for(self, visit: Visit) -> int | None:
+        """The next serial that this visit has to read."""
+        end = len(self.entries) if visit.end is None else visit.end
+        return next((serial for serial in range(visit.read_to, end) if self._is_for(visit, serial)), None)
+
+    def _is_for(self, visit: Visit, serial: int) -> bool:
+        entry = self.entries[serial]
+        return entry.to == visit.number if entry.to is not None else visit.number not in entry.excepted
+
+    def _resets(self, visit: Visit, snapshot: int) -> None:
+        visit.resets += 1
+        if not visit.read_to <= snapshot <= len(self.entries):
+            self._ledger.mistake(f"visit {visit.number} at {visit.read_to} was reset to {snapshot}")
+        missed = self.entries[visit.read_to : snapshot]
+        broadcasts = sum(entry.to is None for entry in missed)
+        directs = sum(entry.to == visit.number for entry in missed)
+        age = self._ledger.now() - missed[0].time if missed else 0.0
+        # Presence takes a place in the history too, and is not in the ledger.
+        fits = broadcasts <= self._history.count - self._ledger.presence_allowance and directs <= DIRECTS_KEPT
+        if fits and age < self._history.age:
+            self._ledger.mistake(
+                f"visit {visit.number} was reset over {broadcasts} broadcasts and {directs} direct messages, "
+                f"{age:.1f} s old, which the history of {self._history} holds"
+            )
+        visit.read_to = snapshot
+
+
+class Ledger:
+    """Everything that was said and done in one run.
+
+    Args:
+        now: the time.
+        presence_allowance: how many places of a history presence may have taken.
+    """
+
+    def __init__(self, now: Callable[[], float], presence_allowance: int) -> None:
+        self.now = now
+        self.presence_allowance = presence_allowance
+        self.streams: dict[str, Stream] = {}
+        self.visits: list[Visit] = []
+        self.mistakes: list[str] = []
+
+    def mistake(self, what: str) -> None:
+        """Note what must not be."""
+        self.mistakes.append(f"{self.now():.3f} s: {what}")
+
+    def opens(self, room: str, history: HistoryLimits, seats: int, *, takes_all: bool) -> Stream:
+        """A room begins."""
+        if room in self.streams:
+            self.mistake(f"two rooms of the id {room}")
+        stream = self.streams[room] = Stream(self, room, history, seats, takes_all=takes_all)
+        return stream
+
+    def asks(self, client: int, wish: RuleSet | None) -> Visit:
+        """A client is about to ask for a seat."""
+        visit = Visit(len(self.visits), client, wish)
+        self.visits.append(visit)
+        return visit
+
+    def check_visits(self) -> None:
+        """What must hold of every visit at any time."""
+        for visit in self.visits:
+            lost = set(visit.acknowledged) - set(visit.applied)
+            if lost:
+                self.mistake(f"acknowledged and never applied in visit {visit.number}: {sorted(lost)}")
+            both = set(visit.refused) & set(visit.applied)
+            if both:
+                self.mistake(f"refused and applied in visit {visit.number}: {sorted(both)}")
+            unsent = set(visit.applied) - set(visit.sent)
+            if unsent:
+                self.mistake(f"applied and never sent in visit {visit.number}: {sorted(unsent)}")
+
+    def check_calm(self) -> None:
+        """What must hold when nobody does anything any more and everybody is connected."""
+        for visit in self.visits:
+            stream = visit.stream
+            here = stream is not None and visit.number in stream.present
+            there = visit.entered and not visit.over
+            if here != there:
+                self.mistake(
+                    f"visit {visit.number} is {'' if here else 'not '}in its room, "
+                    f"and its client thinks that it is {'' if there else 'not '}"
+                )
+            if stream is None or not here:
+                continue
+            wanted = stream.next_for(visit)
+            if wanted is not None:
+                self.mistake(f"visit {visit.number} of {stream.room} never read {wanted} of {len(stream.entries)}")
+            lost = set(visit.sent).difference(visit.applied, visit.turned_away)
+            if lost and stream.takes_all:
+                self.mistake(f"sent and never applied in visit {visit.number}: {sorted(lost)}")
