@@ -17,7 +17,7 @@ class Echo(Room):
     message_rate = None
 
     @on_message("say")
-    def say(self, client: Any, data: Any) -> None:  # noqa: ARG002
+    def say(self, client: Any, data: Any) -> None:
         self.broadcast("say", data)
 
 
@@ -45,7 +45,7 @@ class Ticking(Room):
     max_clients = 4
     tick_rate = 20
 
-    def on_tick(self, dt: float) -> None:  # noqa: ARG002
+    def on_tick(self, dt: float) -> None:
         self.broadcast("tick", {"t": time.monotonic_ns()})
 
 

@@ -346,9 +346,10 @@ class Client:
         self.running = False
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
-        if self._in_main and self._main_thread is threading.main_thread():
+        main = threading.main_thread()
+        if self._in_main and self._main_thread is main:
             # Only a signal ends a call that waits for input.
-            signal.pthread_kill(self._main_thread.ident or 0, _WAKE)
+            signal.pthread_kill(main.ident or 0, _WAKE)
 
     def _wake(self, *_: object) -> None:
         # In the main thread, between two of its steps. Once: main() is ending then.

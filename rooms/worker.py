@@ -153,7 +153,7 @@ class Worker:
                 self._forget(wanted.room)
                 refuse(error if isinstance(error, RequestError) else RoomFailed())
             elif self.stopping:
-                runner.close(ServerStopping.code, ServerStopping.meaning)
+                runner.close(Code.SERVER_STOPPING, ServerStopping.meaning)
                 refuse(RoomFailed("the server is stopping"))
             else:
                 # A lock, also one of on_create, is for those who come later.

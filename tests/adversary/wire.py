@@ -255,6 +255,7 @@ class Peer:
         self.say(HELLO, 1, [1], "adversary", {})
         _, _, _, self.ref, self.session, self.token, self.client_id, *_ = self.wait(WELCOME)
         self.say(ACK, self.ref, 0)
+        self.wait(ACK)
         return self
 
     def create(self, room_type: str, seats: int = 4) -> "Seat":

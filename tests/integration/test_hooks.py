@@ -254,7 +254,10 @@ async def test_async_joins_are_answered_in_order_and_hear_nothing_before() -> No
     async with Server(rooms={"doorman": Doorman}).listen(LOCAL, 0) as host, clients(host, 3) as members:
         first = await members[0].create(RuleSet(3), options={"name": "a"})
         others = await asyncio.gather(
-            *(member.join_by_id(first.id, options={"name": name}) for member, name in zip(members[1:], "bc", strict=True))
+            *(
+                member.join_by_id(first.id, options={"name": name})
+                for member, name in zip(members[1:], "bc", strict=True)
+            )
         )
         heard = {}
         for room in (first, *others):

@@ -109,27 +109,29 @@ async def test_a_stalled_member_gets_all_that_the_history_holds_in_order() -> No
 
 @on_a_loop
 async def test_a_member_stalled_beyond_the_history_gets_one_reset_and_goes_on() -> None:
-    async with Server(rooms={"shallow": Shallow}).listen(LOCAL, 0) as host, Proxy(host.address, buffer=128 * 1024) as proxy:
-        async with clients(host, 1) as (near,), AsyncClient(proxy.address) as far:
-            at_near, at_far = await gathered(near, far)
-            proxy.stall()
-            said = await spouting_until_it_falls_behind(host, at_near)
-            for _ in range(8):
-                await at_near.send("spout", 50, ack=True)
-            said += 400
-            assert fanout_of(host).history.size < (60 + 50) * 16_100  # and that is all that waits for it
-            proxy.flow()
-            await until(lambda: not fanout_of(host).behind)
-            await at_near.send("spout", 20, ack=True)
-            assert numbers(await drops_until(at_near, said + 20)) == list(range(1, said + 21))
-            heard = await drops_until(at_far, said + 20)
-            order = numbers(heard)
-            assert order.count("reset") == 1
-            at = order.index("reset")
-            assert order[:at] == list(range(1, at + 1))
-            assert order[at + 1 :] == list(range(heard[at].data + 1, said + 21))
-            assert heard[at].data == said
-            assert proxy.accepted == 1
+    async with (
+        Server(rooms={"shallow": Shallow}).listen(LOCAL, 0) as host,
+        Proxy(host.address, buffer=128 * 1024) as proxy,clients(host, 1) as (near,), AsyncClient(proxy.address) as far
+    ):
+        at_near, at_far = await gathered(near, far)
+        proxy.stall()
+        said = await spouting_until_it_falls_behind(host, at_near)
+        for _ in range(8):
+            await at_near.send("spout", 50, ack=True)
+        said += 400
+        assert fanout_of(host).history.size < (60 + 50) * 16_100  # and that is all that waits for it
+        proxy.flow()
+        await until(lambda: not fanout_of(host).behind)
+        await at_near.send("spout", 20, ack=True)
+        assert numbers(await drops_until(at_near, said + 20)) == list(range(1, said + 21))
+        heard = await drops_until(at_far, said + 20)
+        order = numbers(heard)
+        assert order.count("reset") == 1
+        at = order.index("reset")
+        assert order[:at] == list(range(1, at + 1))
+        assert order[at + 1 :] == list(range(heard[at].data + 1, said + 21))
+        assert heard[at].data == said
+        assert proxy.accepted == 1
 
 
 class Long(Fountain):

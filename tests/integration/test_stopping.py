@@ -170,21 +170,20 @@ async def test_a_client_that_does_not_read_does_not_keep_the_server_from_ending(
 
     listening = Server(rooms={"flood": Flood}).listen(LOCAL, 0)
     host = await listening.__aenter__()
-    async with Proxy(host.address, buffer=128 * 1024) as proxy:
-        async with clients(proxy.address, 1) as (stalled,):
-            (room,) = await gathered(stalled)
-            proxy.stall()
-            async with clients(host, 1) as (other,):
-                theirs = await other.join_by_id(room.id)
-                for _ in range(5):
-                    await theirs.send("message", None, ack=True)
-                started = time.monotonic()
-                await listening.__aexit__(None, None, None)
-                assert time.monotonic() - started < 3.0
-                await over(theirs)
-                assert type(theirs.error) is ServerStopping
-            proxy.reset()
-            proxy.flow()
+    async with Proxy(host.address, buffer=128 * 1024) as proxy, clients(proxy.address, 1) as (stalled,):
+        (room,) = await gathered(stalled)
+        proxy.stall()
+        async with clients(host, 1) as (other,):
+            theirs = await other.join_by_id(room.id)
+            for _ in range(5):
+                await theirs.send("message", None, ack=True)
+            started = time.monotonic()
+            await listening.__aexit__(None, None, None)
+            assert time.monotonic() - started < 3.0
+            await over(theirs)
+            assert type(theirs.error) is ServerStopping
+        proxy.reset()
+        proxy.flow()
 
 
 @on_a_loop

@@ -93,9 +93,7 @@ async def listening(behaviour: Behaviour) -> AsyncIterator[str]:
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize(
-    "behaviour", [_silent, _web_server, _hangs_up, _shakes_hands_and_is_silent, _answers_nonsense]
-)
+@pytest.mark.parametrize("behaviour", [_silent, _web_server, _hangs_up, _shakes_hands_and_is_silent, _answers_nonsense])
 @on_a_loop
 async def test_somebody_else_who_listens_there(behaviour: Behaviour) -> None:
     async with listening(behaviour) as address:
@@ -155,12 +153,17 @@ async def test_two_servers_on_one_port() -> None:
         (room,) = await gathered(a)  # the first one goes on
         await room.send("message", 1, ack=True)
         assert await hear(room) == [a.id, 1]
-        async with second.listen(LOCAL, 0) as other, clients(other, 1) as (b,):  # and the second one can start elsewhere
+        async with (
+            second.listen(LOCAL, 0) as other,
+            clients(other, 1) as (b,),
+        ):  # and the second one can start elsewhere
             assert await b.rooms() == []
             assert len(await a.rooms()) == 1
 
 
-@pytest.mark.parametrize(("host", "port"), [("192.0.2.1", 0), ("no such host", 0), ("", 0), (LOCAL, 70_000), (LOCAL, -1)])
+@pytest.mark.parametrize(
+    ("host", "port"), [("192.0.2.1", 0), ("no such host", 0), ("", 0), (LOCAL, 70_000), (LOCAL, -1)]
+)
 @on_a_loop
 async def test_an_address_that_is_not_this_machines_cannot_be_listened_on(host: str, port: int) -> None:
     with pytest.raises(ConfigError, match="can't listen on"):

@@ -30,7 +30,7 @@ from server_room_system.protocol import (
 from server_room_system.rooms.control import RoomReport
 from server_room_system.rooms.mailbox import Mailbox, Then
 from server_room_system.rooms.member import Member
-from server_room_system.rooms.runner import Runner
+from server_room_system.rooms.runner import RoomState, Runner
 from server_room_system.rooms.seats import Seat
 from server_room_system.rooms.uplink import Uplink
 from server_room_system.transport import Link, LinkSink, Listener, ListenerSink, Sent
@@ -453,6 +453,9 @@ class Bench:
     def create(self, options: dict[str, Any] | None = None) -> None:
         with self.out.turn():
             self.runner.create(options or {}, self.born.append)
+
+    def state(self) -> RoomState:
+        return self.runner.state
 
     def reserve(self, **options: Any) -> Seat:
         """Hold a seat for a new client, as the worker does."""

@@ -105,7 +105,7 @@ def test_a_refused_guest_does_not_leave_an_empty_room_behind() -> None:
     room = Choosy()
     bench = Bench(room)
     bench.join()
-    assert bench.runner.state is RoomState.DISPOSED
+    assert bench.state() is RoomState.DISPOSED
     assert bench.reported(RoomEnded) == [RoomEnded("r1")]
 
 
@@ -343,11 +343,11 @@ def test_a_room_closes_when_it_falls_under_its_least_number() -> None:
     bench = Bench(room, 3)
     ann, bob, carl = (bench.join() for _ in range(3))
     carl.leave()
-    assert bench.runner.state is RoomState.OPEN
+    assert bench.state() is RoomState.OPEN
     bob.leave()
     assert ann.listen().left == LeftRoom(ann.ref, Code.BELOW_MINIMUM, "fewer than 2 are left")
     assert room.events[-2:] == [("leave", 1, Code.BELOW_MINIMUM), ("dispose",)]
-    assert bench.runner.state is RoomState.DISPOSED
+    assert bench.state() is RoomState.DISPOSED
     assert bench.out.reports[-1] == RoomEnded("r1")
 
 
@@ -357,9 +357,9 @@ def test_a_room_that_was_never_ready_waits_for_more() -> None:
     bench = Bench(room, 3)
     ann, bob = bench.join(), bench.join()
     bob.leave()
-    assert bench.runner.state is RoomState.OPEN
+    assert bench.state() is RoomState.OPEN
     ann.leave()
-    assert bench.runner.state is RoomState.DISPOSED
+    assert bench.state() is RoomState.DISPOSED
 
 
 def test_a_seat_that_is_reserved_counts_as_taken_for_the_least_number() -> None:
@@ -368,7 +368,7 @@ def test_a_seat_that_is_reserved_counts_as_taken_for_the_least_number() -> None:
     ann = bench.join()
     seat = bench.reserve()
     ann.leave()
-    assert bench.runner.state is RoomState.OPEN
+    assert bench.state() is RoomState.OPEN
     bench.take(seat)
     assert room.names[-1] == "join"
 
@@ -378,7 +378,7 @@ def test_a_room_for_none_stays_open_when_it_is_empty() -> None:
     room.min_clients = 0
     bench = Bench(room)
     bench.join().leave()
-    assert bench.runner.state is RoomState.OPEN
+    assert bench.state() is RoomState.OPEN
     bench.join()
     assert room.names == ["create", "join", "leave", "join"]
 
@@ -391,7 +391,7 @@ def test_a_reservation_that_nobody_takes_frees_its_seat_and_its_room() -> None:
     bench.out.advance(2.9)
     assert len(bench.runner.seats) == 1
     bench.out.advance(0.2)
-    assert bench.runner.state is RoomState.DISPOSED
+    assert bench.state() is RoomState.DISPOSED
     with pytest.raises(ReservationRefused):
         bench.runner.seats.claim(seat.reservation, None)
 
@@ -476,7 +476,7 @@ def test_a_member_who_comes_back_gets_what_it_missed_in_order() -> None:
     assert room.names == ["create", "join", "drop", "reconnect"]
     assert bench.reported(Unseated) == []
     bench.out.advance(100.0)
-    assert bench.runner.state is RoomState.OPEN
+    assert bench.state() is RoomState.OPEN
 
 
 def test_a_member_keeps_its_object_over_a_reconnect() -> None:

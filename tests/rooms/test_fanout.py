@@ -500,5 +500,18 @@ def test_what_a_queue_took_is_not_sent_again(in_one_turn: bool) -> None:
         out.takes[b"peer"] = 1
         fanout.catch_up(line, out)
     items = [item for _, message in delivered(out) for item in message.items]
-    assert [item[-1] if item[0] == Item.DIRECT else item[-1][0] for item in items] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert [item[-1] if item[0] == Item.DIRECT else item[-1][0] for item in items] == [
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+        3,
+        3,
+        4,
+        4,
+        5,
+        5,
+    ]
     assert [message.offset for _, message in delivered(out)] == sorted({m.offset for _, m in delivered(out)})

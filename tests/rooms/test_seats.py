@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -64,7 +65,7 @@ class SeatsMachine(RuleBasedStateMachine):
 
     @rule(session=st.sampled_from(SESSIONS))
     def reserve(self, session: str) -> None:
-        wish = (session, ClientData(1, ""), {}, 5.0)
+        wish: tuple[str, ClientData, dict[str, Any], float] = (session, ClientData(1, ""), {}, 5.0)
         if self.locked:
             with pytest.raises(RoomLocked):
                 self.seats.reserve(*wish)

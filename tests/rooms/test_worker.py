@@ -451,3 +451,37 @@ def test_a_hook_that_never_ends_is_cancelled_with_its_room() -> None:
     assert factory.reports[-1] == RoomEnded("r1")
     assert factory.worker.rooms == {}
     assert all(task.is_over and task.error is None for task in factory.loop.tasks)
+
+
+def test_a_room_that_is_made_after_all_while_the_server_stops_ends_at_once() -> None:
+    class Stubborn(Slow):
+        async def on_create(self, options: dict[str, Any]) -> Any:
+            try:
+                await super().on_create(options)
+            except asyncio.CancelledError:
+                self.events.append(("finished anyway",))
+
+    room = Stubborn()
+    room.birth = Gate()
+    factory = Factory(lambda ruleset: room)
+    factory.open("ann")
+    factory.stop_rooms()
+    assert room.names == ["finished anyway", "dispose"]
+    assert factory.worker.rooms == {}
+    assert factory.reports == [Refused(1, Code.ROOM_FAILED, "the server is stopping"), RoomEnded("r1")]
+
+
+def test_the_worker_knows_when_its_last_room_has_ended() -> None:
+    async def stop() -> bool:
+        port = Port(Limits(), Random(1).randbytes)
+        worker = Worker(
+            port, lambda ruleset: ("diary", Diary()), lambda report: None, Random(2).randbytes, carries_sessions=True
+        )
+        port.on_flush = worker.flush
+        port.open(FakeNetwork(), "127.0.0.1", 0)
+        port.begin(0.0)
+        worker.on_control(OpenRoom(1, "r1", RuleSet(2), {}, False, [wish("ann")]))
+        asyncio.get_running_loop().call_soon(worker.close_rooms, Code.SERVER_STOPPING, "stopping")
+        return await worker.emptied(5.0) and await worker.emptied(5.0)
+
+    assert asyncio.run(stop())

@@ -43,9 +43,7 @@ class Recorder(Room):
 
     def on_create(self, options: dict[str, Any]) -> None:
         assert self.max_clients is not None
-        self.stream = self.ledger.opens(
-            self.id, self.history, self.max_clients, takes_all=self.message_rate is None
-        )
+        self.stream = self.ledger.opens(self.id, self.history, self.max_clients, takes_all=self.message_rate is None)
         self.every(0.5, self.beat)
 
     def on_join(self, client: Member, options: dict[str, Any]) -> Any:
@@ -77,7 +75,7 @@ class Recorder(Room):
     def handle_response(self, protocol: str, data: Any, sender: Member, client_data: ClientData) -> Any:
         room, number = data
         visit = visit_of(sender)
-        if client_data.ID != visit.client:
+        if visit.client != client_data.ID:
             self.ledger.mistake(f"visit {visit.number} of client {visit.client} spoke as {client_data.ID}")
         self.stream.applies(visit, room, number)
         if protocol == "close":
