@@ -23,8 +23,10 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="short runs and fewer joins: a look in passing")
     parser.add_argument("--json", action="store_true",
-                        help="a JSON line for each row on stdout; the table goes to stderr")  # fmt: skip
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as a page for docs/ as well")
+                        help="only the JSON line for each row on stdout; the table goes to stderr")  # fmt: skip
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write the table into this page as well, between its markers"
+    )
     parser.add_argument("--lean", action="store_true",
                         help="compare with a bare loop that makes two recv calls, not recv_multipart")  # fmt: skip
     parser.add_argument("--noise", action="store_true",
@@ -54,14 +56,23 @@ def main() -> int:
         for workload in chosen:
             outcome = compare(workload.quick() if options.quick else workload, ours, bare, options.rounds, _say)
             outcomes.append(outcome)
-            if options.json:
-                print(json_line(outcome, machine), flush=True)
     except KeyboardInterrupt:
         _say("stopped: here is what there is")
-    print("\n" + table(outcomes, machine), file=sys.stderr if options.json else sys.stdout)
+    print("\n" + table(outcomes, machine) + "\n", file=sys.stderr if options.json else sys.stdout, flush=True)
+    for outcome in outcomes:
+        print(json_line(outcome, machine), flush=True)
     if options.markdown:
-        options.markdown.write_text(markdown(outcomes, machine, _how(options)), encoding="utf-8")
+        _write(options.markdown, "lean" if options.lean else "measured", markdown(outcomes, machine, _how(options)))
     return 1 if any(outcome.failures for outcome in outcomes) else 0
+
+
+def _write(page: Path, name: str, text: str) -> None:
+    """Put text between ``<!-- name -->`` and ``<!-- /name -->``."""
+    before, begin, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- /{name} -->")
+    if not (begin and end):
+        raise SystemExit(f"{page} has no place between <!-- {name} --> and <!-- /{name} -->")
+    page.write_text(before + begin + text + end + after, encoding="utf-8")
 
 
 def _how(options: argparse.Namespace) -> str:

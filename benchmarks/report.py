@@ -127,7 +127,7 @@ def markdown(outcomes: list[Outcome], machine: dict[str, str], how: str) -> str:
     """
     rows = _rows(outcomes)
     ruler = ["---" if at < _LEFT else "---:" for at in range(len(_HEADINGS))]
-    lines = ["# Benchmarks", "", how, ""]
+    lines = [how, ""]
     lines += ["| " + " | ".join(row) + " |" for row in [_HEADINGS, ruler, *rows]]
     lines += ["", *(f"{remark}  " for remark in _remarks(outcomes, rows)), "", "| machine | |", "| --- | --- |"]
     lines += [f"| {name} | {value} |" for name, value in machine.items()]
