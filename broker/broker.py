@@ -316,7 +316,7 @@ class Broker:
         self._wishes[ask] = [(session, number) for session, number, _ in seats]
         for session, number, _ in seats:
             self._searches[session].pending = number
-        wishes = [SeatWish(session.session, session.client, options) for session, _, options in seats]
+        wishes = [SeatWish(session.session, session.data, options) for session, _, options in seats]
         self._out.control(make(ask, wishes))
 
     def on_report(self, report: RoomReport) -> None:

@@ -192,7 +192,7 @@ class Host:
         """See ``BrokerOutbox.application_message``."""
         if len(self._application) >= _MOST_WAITING:
             return False
-        args = (name, data, session, session.client)
+        args = (name, data, session, session.data)
         self._application.post(self._application.call, "handle_response", self._server.handle_response, args)
         return True
 

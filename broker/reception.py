@@ -164,7 +164,7 @@ class Reception:
                 session.session,
                 session.token,
                 session.id,
-                session.client.ADDRESS,
+                session.ADDRESS,
                 position.epoch,
                 position.direct,
                 session.uplink,

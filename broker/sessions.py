@@ -21,7 +21,7 @@ from ..protocol.lifecycle import Table, step
 from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
 from ..rooms.fanout import Line
-from ..rooms.uplink import Uplink
+from ..rooms.uplink import ClientFace, Uplink
 
 __all__ = ["SESSION", "Session", "SessionEvent", "SessionState", "Sessions"]
 
@@ -75,7 +75,7 @@ class Desk(Protocol):
         """It gives up."""
 
 
-class Session(Uplink):
+class Session(Uplink, ClientFace):
     """A client of this server, in a room or not.
 
     ``Server.handle_response`` gets it as ``sender``.
@@ -84,7 +84,7 @@ class Session(Uplink):
     __slots__ = (
         "_desk",
         "_previous_token",
-        "client",
+        "data",
         "line",
         "rooms",
         "state",
@@ -94,7 +94,7 @@ class Session(Uplink):
 
     def __init__(self, desk: Desk, session: str, client: ClientData, bucket: TokenBucket) -> None:
         super().__init__(session, bucket)
-        self.client = client
+        self.data = client
         self.user_data: Any = None
         """Yours: whatever the server wants to remember of this client."""
         self.state = SessionState.ONLINE
@@ -103,28 +103,6 @@ class Session(Uplink):
         self.rooms: set[str] = set()
         self._desk = desk
         self._previous_token: bytes | None = None
-
-    @property
-    def id(self) -> int:
-        """The client's number, unique in the life of the server."""
-        return self.client.ID
-
-    @property
-    def data(self) -> ClientData:
-        """The client's number and address."""
-        return self.client
-
-    ID = id
-
-    @property
-    def ADDRESS(self) -> str:  # noqa: N802  # the name that programs already use
-        """Where the client's connection comes from."""
-        return self.client.ADDRESS
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a connection now."""
-        return self.connection is not None
 
     def send(self, type: str, data: Any = None) -> None:  # noqa: A002  # the wire's word
         """Send a message to this client, whether it is in a room or not.

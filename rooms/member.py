@@ -8,7 +8,7 @@ from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
 from .fanout import Line
 from .seats import Seat
-from .uplink import Uplink
+from .uplink import ClientFace, Uplink
 
 __all__ = ["Keeper", "Member"]
 
@@ -40,7 +40,7 @@ class Keeper(Protocol):
         """Its connection is gone."""
 
 
-class Member(Uplink):
+class Member(Uplink, ClientFace):
     """A client in a room.
 
     Hooks get it as ``client`` (``sender`` in ``handle_response``). It stays the
@@ -59,26 +59,9 @@ class Member(Uplink):
         self._keeper = keeper
 
     @property
-    def id(self) -> int:
-        """The client's number, unique in the life of the server."""
-        return self.seat.client.ID
-
-    @property
-    def data(self) -> ClientData:
+    def data(self) -> ClientData:  # type: ignore[override]  # the seat's
         """The client's number and address."""
         return self.seat.client
-
-    ID = id
-
-    @property
-    def ADDRESS(self) -> str:  # noqa: N802  # the name that programs already use
-        """Where the client's connection comes from."""
-        return self.seat.client.ADDRESS
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a connection now. Without one, what is sent waits in the history."""
-        return self.connection is not None
 
     def send(self, type: str, data: Any = None) -> None:  # noqa: A002  # the wire's word
         """Send a direct message: to this member alone, in order with the room's broadcasts.

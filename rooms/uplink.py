@@ -4,9 +4,10 @@ from typing import Any, Protocol
 
 from ..protocol.errors import BadMessage, RateLimited, RemoteError, RequestError, UplinkGap
 from ..protocol.messages import Ack, Message
+from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
 
-__all__ = ["Caller", "Uplink"]
+__all__ = ["Caller", "ClientFace", "Uplink"]
 
 _ACK_MASK = 31
 """Every 32nd message is acknowledged unasked."""
@@ -53,6 +54,33 @@ class Caller(Protocol):
 
     def refuse(self, error: RemoteError, ref: int = 0, ask: int = 0) -> None:
         """Answer with an error."""
+
+
+class ClientFace:
+    """Who a client is, in the words that hooks use: for what stands for one."""
+
+    __slots__ = ()
+
+    data: ClientData
+    """The client's number and address."""
+    connection: Caller | None
+
+    @property
+    def id(self) -> int:
+        """The client's number, unique in the life of the server."""
+        return self.data.ID
+
+    ID = id
+
+    @property
+    def ADDRESS(self) -> str:  # noqa: N802  # the name that programs already use
+        """Where the client's connection comes from."""
+        return self.data.ADDRESS
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now. Without one, what is sent waits in the history."""
+        return self.connection is not None
 
 
 class Uplink:
