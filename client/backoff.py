@@ -23,7 +23,7 @@ class Backoff:
 
     def next(self) -> float:
         """Seconds to wait before the next attempt."""
-        longest = min(5.0, 0.25 * 2.0**self.attempts)
+        longest = min(5.0, 0.25 * 2.0 ** min(self.attempts, 5))  # a float has no 2.0**1024
         self.attempts += 1
         return longest * (0.2 + 0.8 * self._random())
 

@@ -111,6 +111,7 @@ class ClientCore:
         self._deadline = 0.0
         self._liveness = Liveness(self.limits.ping_interval, self.limits.ping_timeout, 0.0)
         self._pings = 0
+        self._ping_at = 0.0
 
     # What the shell tells.
 
@@ -183,16 +184,17 @@ class ClientCore:
             self._out.hang_up()
             self._lost("nothing was heard for too long", now)
             return self._deadline
-        if self._liveness.should_ping(now):
+        # That we hear the server does not mean that it hears us: it would give up a client that only listens.
+        if now >= self._ping_at:
             self._pings += 1
-            self._liveness.pinged(now)
+            self._ping_at = now + self.limits.ping_interval
             self._say(Ping(self._pings))
         stuck = False
         for membership in self._conversations():
             stuck |= not self.pump(membership)
             if membership.unacked:
                 self.ask_ack(membership)
-        return now + (_RETRY_FULL if stuck else _BEAT)
+        return min(now + (_RETRY_FULL if stuck else _BEAT), self._ping_at)
 
     # What the application wants.
 
@@ -236,7 +238,7 @@ class ClientCore:
     def leave(self, membership: Membership) -> None:
         """Leave a room: now, or as soon as it is reached again."""
         membership.leaving = True
-        if self._is_connected(membership):
+        if self._is_connected(membership) and not membership.recovering:
             self._say(Leave(membership.ref))
 
     def read_on(self, membership: Membership, now: float) -> None:
@@ -303,6 +305,7 @@ class ClientCore:
             self.data = ClientData(message.client_id, message.address)
             home = self.home = Membership("", self.limits, self._inbox)
             home.reader = StreamReader(Position(message.epoch, 0, message.direct))
+        self._ping_at = now + self.limits.ping_interval
         home.ref = message.ref
         home.step(MembershipEvent.JOINED)
         home.acknowledged(message.uplink)
@@ -346,7 +349,8 @@ class ClientCore:
         membership.type, membership.info = message.type, message.info
         if first:
             membership.reader = StreamReader(Position(message.epoch, message.offset, message.direct))
-            membership.members = set(message.info.get("members", ()))
+            members = message.info.get("members")
+            membership.members = {one for one in members if type(one) is int} if type(members) is list else set()
             self.rooms[message.room] = membership
         membership.step(MembershipEvent.JOINED)
         membership.acknowledged(message.uplink)
@@ -399,7 +403,9 @@ class ClientCore:
                     membership.step(MembershipEvent.ENDED)
                 self._out.answered(message.ask, error)
             return
-        membership = self._by_ref(message.ref) or self.home
+        membership = self._by_ref(message.ref) if message.ref else self.home
+        if membership is None:
+            return  # of a room that is over
         if message.code == Code.UPLINK_GAP and type(message.data) is int:
             membership.repeat_from(message.data)
             self.pump(membership)
@@ -436,6 +442,7 @@ class ClientCore:
         if was_online:
             self._gone_since = now
             for membership in self._conversations():
+                membership.ref = 0  # it may name another one on the next connection
                 membership.recovering = False
                 self._asks.pop(membership.recover_ask, None)
                 membership.step(MembershipEvent.LOST)
@@ -479,7 +486,8 @@ class ClientCore:
             return
         membership.step(MembershipEvent.ENDED)
         membership.error = error
-        self.rooms.pop(membership.room, None)
+        if self.rooms.get(membership.room) is membership:
+            del self.rooms[membership.room]
         self._asks.pop(membership.recover_ask, None)
         self._out.progressed(membership)
 

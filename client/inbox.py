@@ -26,11 +26,13 @@ class Inbox:
         return len(self._messages)
 
     def has_room(self) -> bool:
-        """Whether another bundle is taken."""
-        if len(self._messages) < self._most:
-            return True
-        self._left_out = True
-        return False
+        """Whether another bundle is taken. Once one was left out, none is until it is fetched.
+
+        The offsets of a later bundle do not show that direct messages are missing.
+        """
+        if len(self._messages) >= self._most:
+            self._left_out = True
+        return not self._left_out
 
     def put(self, message: Received) -> None:
         """Take a message."""

@@ -179,20 +179,20 @@ class Membership:
         """
         for item, position in self.reader.read(offset, items):
             kind, fields = item[0], item[1:]
-            if kind == Item.BROADCAST and len(fields) == 2:
+            if kind == Item.BROADCAST and len(fields) == 2 and type(fields[0]) is str:
                 self.inbox.put(Received(fields[0], fields[1], position, "broadcast"))
-            elif kind == Item.DIRECT and len(fields) == 3:
+            elif kind == Item.DIRECT and len(fields) == 3 and type(fields[1]) is str:
                 self.inbox.put(Received(fields[1], fields[2], position, "direct"))
-            elif kind == Item.PRESENCE and len(fields) == 2:
+            elif kind == Item.PRESENCE and len(fields) == 2 and [type(one) for one in fields] == [str, int]:
                 event, client = fields
                 (self.members.discard if event == "leave" else self.members.add)(client)
                 self.inbox.put(Received(event, client, position, "presence"))
-            elif kind == Item.REPLY and len(fields) == 3:
+            elif kind == Item.REPLY and len(fields) == 3 and type(fields[1]) is int:
                 yield fields[1], fields[2], None
-            elif kind == Item.FAILURE and len(fields) == 5:
+            elif kind == Item.FAILURE and len(fields) == 5 and [type(one) for one in fields[1:4]] == [int, int, str]:
                 yield fields[1], None, error_for(*fields[2:])
             else:
-                raise BadMessage("an item has the wrong number of fields")
+                raise BadMessage("an item's fields are too few, too many or of wrong types")
 
     def reset(self, position: Position, snapshot: Any) -> None:
         """Go on from here: what was missed is gone."""

@@ -58,7 +58,7 @@ class Shell:
         self._answers: dict[int, asyncio.Future[Rooms | Membership]] = {}
         self._replies: dict[tuple[Membership, int], asyncio.Future[Any]] = {}
         self._refusals: dict[tuple[Membership, int], RemoteError | None] = {}
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: dict[asyncio.Future[None], None] = {}  # in the order of waiting: a run can be repeated
 
     @property
     def closed(self) -> bool:
@@ -157,11 +157,11 @@ class Shell:
             async with asyncio.timeout(timeout):
                 while not condition():
                     waiter = self._loop.create_future()
-                    self._waiters.add(waiter)
+                    self._waiters[waiter] = None
                     try:
                         await waiter
                     finally:
-                        self._waiters.discard(waiter)
+                        self._waiters.pop(waiter, None)
         except TimeoutError as error:
             raise TimedOut(what, timeout or 0.0) from error
 

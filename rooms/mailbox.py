@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from ..protocol.errors import RequestError
+
 __all__ = ["HookRunner", "Mailbox", "Then"]
 
 logger = logging.getLogger(__name__.partition(".rooms")[0] + ".rooms")
@@ -82,8 +84,8 @@ class Mailbox:
 
     def finished(self, then: Then | None, result: Any, error: BaseException | None) -> None:
         """A hook is over."""
-        if error is not None:
-            self.failed(self.hook, error)
+        if error is not None and not (then is not None and isinstance(error, RequestError)):
+            self.failed(self.hook, error)  # a refusal that somebody waits for is an answer, not a failure
         if then is not None:
             self._follow(then, result, error)
         self.busy = False

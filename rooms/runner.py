@@ -189,8 +189,7 @@ class Runner:
         self.seats.locked = True
         self.timers.end()
         self.out.alarm(self.out.now + _DISPOSE_TIME, self.dispose_now)
-        self.mailbox.post(self.attendance.dismiss_all, code, text)
-        self.mailbox.post(self._dispose)
+        self.mailbox.post(self._dismiss, code, text)
 
     def dispose_now(self) -> None:
         """The time to dispose is over: the room ends, whatever its hooks do."""
@@ -198,6 +197,11 @@ class Runner:
             self.out.stop_hook(self.mailbox)
             self.attendance.dismiss_silently()
             self._end(None, None)
+
+    def _dismiss(self, code: Code, text: str) -> None:
+        # In one event: if a member's on_leave has to wait, the other members and the end queue up behind it.
+        self.attendance.dismiss_all(code, text)
+        self.mailbox.post(self._dispose)
 
     def _dispose(self) -> None:
         if self._state is RoomState.CLOSING:

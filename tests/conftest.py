@@ -45,9 +45,27 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("temporary-files")
 
 
+@pytest.fixture
+def watched_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What event loops had to complain of: tasks left behind, errors that nobody took. A test must leave it empty."""
+    complaints: list[str] = []
+    cancel_all: Callable[[asyncio.AbstractEventLoop], None] = asyncio.runners._cancel_all_tasks  # type: ignore[attr-defined]
+
+    def note_and_cancel(loop: asyncio.AbstractEventLoop) -> None:
+        # asyncio.run cancels, without a word, the tasks that are left when main is done.
+        complaints.extend(f"task: {task!r}" for task in asyncio.all_tasks(loop))
+        cancel_all(loop)
+
+    monkeypatch.setattr(asyncio.runners, "_cancel_all_tasks", note_and_cancel)
+    handler = _LoopErrors(complaints)
+    logging.getLogger("asyncio").addHandler(handler)
+    yield complaints
+    logging.getLogger("asyncio").removeHandler(handler)
+
+
 @pytest.fixture(autouse=True)
 def leaks_nothing(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, temporary_folder: Path
+    monkeypatch: pytest.MonkeyPatch, temporary_folder: Path, watched_loops: list[str]
 ) -> Iterator[None]:
     """A test that leaves a thread, task, process, descriptor or temporary file behind fails."""
     monkeypatch.setenv("TMPDIR", str(temporary_folder))
@@ -59,12 +77,9 @@ def leaks_nothing(
         "temporary file": lambda: {path: str(path) for path in temporary_folder.iterdir()},
     }
     before = {kind: look() for kind, look in looks.items()}
-    tasks, errors = _watch_loops(monkeypatch)
-    with errors:
-        yield
+    yield
     left = [f"{kind}: {what}" for kind, look in looks.items() for what in _left(look, before[kind])]
-    left += [f"task: {task}" for task in tasks]
-    left += [f"error on an event loop: {error}" for error in errors.messages]
+    left += watched_loops
     if left:
         pytest.fail("left behind\n" + "\n".join(f"  {what}" for what in left), pytrace=False)
 
@@ -118,31 +133,12 @@ def _descriptors() -> Things:
 
 
 class _LoopErrors(logging.Handler):
-    """What asyncio has to log because nobody else takes it: errors in callbacks, tasks that were dropped."""
+    """Takes what asyncio logs because nobody else takes it: errors in callbacks, tasks that were dropped."""
 
-    def __init__(self) -> None:
+    def __init__(self, complaints: list[str]) -> None:
         super().__init__(logging.ERROR)
-        self.messages: list[str] = []
+        self._complaints = complaints
 
     def emit(self, record: logging.LogRecord) -> None:
         error = f": {record.exc_info[1]!r}" if record.exc_info else ""
-        self.messages.append(record.getMessage() + error)
-
-    def __enter__(self) -> None:
-        logging.getLogger("asyncio").addHandler(self)
-
-    def __exit__(self, *exc_info: object) -> None:
-        logging.getLogger("asyncio").removeHandler(self)
-
-
-def _watch_loops(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], _LoopErrors]:
-    # asyncio.run cancels, without a word, the tasks that are left when main is done.
-    tasks: list[str] = []
-    cancel_all: Callable[[asyncio.AbstractEventLoop], None] = asyncio.runners._cancel_all_tasks  # type: ignore[attr-defined]
-
-    def note_and_cancel(loop: asyncio.AbstractEventLoop) -> None:
-        tasks.extend(repr(task) for task in asyncio.all_tasks(loop))
-        cancel_all(loop)
-
-    monkeypatch.setattr(asyncio.runners, "_cancel_all_tasks", note_and_cancel)
-    return tasks, _LoopErrors()
+        self._complaints.append(f"error on an event loop: {record.getMessage()}{error}")

@@ -37,11 +37,13 @@ from .wire import (
     TICKET,
     WELCOME,
     Gone,
-    Peer,
     Zmtp,
     framed,
     peer,
 )
+
+AT_ONCE = 1.5
+"""Seconds: less than the silence after which the server gives anybody up."""
 
 BAD_MESSAGE, UNKNOWN_KIND, TOO_LARGE, RATE_LIMITED, NOT_A_MEMBER = range(1000, 1005)
 
@@ -227,6 +229,10 @@ def test_messages_in_a_room_are_checked_as_strictly(target: Target) -> None:
             "request number 1.0": ((REQUEST, ref, 1.0, "echo", 1), BAD_MESSAGE),
             "ref true": ((SEND, True, 1, "t", 1), BAD_MESSAGE),
             "ref float": ((SEND, float(ref), 1, "t", 1), BAD_MESSAGE),
+            "data nested too deep": ((SEND, ref, 1, "t", nested(17)), BAD_MESSAGE),
+            "an array too long": ((SEND, ref, 1, "t", [0] * 1025), BAD_MESSAGE),
+            "a map too wide": ((SEND, ref, 1, "t", {str(key): 1 for key in range(257)}), BAD_MESSAGE),
+            "keys of numbers": ((SEND, ref, 1, "t", {1: 1}), BAD_MESSAGE),
             "pair without data": ((SEND, ref, 1, "t", 1, "t"), BAD_MESSAGE),
             "pairs with number true": ((SEND, ref, True, "t", 1, "t", 1), BAD_MESSAGE),
             "pairs with number nil": ((SEND, ref, None, "t", 1, "t", 1), BAD_MESSAGE),
@@ -251,12 +257,11 @@ def test_messages_in_a_room_are_checked_as_strictly(target: Target) -> None:
         assert one.error() == 1033
         one.say(SEND, ref, yard.number, "message", "sent again")
         yard.send("message", "after all that")
-        messages = one.all()
+        messages = one.all() + one.all()  # a bundle leaves at the end of its turn, behind the answer to a PING
         assert [items for _, _, _, _, items in messages] == [[[0, "message", "after all that"]]]
 
 
 def test_frames_at_their_limit_pass_and_one_byte_more_does_not(target: Target) -> None:
-    before = target.stats()["connections"]
     with target.watched(), peer(target.address) as one:
         yard = one.hello().create("yard")
         head = len(packed(SEND, yard.ref, 1, "message", b"x" * 60_000)) - 60_000
@@ -264,37 +269,36 @@ def test_frames_at_their_limit_pass_and_one_byte_more_does_not(target: Target) -
         assert len(one.wait(DELIVER)[4][0][2]) == 65_536 - head
         yard.send("message", b"x" * (65_536 - head + 1))
         assert isinstance(one.link, Zmtp)
-        assert one.link.is_cut()
+        assert one.link.is_cut(AT_ONCE)
     with peer(target.address) as one:
         one.hello()
         for size, code in ((16_300, 1010), (16_500, TOO_LARGE), (60_000, TOO_LARGE)):
             answer = one.ask(CREATE, [2, "nowhere", {}], {"x": "y" * size})
             assert answer[3] == code
-    target.settles(connections=before)
+    target.settles()
 
 
 def test_an_oversized_frame_costs_its_sender_the_connection_and_nobody_else(target: Target) -> None:
-    before, memory = target.stats()["connections"], target.memory()
+    memory = target.memory()
     with target.watched():
         for size in (65_537, 10**6, 2**31, 2**40, 2**63 - 1, 2**63, 2**64 - 1):
             with peer(target.address) as one:
                 one.hello()
                 assert isinstance(one.link, Zmtp)
                 one.link.raw(bytes((2,)) + struct.pack(">Q", size) + b"x" * 1000)  # announced, never sent
-                assert one.link.is_cut()
-    target.settles(connections=before)
+                assert one.link.is_cut(AT_ONCE)
+    target.settles()
     assert target.memory() - memory < 8 * 1024 * 1024
 
 
 def test_messages_of_several_frames_are_a_violation(target: Target) -> None:
-    before = target.stats()["connections"]
     with target.watched():
         for parts in (2, 3, 100):
             with peer(target.address) as one:
                 one.hello()
                 assert isinstance(one.link, Zmtp)
                 one.link.raw(framed(packed(PING, 1), MORE) * (parts - 1) + framed(packed(PING, 1)))
-                assert one.link.is_cut()
+                assert one.link.is_cut(AT_ONCE)
         counted = target.counted("ProtocolViolation")
         assert counted >= 3
         for first in (b"", packed(HELLO, 1, [1], "x", {})):  # by somebody who has not been heard before
@@ -302,7 +306,7 @@ def test_messages_of_several_frames_are_a_violation(target: Target) -> None:
                 assert isinstance(one.link, Zmtp)
                 one.link.raw(framed(first, MORE) + framed(packed(PING, 1)))
                 assert one.link.receive(0.2) is None
-    target.settles(connections=before)
+    target.settles()
 
 
 def test_other_versions_are_told_apart(target: Target) -> None:
@@ -370,7 +374,6 @@ def test_odd_rulesets_that_are_allowed_do_no_harm(target: Target) -> None:
         {"__class__": "x", "__init__": b"\0"},
         {"x; import os": "y" * 3000},
     ]
-    rooms = target.stats()["rooms"]
     with target.watched():
         for criteria in odd:
             with peer(target.address) as one:
@@ -379,7 +382,7 @@ def test_odd_rulesets_that_are_allowed_do_no_harm(target: Target) -> None:
             one.hello()
             for name in ("vault ", "../vault", "Vault", "__main__", "os:system"):
                 assert one.ask(CREATE, [2, name, {}], {})[3] == 1010
-    target.settles(rooms=rooms)
+    target.settles()
 
 
 def random_value(rng: random.Random, depth: int = 0) -> Any:
@@ -442,7 +445,6 @@ def test_random_frames_harm_nobody(target: Target, seed: int) -> None:
     rng = random.Random(seed)
     sent = 0
     heard: list[bytes] = []
-    before = target.stats()
     with target.watched():
         while sent < 2500:
             with peer(target.address) as one:
@@ -457,4 +459,4 @@ def test_random_frames_harm_nobody(target: Target, seed: int) -> None:
                     pass  # it was too much: a new one
                 heard += one.heard
     assert SECRET not in b"".join(heard)
-    target.settles(connections=before["connections"], sessions=before["sessions"], rooms=before["rooms"])
+    target.settles()

@@ -185,7 +185,7 @@ class Dealer:
 
     def receive(self, timeout: float = PATIENCE) -> bytes | None:
         """The next message, if there is one in time."""
-        if not self.socket.poll(timeout * 1000):
+        if not self.socket.poll(int(timeout * 1000)):
             return None
         frame = self.socket.recv()
         assert not self.socket.get(zmq.RCVMORE)
@@ -285,7 +285,7 @@ class Seat:
         self.room = room
         self.reservation = reservation
         _, _, self.ref, _, _, self.epoch, self.offset, self.direct, self.uplink, self.token, self.info = joined
-        self.number = self.uplink
+        self.number: int = self.uplink
 
     def send(self, name: Any, data: Any = None) -> int:
         """Send a message properly numbered; its number."""

@@ -65,7 +65,8 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     def run_command(*arguments: str) -> Result:
         capsys.readouterr()
         code = run(list(arguments))
-        return Result(code, *capsys.readouterr())
+        out, err = capsys.readouterr()
+        return Result(code, str(out), str(err))
 
     return run_command
 

@@ -12,6 +12,7 @@ import pytest
 
 from server_room_system.cli import children, demo
 from server_room_system.cli.children import Child, ChildFailed
+from server_room_system.cli.demo_record import Record
 from server_room_system.cli.exits import Exit
 
 from .conftest import Result
@@ -77,7 +78,7 @@ def test_a_child_that_fails_ends_the_demo_with_one_line(
     async def start_another(name: str, module: str, *arguments: str) -> Child:
         return await start(name, module, *(("tcp://nonsense", *arguments[1:]) if name == "emil" else arguments))
 
-    monkeypatch.setattr(demo.Child, "start", start_another)
+    monkeypatch.setattr(Child, "start", start_another)
     code, _, err = command("demo")
     assert code == Exit.FAILED
     assert re.fullmatch(r"error: the demo broke off: emil \(process \d+\) ended with exit code 1\n", err)
@@ -85,7 +86,7 @@ def test_a_child_that_fails_ends_the_demo_with_one_line(
 
 @pytest.mark.timeout(40)
 def test_a_broken_promise_is_a_failure(command: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo.Record, "problems", lambda self, seats: ["A MESSAGE CROSSED ROOMS"])
+    monkeypatch.setattr(Record, "problems", lambda self, seats: ["A MESSAGE CROSSED ROOMS"])
     code, out, err = command("demo")
     assert code == Exit.FAILED
     assert "WRONG  A MESSAGE CROSSED ROOMS" in out

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
+import zmq
 
 from server_room_system.cli import checks
 from server_room_system.cli.checks import Finding
@@ -95,7 +96,7 @@ def test_an_extra_that_is_missing_is_no_failure(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_libzmq_without_curve_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks.zmq, "has", lambda name: False)
+    monkeypatch.setattr(zmq, "has", lambda name: False)
     assert checks.curve().status == "warn"
 
 

@@ -5,6 +5,7 @@ import itertools
 import re
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -98,16 +99,22 @@ class Bystander:
 
     def wait_until_in_a_room(self, client: Program) -> int:
         """Have a client talk until it does so in a room; its number."""
-        for _ in range(20):
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
             probe = f"probe {next(self._numbers)}"
-            client.write(probe)
-            try:
-                number = client.expect(rf"<ID:(\d+)> {probe}$", timeout=2)[1]
-            except AssertionError:
-                continue  # it was on its way into the room just then
-            if not self.hears(probe):
-                return int(number)
+            number = _own_echo(client, probe)
+            if number is not None and not self.hears(probe):
+                return number
         raise AssertionError(f"it never came into a room:\n{client.output}")
+
+
+def _own_echo(client: Program, text: str) -> int | None:
+    """Have a client say something; its number, as its room or the server says it. None if nobody answers."""
+    client.write(text)
+    try:
+        return int(client.expect(rf"<ID:(\d+)> {text}$", timeout=2)[1])
+    except AssertionError:
+        return None  # it was on its way into the room just then
 
 
 @pytest.mark.timeout(60)
@@ -145,6 +152,8 @@ def test_four_clients_land_in_two_rooms_and_hear_only_their_own(seed: Seed, serv
     numbers: dict[Program, int] = {}
     for _ in range(2):
         room = [seed.client(2), seed.client(2)]
+        for client in room:  # they ask before they say anything: now the match is under way
+            _own_echo(client, "I have asked")
         numbers |= {client: bystander.wait_until_in_a_room(client) for client in room}
         rooms.append(room)
     assert len(set(numbers.values())) == 4

@@ -210,6 +210,25 @@ async def test_a_stalled_connection_is_given_up_and_replaced_by_both_ends() -> N
 
 
 @on_a_loop
+async def test_a_client_that_only_listens_is_not_given_up() -> None:
+    class Radio(Room):
+        max_clients = 1
+        tick_rate = 50.0
+
+        def on_tick(self, dt: float) -> None:
+            self.broadcast("message", dt)
+
+    quick = Limits(ping_interval=0.2, ping_timeout=0.6)
+    async with Server(rooms={"radio": Radio}, limits=quick).listen(LOCAL, 0) as host, Proxy(host.address) as proxy:
+        async with AsyncClient(proxy.address) as listener:
+            (room,) = await gathered(listener)
+            for _ in range(125):
+                await hear(room)
+            assert proxy.accepted == 1
+            assert host._port.counts["ConnectionTimedOut"] == 0
+
+
+@on_a_loop
 async def test_a_short_stall_is_nothing_but_late() -> None:
     async with two(Server(rooms={"ledger": Ledger})) as (_, proxy, near, far):
         at_near, at_far = await gathered(near, far)
@@ -261,7 +280,7 @@ async def test_beyond_the_history_there_is_one_reset_with_the_rooms_snapshot() -
         def snapshot(self) -> Any:
             return {"applied": len(self.applied)}
 
-    async with two(Server(rooms={"short": Short})) as (host, proxy, near, far):
+    async with two(Server(rooms={"short": Short})) as (_, proxy, near, far):
         at_near, at_far = await gathered(near, far)
         await at_near.send("message", "before", ack=True)
         assert await hear(at_far) == "before"

@@ -172,7 +172,7 @@ async def test_presence_tells_the_others_what_happens_to_one() -> None:
                 proxy.reset()
                 await until(lambda: ("reconnect", c.id) in only_room(host).events)
                 await at_c.leave()
-            heard = []
+            heard: list[tuple[str, Any]] = []
             while len(heard) < 4:
                 message = await at_b.receive(PATIENCE)
                 if message.kind == "presence":

@@ -166,7 +166,7 @@ async def test_typed_data_is_converted_or_refused_before_it_gets_there() -> None
 
 @on_a_loop
 async def test_every_kind_of_data_arrives_as_it_was_sent() -> None:
-    data = {
+    data: dict[str, Any] = {
         "none": None,
         "yes": True,
         "no": False,

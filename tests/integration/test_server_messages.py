@@ -17,7 +17,6 @@ from server_room_system import (
     Session,
     TimedOut,
 )
-from server_room_system.protocol import Kind
 
 from .system import LOCAL, PATIENCE, Talk, clients, gathered, hear, matched, on_a_loop, raises, until
 
@@ -127,10 +126,9 @@ async def test_a_session_object_of_the_server_reaches_its_client_in_a_room_too()
 @on_a_loop
 async def test_the_server_answers_no_requests_and_says_so() -> None:
     async with Front().listen(LOCAL, 0) as host, clients(host, 1) as (a,):
+        # AsyncClient offers none; a client in another language may try.
         asking = a._shell.request(a._shell.core.home, "x", None, 2.0)
         assert type(await raises(asking)) is NoHandler
-        assert host.broker.sessions.__len__() == 1
-        assert Kind.REQUEST == 41
 
 
 def test_a_server_that_does_not_run_says_so() -> None:

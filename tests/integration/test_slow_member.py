@@ -111,7 +111,9 @@ async def test_a_stalled_member_gets_all_that_the_history_holds_in_order() -> No
 async def test_a_member_stalled_beyond_the_history_gets_one_reset_and_goes_on() -> None:
     async with (
         Server(rooms={"shallow": Shallow}).listen(LOCAL, 0) as host,
-        Proxy(host.address, buffer=128 * 1024) as proxy,clients(host, 1) as (near,), AsyncClient(proxy.address) as far
+        Proxy(host.address, buffer=128 * 1024) as proxy,
+        clients(host, 1) as (near,),
+        AsyncClient(proxy.address) as far,
     ):
         at_near, at_far = await gathered(near, far)
         proxy.stall()

@@ -16,6 +16,7 @@ from server_room_system import (
     ServerStopping,
     on_request,
 )
+from server_room_system.broker.host import Host
 from server_room_system.protocol import Code
 from server_room_system.rooms import runner as runners
 
@@ -192,17 +193,26 @@ async def test_nothing_is_left_after_many_lives() -> None:
     for _ in range(5):
         async with Server(rooms={"talk": Talk}).listen(LOCAL, 0) as host, clients(host, 4) as members:
             await matched(*members)
-        assert len(host._port) == 0 or host._port.listener is not None
     await until(lambda: (threading.active_count(), len(asyncio.all_tasks())) <= (before[0] + 1, before[1]))
 
 
 @on_a_loop
 async def test_a_program_that_fails_inside_still_stops_its_server() -> None:
-    with pytest.raises(ZeroDivisionError):
-        async with Server(rooms={"talk": Talk}).listen(LOCAL, 0) as host, clients(host, 2) as members:
-            rooms = await matched(*members)
-            1 / 0  # noqa: B018
-    assert [type(room.error).__name__ for room in rooms] == ["NoneType"] * 2 or all(not room.joined for room in rooms)
+    async def program(members: list[AsyncClient], listening: Host) -> None:
+        async with listening:
+            members += [AsyncClient(listening.address) for _ in range(2)]
+            for member in members:
+                await member.__aenter__()
+            await matched(*members)
+            raise ZeroDivisionError
+
+    members: list[AsyncClient] = []
+    listening = Server(rooms={"talk": Talk}).listen(LOCAL, 0)
+    assert type(await raises(program(members, listening))) is ZeroDivisionError
+    await until(lambda: all(member.closed for member in members))
+    assert [type(member.error) for member in members] == [ServerStopping] * 2
+    for member in members:
+        await member.close()
 
 
 @on_a_loop

@@ -746,6 +746,24 @@ def test_metadata_is_reported_and_a_copy() -> None:
     assert room.metadata == {"map": "desert"}
 
 
+def test_what_a_room_is_like_is_reported_only_while_it_is_open() -> None:
+    class Early(Diary):
+        def on_create(self, options: dict[str, Any]) -> Any:
+            self.metadata = {"map": "desert"}
+            self.lock()
+
+        def on_dispose(self) -> Any:
+            self.metadata = {}
+
+    room = Early()
+    bench = Bench(room)
+    assert bench.out.reports == []
+    assert (room.metadata, room.locked) == ({"map": "desert"}, True)
+    with bench.out.turn():
+        room.close()
+    assert bench.out.reports == [RoomEnded("r1")]
+
+
 @pytest.mark.parametrize("metadata", [{"map": object()}, {"map": "x" * 5000}, {1: "x"}])
 def test_metadata_that_cannot_be_sent_is_refused(metadata: dict[str, Any]) -> None:
     room = Diary()

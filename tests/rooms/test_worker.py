@@ -241,6 +241,7 @@ def test_a_room_that_takes_its_time_is_answered_for_when_it_is_made() -> None:
     room.birth.open()
     factory.loop.settle()
     assert reserved(factory.reports).ask == 1
+    assert factory.worker._hooks == {}
 
 
 def test_released_reservations_are_free_again() -> None:
@@ -345,6 +346,22 @@ def test_a_member_comes_back_on_another_connection() -> None:
     assert room.events[-1] == ("message", 1, "m", 1)
 
 
+def test_a_lost_answer_to_a_join_is_given_again() -> None:
+    room = Diary()
+    factory = Factory(lambda ruleset: room)
+    reservation = reserved(factory.open("ann")).reservations[0]
+    ann = factory.connect("ann")
+    factory.say(ann, Join(6, "r1", reservation, {}))
+    factory.port.begin(START)
+    ann.gone()
+    factory.port.flush()
+    newer = factory.connect("ann")
+    (again,) = factory.say(newer, Join(7, "r1", reservation, {}))
+    assert isinstance(again, Joined)
+    assert again.ask == 7
+    assert room.names == ["create", "join", "drop", "reconnect"]
+
+
 # Turns, hooks and the end.
 
 
@@ -401,7 +418,7 @@ def test_the_hook_at_work_is_known() -> None:
 
 
 def test_stopping_closes_every_room_and_opens_none() -> None:
-    rooms = [Diary(), Diary()]
+    rooms = [Diary(), Diary(), Diary()]
     made = iter(rooms)
     factory = Factory(lambda ruleset: next(made))
     factory.open("ann")
@@ -409,8 +426,8 @@ def test_stopping_closes_every_room_and_opens_none() -> None:
     before = len(factory.reports)
     factory.stop_rooms()
     assert factory.reports[before:] == [RoomEnded("r1"), RoomEnded("r2")]
-    assert all(room.names[-1] == "dispose" for room in rooms)
     assert refused(factory.ask(OpenRoom(3, "r3", RuleSet(2), {}, False, [wish("bob")]))).code == Code.ROOM_FAILED
+    assert [room.names for room in rooms] == [["create", "dispose"], ["create", "dispose"], []]
 
 
 def test_stopping_while_a_room_is_being_made() -> None:

@@ -73,6 +73,8 @@ class Stream:
         self.seats = seats
         self.present: dict[int, Visit] = {}
         """Who is in it, by visit."""
+        self.matched = 0
+        """How many came because they were matched."""
         self._ledger = ledger
         self._history = history
 
@@ -91,6 +93,9 @@ class Stream:
         visit.stream = self
         visit.begin = visit.read_to = len(self.entries)
         self.present[number] = visit
+        self.matched += visit.wish is not None
+        if visit.wish is not None and self.matched > visit.wish.clients:
+            self._ledger.mistake(f"{self.matched} were matched for {visit.wish} in {self.room}")
         if len(self.present) > self.seats:
             self._ledger.mistake(f"{len(self.present)} members on {self.seats} seats of {self.room}")
         return visit

@@ -30,7 +30,7 @@ PRESENCE_EVENTS = 60
 class Recorder(Room):
     """Says much, to all, to all but some, and to one; to whom is up to chance."""
 
-    max_clients = 5
+    max_clients = 3
     min_clients = 0
     reconnect_grace = 6.0
     reservation_time = 4.0

@@ -50,6 +50,9 @@ class World:
         self.system: InMemorySystem
         self.trace: list[tuple[float, int, Any]] = []
         """What was read, when and by which visit: two runs of one seed have the same."""
+        self.cuts = 0
+        self.stalls = 0
+        self.closed_by_players = 0
         self._players = [Player(self, number) for number in range(players)]
         self._faults = faults
 
@@ -57,25 +60,31 @@ class World:
         """Chaos, then calm, then the end."""
         queue = self.random.choice((5, 30, 256))  # frames that a connection takes before it is full
         with _errors_in_the_log(self.ledger), mock.patch.object(memory, "_QUEUED_FRAMES", queue):
-            async with system(self.server) as self.system:
-                lives = [asyncio.ensure_future(player.live()) for player in self._players]
-                await self._chaos(CHAOS)
-                self.calm = True
-                self.server.calm_down()
-                await asyncio.sleep(SETTLING)
-                self.ledger.check_calm()
-                for player in self._players:
-                    player.check_told()
-                for life in lives:
-                    life.cancel()
-                await asyncio.gather(*lives, return_exceptions=True)
-                for player in self._players:
-                    await player.client.close()
-                await asyncio.sleep(15.0)
-                self._check_nobody_is_left()
-            self._check_nothing_is_left()
+            try:
+                await self._play()
+            except Exception as error:  # noqa: BLE001  # whatever it is, there must be none
+                self.ledger.mistake(f"raised {error!r}")
         self.ledger.check_visits()
         assert self.ledger.mistakes == [], "\n".join([f"seed {self.seed}:", *self.ledger.mistakes[:20]])
+
+    async def _play(self) -> None:
+        async with system(self.server) as self.system:
+            lives = [asyncio.ensure_future(player.live()) for player in self._players]
+            await self._chaos(CHAOS)
+            self.calm = True
+            self.server.calm_down()
+            await asyncio.sleep(SETTLING)
+            self.ledger.check_calm()
+            for player in self._players:
+                player.check_told()
+            for life in lives:
+                life.cancel()
+            await asyncio.gather(*lives, return_exceptions=True)
+            for player in self._players:
+                await player.client.close()
+            await asyncio.sleep(15.0)
+            self._check_nobody_is_left()
+        self._check_nothing_is_left()
 
     async def _chaos(self, seconds: float) -> None:
         end = self.loop.time() + seconds
@@ -85,9 +94,9 @@ class World:
                 continue
             network, fault = self.system.network, self.random.random()
             if fault < 0.5:
-                network.cut_one()
+                self.cuts += network.cut_one()
             elif fault < 0.65:
-                network.stall_one()
+                self.stalls += network.stall_one()
             elif fault < 0.9:
                 self.random.choice(self._players).pull_the_plug(self.random.choice((0.3, 2.0, 5.0, 10.0)))
 
@@ -161,11 +170,15 @@ class Player:
             return
         await asyncio.sleep(self._random.uniform(0.0, 0.5))
         try:
-            if self._random.random() < 0.3:
+            what = self._random.random()
+            if what < 0.25:
                 await self._say_to_the_server()
+            elif what < 0.28:
+                self.world.closed_by_players += 1
+                await self.client.close()
             else:
                 await self._visit(tasks)
-        except (RemoteError, TimedOut, NotInRoomError, errors.ClientClosedError, errors.BrokerUnreachable):
+        except (RemoteError, TimeoutError, NotInRoomError, errors.ClientClosedError, errors.BrokerUnreachable):
             pass  # each is an answer that somebody who asks has to live with
 
     # Outside of rooms.
@@ -182,6 +195,11 @@ class Player:
             if who != client.id or serial != self._told + 1:
                 self.world.ledger.mistake(f"client {client.id} heard {serial} for {who} after {self._told}")
             self._told = serial
+            await self._take_its_time()
+
+    async def _take_its_time(self) -> None:
+        if self._slow and not self.world.calm:
+            await asyncio.sleep(self._random.choice((0.0, 0.0, 0.01, 0.1, 0.5)))
 
     def check_told(self) -> None:
         """Everything that the server said has been heard."""
@@ -218,7 +236,8 @@ class Player:
         if way < 0.45:
             wish = self._random.choice(WISHES)
             visit = ledger.asks(client.id, wish)
-            return visit, await client.match(wish, options={"visit": visit.number}, timeout=timeout)
+            async with asyncio.timeout(self._random.choice((0.7, 20.0))):  # some give up before the ticket ends
+                return visit, await client.match(wish, options={"visit": visit.number}, timeout=timeout)
         if way < 0.85:
             ours = {room.id for room in self._rooms if room.joined}
             listed = [each["room"] for each in await client.rooms(timeout=3.0) if each["room"] not in ours]
@@ -263,8 +282,7 @@ class Player:
                 self.world.ledger.mistake(f"visit {visit.number} reads in {room.id}, which does not know")
                 continue
             visit.stream.reads(visit, message)
-            if self._slow:
-                await asyncio.sleep(self._random.choice((0.0, 0.0, 0.01, 0.1, 0.5)))
+            await self._take_its_time()
         visit.over = True
 
 

@@ -1,0 +1,163 @@
+"""The simulation finds what it is there to find: each bug is planted, and caught within a few seeds."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from server_room_system.client.inbox import Inbox
+from server_room_system.protocol.messages import Item
+from server_room_system.protocol.streams import DirectLog, History, Position, StreamReader
+from server_room_system.rooms import fanout
+from server_room_system.rooms.fanout import UnicastFanout
+from server_room_system.rooms.runner import Runner
+from server_room_system.rooms.seats import Seat, Seats, SeatState
+from server_room_system.rooms.uplink import Uplink
+
+from .test_simulation import simulate
+
+MOST_SEEDS = 25
+Patch = pytest.MonkeyPatch
+
+
+def history_is_off_by_one(patch: Patch) -> None:
+    since = History.since
+
+    def shorter(self: History, offset: int) -> Any:
+        entries = since(self, offset)
+        return entries[1:] if entries else entries
+
+    patch.setattr(History, "since", shorter)
+
+
+def direct_messages_are_not_kept(patch: Patch) -> None:
+    patch.setattr(DirectLog, "since", lambda self, number: [])
+
+
+def what_is_replayed_comes_in_another_order(patch: Patch) -> None:
+    merged = fanout.merged
+
+    def directs_last(entries: Any, directs: Any, offset: int, key: int) -> Iterator[bytes]:
+        yield from merged(entries, [direct._replace(after=1 << 53) for direct in directs], offset, key)
+
+    patch.setattr(fanout, "merged", directs_last)
+
+
+def what_was_seen_is_sent_again(patch: Patch) -> None:
+    connect = UnicastFanout.connect
+
+    def step_back(self: UnicastFanout, line: Any, peer: bytes, ref: int, position: Position | None) -> None:
+        if position is not None and position.offset > line.start:
+            position = position._replace(offset=position.offset - 1)
+        connect(self, line, peer, ref, position)
+
+    patch.setattr(UnicastFanout, "connect", step_back)
+
+
+def what_was_seen_is_sent_and_taken_again(patch: Patch) -> None:
+    def read(self: StreamReader, offset: int, items: list[Any]) -> Iterator[tuple[list[Any], Position]]:
+        for item in items:
+            if item[0] in (Item.BROADCAST, Item.SKIP, Item.PRESENCE):
+                offset += 1
+                self.offset = max(self.offset, offset)
+            else:
+                self.direct = max(self.direct, item[1])
+            if item[0] != Item.SKIP:
+                yield item, self.position
+
+    what_was_seen_is_sent_again(patch)
+    patch.setattr(StreamReader, "read", read)
+
+
+def a_full_inbox_forgets_that_it_left_something_out(patch: Patch) -> None:
+    def has_room(self: Inbox) -> bool:
+        full = len(self._messages) >= self._most
+        self._left_out = self._left_out or full
+        return not full
+
+    patch.setattr(Inbox, "has_room", has_room)
+
+
+def claiming_a_seat_does_not_consume_the_reservation(patch: Patch) -> None:
+    claim = Seats.claim
+
+    def claim_and_keep(self: Seats, reservation: bytes, sessions: frozenset[str] | None) -> Seat:
+        seat = claim(self, reservation, sessions)
+        seat.state = SeatState.RESERVED
+        self.reserved += 1
+        return seat
+
+    patch.setattr(Seats, "claim", claim_and_keep)
+
+
+def there_is_always_a_seat(patch: Patch) -> None:
+    patch.setattr(Seats, "free", property(lambda self: 1))
+
+
+def except_is_forgotten(patch: Patch) -> None:
+    patch.setattr(UnicastFanout, "broadcast_except", lambda self, item, excepted: self.broadcast(item))
+
+
+def now_and_then_a_broadcast_reaches_another_room(patch: Patch) -> None:
+    broadcast: Callable[..., None] = Runner.broadcast
+    count = 0
+
+    def leaky(self: Runner, name: str, data: Any, except_: Any) -> None:
+        nonlocal count
+        count += 1
+        broadcast(self, name, data, except_)
+        others = [runner for runner in self.out.rooms.values() if runner is not self]  # type: ignore[attr-defined]
+        if count % 50 == 0 and others:
+            broadcast(others[0], name, data, None)
+
+    patch.setattr(Runner, "broadcast", leaky)
+
+
+def who_comes_back_is_taken_to_have_sent_less(patch: Patch) -> None:
+    attach = Uplink.attach
+
+    def forgetful(self: Uplink, connection: Any) -> None:
+        self.uplink = max(0, self.uplink - 1)
+        attach(self, connection)
+
+    patch.setattr(Uplink, "attach", forgetful)
+
+
+def acknowledged_before_it_is_applied(patch: Patch) -> None:
+    patch.setattr(Runner, "acknowledge", lambda self, member: member.say_acknowledged(member.uplink))
+
+
+PLANTS = [
+    history_is_off_by_one,
+    direct_messages_are_not_kept,
+    what_is_replayed_comes_in_another_order,
+    what_was_seen_is_sent_and_taken_again,
+    a_full_inbox_forgets_that_it_left_something_out,
+    claiming_a_seat_does_not_consume_the_reservation,
+    there_is_always_a_seat,
+    except_is_forgotten,
+    now_and_then_a_broadcast_reaches_another_room,
+    who_comes_back_is_taken_to_have_sent_less,
+    acknowledged_before_it_is_applied,
+]
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
+def test_a_planted_bug_is_caught(
+    plant: Callable[[Patch], None], monkeypatch: pytest.MonkeyPatch, watched_loops: list[str]
+) -> None:
+    plant(monkeypatch)
+    for seed in range(MOST_SEEDS):
+        try:
+            simulate(seed)
+        except AssertionError as caught:
+            assert str(caught).startswith(f"seed {seed}:")  # noqa: PT017  # any of the seeds may be the one
+            watched_loops.clear()  # a bug may leave tasks and errors on its loop
+            return
+    pytest.fail(f"{MOST_SEEDS} seeds did not find it")
+
+
+def test_a_server_that_sends_again_what_was_seen_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    what_was_seen_is_sent_again(monkeypatch)
+    for seed in range(3):
+        simulate(seed)

@@ -1,0 +1,193 @@
+"""What the simulation has found, each as small as it can be."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from server_room_system import (
+    ClientData,
+    Code,
+    Limits,
+    Member,
+    NotInRoomError,
+    RateLimited,
+    Room,
+    RuleSet,
+    Server,
+    ServerRoomError,
+    TimedOut,
+    on_message,
+)
+from server_room_system.testing import run, system
+from server_room_system.transport import memory
+
+QUICK = Limits(ping_interval=1.0, ping_timeout=3.0)
+
+
+class Parrot(Room):
+    """Says numbers, one each turn, as it is told."""
+
+    max_clients = 4
+    min_clients = 0
+    message_rate = None
+
+    @on_message("broadcast")
+    def to_all(self, client: Member, data: int) -> None:
+        self.broadcast("number", data)
+
+    @on_message("direct")
+    def to_one(self, client: Member, data: int) -> None:
+        client.send("number", data)
+
+
+def test_broadcasts_do_not_overtake_direct_messages_that_a_full_inbox_left_out() -> None:
+    async def play() -> None:
+        async with system(Server(rooms={"parrot": Parrot})) as s:
+            client = await s.client(inbox=4)
+            room = await client.create(RuleSet(1))
+            for number in range(4):
+                await room.send("broadcast", number, ack=True)
+            await room.send("direct", 4, ack=True)  # left out
+            assert (await room.receive()).data == 0
+            await room.send("broadcast", 5, ack=True)  # there would be space for this one
+            assert [(await room.receive()).data for _ in range(5)] == [1, 2, 3, 4, 5]
+
+    run(play)
+
+
+def test_a_room_is_disposed_after_everybody_has_left_however_long_on_leave_takes() -> None:
+    events: list[str] = []
+
+    class Slow(Room):
+        max_clients = 3
+
+        def handle_response(self, protocol: str, data: Any, sender: Member, client_data: ClientData) -> None:
+            self.close()
+
+        async def on_leave(self, client: Member, reason: Code) -> None:
+            await asyncio.sleep(0.1)
+            events.append("leave")
+
+        def on_dispose(self) -> None:
+            events.append("dispose")
+
+    async def play() -> None:
+        async with system(Server(rooms={"slow": Slow})) as s:
+            clients = [await s.client() for _ in range(3)]
+            rooms = await asyncio.gather(*(client.match(RuleSet(3)) for client in clients))
+            await rooms[0].send("close")
+            await s.sleep(2)
+
+    run(play)
+    assert events == ["leave", "leave", "leave", "dispose"]
+
+
+def test_a_member_who_only_listens_stays_connected() -> None:
+    drops: list[int] = []
+
+    class Ticking(Room):
+        tick_rate = 2.0
+
+        def on_tick(self, dt: float) -> None:
+            self.broadcast("tick")
+
+        def on_drop(self, client: Member) -> None:
+            drops.append(client.id)
+
+    async def play() -> None:
+        async with system(Server(rooms={"ticking": Ticking})) as s:
+            room = await (await s.client()).create(RuleSet(1))
+            await s.sleep(60)
+            assert room.connected
+
+    run(play)
+    assert drops == []
+
+
+def test_requests_that_meet_a_full_queue_are_made_when_it_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play() -> None:
+        async with system(Server(rooms={"parrot": Parrot})) as s:
+            client = await s.client()
+            rooms = [await client.create(RuleSet(1)) for _ in range(8)]
+            monkeypatch.setattr(memory, "_QUEUED_FRAMES", 4)
+            s.drop(client)  # afterwards it recovers eight rooms at once
+            await s.sleep(5)
+            for room in rooms:
+                await room.send("broadcast", 1, ack=True)
+                assert (await room.receive()).data == 1
+            for room in rooms:
+                for _ in range(10):
+                    await room.send("direct", 2)
+            await asyncio.gather(*(room.leave() for room in rooms))
+
+    run(play)
+
+
+def test_a_refusal_is_not_lost_with_the_connection_that_it_was_said_on() -> None:
+    class Strict(Parrot):
+        message_rate = 0.01
+        message_burst = 1
+
+    async def play() -> None:
+        async with system(Server(rooms={"strict": Strict}, limits=QUICK), latency=(0.1, 0.1)) as s:
+            client = await s.client()
+            room = await client.create(RuleSet(1))
+            await room.send("broadcast", 1, ack=True)
+            too_fast = asyncio.ensure_future(room.send("broadcast", 2, ack=True))
+            await s.sleep(0.15)
+            s.stall(client)  # the refusal is on its way
+            with pytest.raises(RateLimited):
+                await too_fast
+
+    run(play)
+
+
+def test_nobody_has_two_seats_in_a_room() -> None:
+    async def play() -> None:
+        async with system(Server(rooms={"parrot": Parrot})) as s:
+            client = await s.client()
+            room = await client.create(RuleSet(1))
+            with pytest.raises(ServerRoomError):
+                await client.join_by_id(room.id)
+            await room.send("broadcast", 1, ack=True)
+            assert (await room.receive()).data == 1
+            await room.leave()
+            with pytest.raises(NotInRoomError):
+                await room.receive()
+
+    run(play)
+
+
+def test_what_a_full_inbox_left_out_is_read_before_the_end_of_the_room() -> None:
+    async def play() -> None:
+        async with system(Server(rooms={"parrot": Parrot})) as s:
+            client = await s.client(inbox=2)
+            room = await client.create(RuleSet(1))
+            for number in range(6):
+                await room.send("broadcast", number, ack=True)
+            s.room(room.id).close()
+            await s.sleep(1)
+            heard = [message.data async for message in room]
+            assert heard == list(range(6))
+
+    run(play)
+
+
+def test_a_match_that_is_given_up_while_offline_is_cancelled_when_back() -> None:
+    async def play() -> None:
+        async with system(Server(rooms={"parrot": Parrot})) as s:
+            client, other = await s.client(), await s.client()
+            waiting = asyncio.ensure_future(client.match(RuleSet(2)))
+            await s.sleep(1)
+            s.unplug(client)
+            await s.sleep(1)
+            waiting.cancel()
+            await s.sleep(1)
+            s.plug(client)
+            await s.sleep(5)
+            with pytest.raises((TimedOut, ServerRoomError)):
+                await other.match(RuleSet(2), timeout=5)  # nobody else waits
+            assert len(s.host.broker.queues) == 0
+
+    run(play)

@@ -1,0 +1,57 @@
+"""A hundred runs of the whole system, each with faults of its own."""
+
+import pytest
+
+from server_room_system.testing import run
+
+from .world import World
+
+SEEDS = range(100)
+
+
+def simulate(seed: int, *, faults: bool = True) -> World:
+    """One run, checked. A failure names its seed; the same seed fails in the same way."""
+    worlds: list[World] = []
+
+    async def play() -> None:
+        worlds.append(World(seed, faults=faults))
+        await worlds[0].run()
+
+    run(play, seed=seed)
+    return worlds[0]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_crosses_rooms_is_lost_doubled_oversold_or_left(seed: int) -> None:
+    simulate(seed)
+
+
+def test_without_faults_nobody_is_reset_or_dropped() -> None:
+    world = simulate(1, faults=False)
+    assert sum(visit.resets for visit in world.ledger.visits) == 0
+    assert len(world.server.told) <= 9 + world.closed_by_players  # nobody came again who did not go
+
+
+def test_one_seed_is_one_course_of_events() -> None:
+    first = simulate(3).trace
+    elsewhere = [object() for _ in range(100_000)]  # the second one lives at other addresses
+    assert simulate(3).trace == first
+    assert simulate(4).trace != first
+    del elsewhere
+
+
+def test_the_runs_get_to_what_they_are_for() -> None:
+    worlds = [simulate(seed) for seed in range(10)]
+    visits = [visit for world in worlds for visit in world.ledger.visits]
+    entries = [entry for world in worlds for stream in world.ledger.streams.values() for entry in stream.entries]
+    assert sum(len(world.ledger.streams) for world in worlds) > 100
+    assert sum(visit.entered for visit in visits) > 300
+    assert sum(visit.wish is not None and visit.entered for visit in visits) > 50
+    assert sum(visit.resets for visit in visits) > 3
+    assert sum(map(len, (visit.acknowledged for visit in visits))) > 1000
+    assert sum(map(len, (visit.refused for visit in visits))) > 50
+    assert sum(entry.to is not None for entry in entries) > 1000
+    assert sum(bool(entry.excepted) for entry in entries) > 500
+    assert sum(len(world.trace) for world in worlds) > 10_000
+    assert sum(world.cuts for world in worlds) > 100
+    assert sum(world.stalls for world in worlds) > 20

@@ -1,0 +1,1 @@
+"""What the transport brings besides its networks, which tests/contract compares."""
