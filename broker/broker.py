@@ -1,6 +1,6 @@
 """The broker, decided: what each client's request means for tickets, rooms and seats."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from ..protocol.errors import (
     NotAMember,
     RoomNotFound,
     RuleSetError,
+    UnknownRoomType,
 )
 from ..protocol.ids import Entropy, new_id
 from ..protocol.limits import Limits
@@ -106,9 +107,17 @@ class Broker:
         out: where to write.
         entropy: where ids and secrets come from.
         limits: how much it takes on.
+        room_types: the names that rulesets may give; None takes any.
     """
 
-    def __init__(self, announced: Limits, out: BrokerOutbox, entropy: Entropy, limits: BrokerLimits) -> None:
+    def __init__(
+        self,
+        announced: Limits,
+        out: BrokerOutbox,
+        entropy: Entropy,
+        limits: BrokerLimits,
+        room_types: Collection[str] | None = None,
+    ) -> None:
         self.reception = Reception(
             announced, out, entropy, self, limits.sessions or MOST_SESSIONS, limits.session_grace
         )
@@ -118,6 +127,7 @@ class Broker:
         self._out = out
         self._entropy = entropy
         self._limits = limits
+        self._room_types = room_types
         self._searches: dict[Session, _Search] = {}
         self._wishes: dict[int, list[tuple[Session, int]]] = {}
         """For whom the worker was asked for seats, and what to answer each."""
@@ -187,7 +197,7 @@ class Broker:
         search = self._begin(session, message.ask)
         if search is None:
             return
-        ruleset = _ruleset(message.ruleset)
+        ruleset = self._ruleset(message.ruleset)
         self._check_room_limit()
         timeout = min(float(message.timeout), self._limits.longest_wait)
         deadline = self._out.now + timeout
@@ -199,7 +209,7 @@ class Broker:
     def _create(self, session: Session, message: Create) -> None:
         if self._begin(session, message.ask) is None:
             return
-        ruleset = _ruleset(message.ruleset)
+        ruleset = self._ruleset(message.ruleset)
         self._check_room_limit()
         self._wish(
             [(session, message.ask, message.options)],
@@ -209,6 +219,8 @@ class Broker:
     def _join_by_id(self, session: Session, message: JoinById) -> None:
         if self._begin(session, message.ask) is None:
             return
+        if message.room in session.rooms:
+            raise AlreadyWaiting("this client is in that room already")
         if message.room not in self.directory:
             raise RoomNotFound
         self._wish(
@@ -362,9 +374,11 @@ class Broker:
         if search is not None and search.assigned is not None and search.assigned.room == report.room:
             search.assigned = None
 
-
-def _ruleset(wire: list[Any]) -> RuleSet:
-    try:
-        return RuleSet.from_wire(wire)
-    except RuleSetError as error:
-        raise BadMessage(str(error)) from error
+    def _ruleset(self, wire: list[Any]) -> RuleSet:
+        try:
+            ruleset = RuleSet.from_wire(wire)
+        except RuleSetError as error:
+            raise BadMessage(str(error)) from error
+        if ruleset.room is not None and self._room_types is not None and ruleset.room not in self._room_types:
+            raise UnknownRoomType(f"no room type is named {ruleset.room!r}")
+        return ruleset

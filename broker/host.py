@@ -42,6 +42,7 @@ class Application(Protocol):
 
     limits: Limits
     broker_limits: BrokerLimits
+    rooms: dict[str, type[Room]]
 
     def handle_response(self, protocol: str, data: Any, sender: Session, client_data: ClientData) -> Any:
         """A client who is in no room sent something."""
@@ -130,7 +131,7 @@ class Host:
             limits = replace(limits, sessions=connections_allowed(limits.sessions, MOST_SESSIONS))
         self._port = Port(self._server.limits, self._entropy)
         self.worker = Worker(self._port, self._server.make_room, self._on_report, self._entropy, carries_sessions=True)
-        self.broker = Broker(self._server.limits, self, self._entropy, limits)
+        self.broker = Broker(self._server.limits, self, self._entropy, limits, self._server.rooms)
         self._application = Mailbox("server", self.worker, self._server.on_error)
         self._port.on_broker_message = self.broker.on_message
         self._port.on_flush = self._flush

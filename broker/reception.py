@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
-from ..protocol.codec import pack_payload
+from ..protocol.codec import check_type_name, pack_payload
 from ..protocol.errors import (
     CapacityReached,
     Code,
@@ -226,6 +226,7 @@ class Reception:
 
     def direct(self, session: Session, name: str, data: Any) -> None:
         """Say something to one client."""
+        check_type_name(name)
         line, limits = session.line, self._limits
         item = pack_payload(
             (int(Item.DIRECT), line.last_direct + 1, name, data), limits.download - HEAD_SIZE, limits.nesting + 1

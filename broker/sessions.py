@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any, Protocol
 
-from ..protocol.errors import CapacityReached, SessionUnknown
+from ..protocol.errors import CapacityReached, NotAMember, SessionUnknown
 from ..protocol.ids import Entropy, new_id, new_token, same_secret
 from ..protocol.lifecycle import Table, step
 from ..protocol.names import ClientData
@@ -70,9 +70,6 @@ class Desk(Protocol):
 
     def lost(self, session: "Session") -> None:
         """Its connection is gone."""
-
-    def end(self, session: "Session") -> None:
-        """It gives up."""
 
 
 class Session(Uplink, ClientFace):
@@ -145,7 +142,7 @@ class Session(Uplink, ClientFace):
         self._previous_token = None
 
     def on_leave(self) -> None:
-        self._desk.end(self)
+        raise NotAMember  # one leaves rooms; a session ends with GOODBYE
 
     def on_lost(self) -> None:
         self._desk.lost(self)

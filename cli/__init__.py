@@ -1,5 +1,6 @@
 """The ``srs`` command. Needs the extra ``[cli]``; without it, ``main`` says so in one line."""
 
+import io
 import sys
 
 __all__ = ["main"]
@@ -16,7 +17,7 @@ def main() -> None:
             raise
         sys.exit(_without_the_extra())
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # what an old terminal can't show must not end the command
     sys.exit(run())
 

@@ -8,7 +8,6 @@ from difflib import get_close_matches
 
 import rich_click as click
 
-from .. import __version__
 from .bench import bench
 from .chat import chat
 from .demo import demo
@@ -18,6 +17,7 @@ from .new import new
 from .rooms import rooms
 from .screen import Palette
 from .serve import serve
+from .version import VERSION
 
 __all__ = ["run", "srs"]
 
@@ -56,7 +56,7 @@ class _Commands(click.RichGroup):
 )
 @click.rich_config(help_config=_STYLE)
 @click.option("--debug", is_flag=True, help="Log everything, and show tracebacks of errors.")
-@click.version_option(__version__, message="server-room-system %(version)s")
+@click.version_option(VERSION, message="server-room-system %(version)s")
 @click.pass_context
 def srs(ctx: click.Context, debug: bool) -> None:
     """Rooms, matchmaking and broadcast over ZeroMQ.

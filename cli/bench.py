@@ -205,4 +205,4 @@ def _limit(figures: Figures) -> str:
         return "The server was the limit: this is what one process of it can do here."
     if figures.clients_cpu >= _BUSY:
         return "The clients were the limit, not the server: it had time left."
-    return "Neither side was busy all the time: the machine had other things to do, or too few rooms were filled."
+    return "Neither side was busy all the time: fill more rooms, or free the machine."

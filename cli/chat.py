@@ -79,7 +79,7 @@ class _Chat:
         """Talk until one side has had enough. Raises what ended it, if that was no one's wish."""
         self._note(f"you are {self._client.id} at {self._address}" + (": /help helps" if self._lines.typed else ""))
         self._enter(ruleset)
-        tasks = [
+        tasks: list[asyncio.Task[Any]] = [
             asyncio.ensure_future(self._type()),
             asyncio.ensure_future(self._listen_to_the_server()),
             asyncio.ensure_future(self._over.wait()),

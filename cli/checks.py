@@ -14,13 +14,13 @@ from typing import Literal, NamedTuple
 
 import zmq
 
-from .. import __version__
 from ..broker import Server
 from ..client import connect
 from ..protocol.errors import ServerRoomError
 from ..protocol.rulesets import RuleSet
 from ..rooms import Room
 from ..transport.descriptors import connections_allowed
+from .version import VERSION
 
 __all__ = ["Finding", "all_findings"]
 
@@ -65,12 +65,12 @@ def python() -> Finding:
 
 def ours() -> Finding:
     """Which version of this package runs, and is it the installed one?"""
-    found = f"{__version__} from {os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}"
+    found = f"{VERSION} from {os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}"
     try:
         installed = metadata.version("server-room-system")
     except metadata.PackageNotFoundError:
         return Finding("server-room-system", "ok", f"{found}, not installed: a checkout")
-    if installed != __version__:
+    if installed != VERSION:
         return Finding(
             "server-room-system", "warn", f"{found}, but {installed} is installed", "install it again: two are mixed"
         )

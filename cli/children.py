@@ -1,7 +1,6 @@
 """Processes that a command starts, with JSON lines on their pipes, and the certainty that they end."""
 
 import asyncio
-import contextlib
 import json
 import os
 import sys
@@ -9,15 +8,18 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ..protocol.errors import ServerRoomError
 from .lines import Lines
 
 __all__ = ["Child", "ChildFailed", "be_child", "end_all", "tell"]
 
 Commands = asyncio.Queue[str]
 
-_PACKAGE = __package__.partition(".")[0]
+_PACKAGE = __name__.partition(".")[0]
 _SOURCE = Path(__file__).absolute().parents[2]
 _PATIENCE = 2.0
+_AFTERMATH = 0.5
+"""Seconds in which a child that failed looks whether its parent is gone: then that was the reason."""
 
 
 class ChildFailed(Exception):
@@ -34,7 +36,10 @@ def tell(event: str, **fields: Any) -> None:
 
 def be_child(main: Callable[[Commands], Awaitable[None]]) -> None:
     """In a child: run ``main`` with the lines that the parent writes, and end when there is no parent any more."""
-    asyncio.run(_obey(main))
+    try:
+        asyncio.run(_obey(main))
+    except ServerRoomError as error:
+        sys.exit(f"error: process {os.getpid()}: {error}")
 
 
 async def _obey(main: Callable[[Commands], Awaitable[None]]) -> None:
@@ -47,12 +52,13 @@ async def _obey(main: Callable[[Commands], Awaitable[None]]) -> None:
 
     work, reading = asyncio.ensure_future(main(commands)), asyncio.ensure_future(read())
     await asyncio.wait((work, reading), return_when=asyncio.FIRST_COMPLETED)
+    if work.done() and work.exception() is not None:
+        await asyncio.wait((reading,), timeout=_AFTERMATH)
+    orphaned = reading.done()
     for task in (work, reading):
-        if not task.done():
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-    if work.done() and not work.cancelled():
+        task.cancel()
+    await asyncio.gather(work, reading, return_exceptions=True)
+    if not orphaned:  # otherwise the others ended too, and what failed was no more than that
         work.result()
 
 
@@ -72,6 +78,7 @@ class Child:
         """Start ``module`` (``cli.demo_client``, say) under a name for messages."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # the working directory holds nothing of ours
             "-m",
             f"{_PACKAGE}.{module}",
             *arguments,

@@ -215,9 +215,7 @@ class _Stage:
         for problem in problems:
             yield f"{self._paint('WRONG', 'bold', 'red')}  {problem}"
         if not problems:
-            checked = (
-                f"no message crossed rooms, none was lost, none came twice: {record.deliveries} deliveries checked"
-            )
+            checked = f"no message crossed rooms, none lost, none doubled: {record.deliveries} deliveries checked"
             yield f"{self._paint('ok', 'bold', 'green')}  {checked}"
             yield f"{self._paint('ok', 'bold', 'green')}  {len(self._children)} processes started, and all ended"
         yield f"    in {self._took:.1f} s"

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from ..protocol.errors import ClientClosedError, ServerRoomError, ServerStopping, TimedOut, UsageError
+from ..protocol.errors import ClientClosedError, InRoom, ServerRoomError, ServerStopping, TimedOut, UsageError
 from ..protocol.names import ClientData, Protocol
 from ..protocol.rulesets import RuleSet
 from .async_client import AsyncClient
@@ -311,8 +311,19 @@ class Client:
         assert self._client is not None
         if self._room is not None and self._room.joined:
             await self._room.send(protocol, data, timeout=timeout)
-        else:
+        elif not self._joining.locked():
             await self._client.send(protocol, data, timeout=timeout)
+        else:
+            # The match may be made while this is on its way: then the server does
+            # not apply it, and says so, and it goes to the room.
+            try:
+                await self._client.send(protocol, data, timeout=timeout, ack=True)
+            except InRoom:
+                async with asyncio.timeout(timeout), self._joining:
+                    room = self._room
+                if room is None:
+                    raise
+                await room.send(protocol, data, timeout=timeout)
 
     # Between the threads.
 

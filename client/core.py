@@ -6,6 +6,7 @@ one, and every room recovered from where it was. Requests that were not answered
 are asked again under the same number, which the server answers once.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..protocol.errors import (
     Code,
     RemoteError,
     ServerRoomError,
+    TemporaryClose,
     UnknownKind,
     error_for,
 )
@@ -61,6 +63,7 @@ _FIRST_ASK = 1 << 31
 """Requests are numbered from here, so that an ERROR's number is never a message's as well."""
 _OPENING_TIME = 5.0
 _RETRY_FULL = 0.02
+_MOST_UNSAID = 256
 _BEAT = 1.0
 
 
@@ -107,9 +110,13 @@ class ClientCore:
         self._joining: dict[int, Membership] = {}
         self._next_ask = _FIRST_ASK
         self._opening_ask = 0
+        self._unsaid: deque[bytes] = deque()
+        """Frames that wait for room in the connection's queue."""
+        self._to_cancel: list[int] = []
+        self._to_recover: list[Membership] = []
         self._gone_since = 0.0
         self._deadline = 0.0
-        self._liveness = Liveness(self.limits.ping_interval, self.limits.ping_timeout, 0.0)
+        self._liveness = Liveness(self.limits.ping_timeout, 0.0)
         self._pings = 0
         self._ping_at = 0.0
 
@@ -189,7 +196,15 @@ class ClientCore:
             self._pings += 1
             self._ping_at = now + self.limits.ping_interval
             self._say(Ping(self._pings))
-        stuck = False
+        stuck = not self._say_unsaid()
+        if len(self._unsaid) > _MOST_UNSAID:
+            self._out.hang_up()
+            self._lost("the server takes nothing", now)
+            return self._deadline
+        again, self._to_recover = self._to_recover, []
+        for membership in again:
+            if self._is_connected(membership) or membership.state is MembershipState.AWAY:
+                self._recover(membership)
         for membership in self._conversations():
             stuck |= not self.pump(membership)
             if membership.unacked:
@@ -217,8 +232,11 @@ class ClientCore:
         membership = self._joining.pop(ask, None)
         if membership is not None:
             self._finish(membership, None)
-        elif make is not None and self.state is ClientState.ONLINE and isinstance(make(ask), Match):
-            self._say(Cancel(self.home.ref, ask))
+        elif make is not None and isinstance(make(ask), Match):
+            if self.state is ClientState.ONLINE:
+                self._say(Cancel(self.home.ref, ask))
+            else:
+                self._to_cancel.append(ask)
 
     def send(self, membership: Membership, kind: Kind, name: str, data: Any) -> int:
         """Send a message or a request; its number.
@@ -301,7 +319,7 @@ class ClientCore:
         if not message.resumed:
             self.limits = Limits.from_wire(message.limits)
             self._decode = download_decoder(self.limits)
-            self._liveness = Liveness(self.limits.ping_interval, self.limits.ping_timeout, now)
+            self._liveness = Liveness(self.limits.ping_timeout, now)
             self.data = ClientData(message.client_id, message.address)
             home = self.home = Membership("", self.limits, self._inbox)
             home.reader = StreamReader(Position(message.epoch, 0, message.direct))
@@ -311,6 +329,9 @@ class ClientCore:
         home.acknowledged(message.uplink)
         home.repeat_from(message.uplink + 1)
         self._say(Ack(home.ref, 0))  # confirms that the token has arrived
+        for ask in self._to_cancel:
+            self._say(Cancel(home.ref, ask))
+        self._to_cancel.clear()
         unanswered = list(self._asks.items())
         for membership in self.rooms.values():
             self._recover(membership)
@@ -396,8 +417,11 @@ class ClientCore:
                 return
             membership = self._joining.pop(message.ask, None)
             recovered = next((room for room in self.rooms.values() if room.recover_ask == message.ask), None)
-            if recovered is not None:
+            if recovered is not None and message.code in (Code.ROOM_NOT_FOUND, Code.RESERVATION_REFUSED):
                 self._finish(recovered, error)
+            elif recovered is not None:
+                recovered.recovering = False
+                self._to_recover.append(recovered)  # not now, the server says: at the next beat
             else:
                 if membership is not None:
                     membership.step(MembershipEvent.ENDED)
@@ -421,7 +445,7 @@ class ClientCore:
         if message.ref not in (0, self.home.ref):
             return
         error = error_for(message.code, message.text)
-        if message.code == Code.CONNECTION_TIMED_OUT:
+        if isinstance(error, TemporaryClose) and message.code != Code.SERVER_STOPPING:
             self._out.hang_up()
             self._lost(error.text, now)
         else:
@@ -439,6 +463,8 @@ class ClientCore:
             return
         was_online = self.state is ClientState.ONLINE
         self._step(ClientEvent.LOST)
+        self._unsaid.clear()
+        self._to_recover.clear()
         if was_online:
             self._gone_since = now
             for membership in self._conversations():
@@ -450,7 +476,11 @@ class ClientCore:
             self._out.interrupted(reason)
         self._deadline = now + self._backoff.next()
         if self._deadline >= self._gone_since + self._patience:
-            self._end(BrokerUnreachable(self._address, now - self._gone_since, max(1, self._backoff.attempts)))
+            self._end(
+                BrokerUnreachable(
+                    self._address, now - self._gone_since, max(1, self._backoff.attempts - bool(self._session))
+                )
+            )
 
     @property
     def _patience(self) -> float:
@@ -508,8 +538,16 @@ class ClientCore:
         return self._next_ask
 
     def _say(self, message: Message) -> None:
-        # Full: it is asked again after a reconnect, which follows if nothing comes back.
-        self._out.transmit(encode(message))
+        self._unsaid.append(encode(message))
+        self._say_unsaid()
+
+    def _say_unsaid(self) -> bool:
+        """Say what waits; False if the connection takes no more now."""
+        while self._unsaid:
+            if self._out.transmit(self._unsaid[0]) is Sent.FULL:
+                return False
+            self._unsaid.popleft()
+        return True
 
     def _step(self, event: ClientEvent) -> None:
         self.state = step(CLIENT, self.state, event)

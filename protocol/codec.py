@@ -15,11 +15,12 @@ import msgpack
 from .errors import BadMessage, PayloadError
 from .limits import Limits
 
-__all__ = ["decoder", "download_decoder", "pack", "pack_payload", "upload_decoder"]
+__all__ = ["check_type_name", "decoder", "download_decoder", "pack", "pack_payload", "upload_decoder"]
 
 # Every msgpack container and extension begins with one of these bytes.
 _HEADS = bytes([*range(0x80, 0xA0), 0xC7, 0xC8, 0xC9, *range(0xD4, 0xD9), 0xDC, 0xDD, 0xDE, 0xDF])
 _NOT_HEADS = bytes(byte for byte in range(256) if byte not in _HEADS)
+_LONGEST_TYPE = 64
 _CONTAINERS = (list, tuple, dict)
 
 # One packer, reused: half the cost of packb. Reset by itself after each pack.
@@ -79,7 +80,7 @@ def pack_payload(value: object, most: int, nesting: int, limits: Limits | None =
         return encoded  # one array of plain values: the commonest
     if limits is None and outer and heads == 2 and type(data := value[-1]) is dict:  # type: ignore[index]
         for key in data:  # and a map of plain values, the next
-            if type(key) is not str:
+            if type(key) is not str and type(key) is not bytes:
                 raise PayloadError(f"receivers refuse it: a map's keys are text, not {key!r:.40}")
         return encoded
     if limits is None or heads > outer or len(encoded) > limits.array:
@@ -91,6 +92,12 @@ def pack_payload(value: object, most: int, nesting: int, limits: Limits | None =
         except ValueError as error:
             raise PayloadError(f"receivers refuse it: {error}. Maps have keys of text, and lists an end.") from error
     return encoded
+
+
+def check_type_name(name: object) -> None:
+    """Refuse what can't be a message's type. Raises PayloadError."""
+    if type(name) is not str or len(name) > _LONGEST_TYPE:
+        raise PayloadError(f"a message's type is a string of at most {_LONGEST_TYPE} characters, not {name!r:.80}")
 
 
 def decoder(array: int, map: int, nesting: int, text: int) -> Callable[[bytes], Any]:  # noqa: A002

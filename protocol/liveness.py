@@ -1,4 +1,4 @@
-"""When to ask for a sign of life, and when to give a peer up."""
+"""When to give a peer up."""
 
 __all__ = ["Liveness"]
 
@@ -7,30 +7,19 @@ class Liveness:
     """One side's view of the other: any frame is a sign of life.
 
     Args:
-        interval: seconds of silence after which ``should_ping`` is true.
         timeout: seconds of silence after which ``is_dead`` is true.
         now: monotonic seconds.
     """
 
-    __slots__ = ("_heard", "_pinged", "interval", "timeout")
+    __slots__ = ("_heard", "timeout")
 
-    def __init__(self, interval: float, timeout: float, now: float) -> None:
-        self.interval = interval
+    def __init__(self, timeout: float, now: float) -> None:
         self.timeout = timeout
         self._heard = now
-        self._pinged = now
 
     def heard(self, now: float) -> None:
         """Something came from the peer."""
         self._heard = now
-
-    def pinged(self, now: float) -> None:
-        """We asked for a sign of life."""
-        self._pinged = now
-
-    def should_ping(self, now: float) -> bool:
-        """Whether both the last sign and the last question are ``interval`` old."""
-        return now - max(self._heard, self._pinged) >= self.interval
 
     def is_dead(self, now: float) -> bool:
         """Whether the last sign of life is ``timeout`` old."""

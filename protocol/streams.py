@@ -125,6 +125,12 @@ class History:
             for _ in range(last - self.first + 1):
                 self._entries.popleft()
 
+    def clear(self) -> None:
+        """Forget everything; the next offset stays what it is."""
+        self._entries.clear()
+        self._marks.clear()
+        self._size = 0
+
     def since(self, offset: int) -> list[Entry] | None:
         """What follows ``offset``, or None if some of it is forgotten or never was."""
         missed = self.last - offset

@@ -252,6 +252,10 @@ class UnicastFanout:
         """Give up what a line missed: it goes on from the end of the stream. Flush before."""
         _, line.offset, line.direct = self.end(line)
 
+    def forget(self) -> None:
+        """The stream is over. Rooms are in cycles, so that their memory is not freed at once: let the bulk of it go."""
+        self.history.clear()
+
     def _find_peers(self) -> list[bytes]:
         # A connection that carries several members of this room gets a frame for
         # each, with its reference; reference 0 means "the only one here".

@@ -84,8 +84,8 @@ class Mailbox:
 
     def finished(self, then: Then | None, result: Any, error: BaseException | None) -> None:
         """A hook is over."""
-        if error is not None and not (then is not None and isinstance(error, RequestError)):
-            self.failed(self.hook, error)  # a refusal that somebody waits for is an answer, not a failure
+        if error is not None:
+            self.failed(self.hook, error)
         if then is not None:
             self._follow(then, result, error)
         self.busy = False
@@ -111,7 +111,11 @@ class Mailbox:
             self._draining = False
 
     def failed(self, hook: str, error: BaseException) -> None:
-        logger.error("room %s: %s raised %s", self.name, hook, type(error).__name__, exc_info=error)
+        """Log what a hook raised, and tell ``on_error``."""
+        if isinstance(error, RequestError):  # said on purpose, in words for the client
+            logger.info("room %s: %s refused: %s", self.name, hook, error)
+        else:
+            logger.error("room %s: %s raised %s", self.name, hook, type(error).__name__, exc_info=error)
         if hook == "on_error":
             return
         # Its own error goes to the log alone; an async on_error holds the room up like any hook.

@@ -98,7 +98,7 @@ class Connection:
             self.refuse(error)
             return
         # What rooms live on is dispatched in place; all else is parsed and checked.
-        if type(message) is list and len(message) >= 5:
+        if type(message) is list and len(message) >= 5 and type(message[0]) is int:
             kind, ref = message[0], message[1]
             if kind == _SEND and type(ref) is int:
                 uplink = self.refs.get(ref)

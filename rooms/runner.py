@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, Protocol
 
-from ..protocol.codec import pack_payload
+from ..protocol.codec import check_type_name, pack_payload
 from ..protocol.errors import (
     BadPayload,
     Code,
@@ -211,6 +211,7 @@ class Runner:
         if self._state is RoomState.CLOSING:
             self._step(RoomEvent.DISPOSE)
             self.out.clear_alarm(self.dispose_now)
+            self.fanout.forget()
             self.out.report(self, RoomEnded(self.id))
 
     def _step(self, event: RoomEvent) -> None:
@@ -308,6 +309,7 @@ class Runner:
 
     def broadcast(self, name: str, data: Any, except_: Member | Iterable[Member] | None) -> None:
         """To all members, or all but some."""
+        check_type_name(name)
         item = pack_payload((_BROADCAST, name, data), self._payload, self._nesting)
         fanout = self.fanout
         if not fanout.waiting:
@@ -324,6 +326,7 @@ class Runner:
 
     def direct(self, member: Member, name: str, data: Any) -> None:
         """To one member."""
+        check_type_name(name)
         self._send_direct(member, Item.DIRECT, name, data)
 
     def tell_presence(self, event: str, member: Member) -> None:

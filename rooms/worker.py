@@ -181,8 +181,9 @@ class Worker:
         for seat in seats:
             self.alarm(deadline, runner.attendance.time_is_up, seat.key)
         reservations = [seat.reservation for seat in seats]
-        self._on_report(Reserved(ask, runner.id, reservations, runner.room.reservation_time))
         runner.report()
+        self._report_updates()  # the directory knows the room before anybody can ask for it
+        self._on_report(Reserved(ask, runner.id, reservations, runner.room.reservation_time))
 
     def _release(self, wanted: ReleaseSeats) -> None:
         for runner in filter(None, map(self.rooms.get, wanted.rooms)):
@@ -239,9 +240,12 @@ class Worker:
             for runner in runners:
                 runner.flush()
         if self._updates:
-            updates, self._updates = self._updates, {}
-            for update in updates.values():
-                self._on_report(update)
+            self._report_updates()
+
+    def _report_updates(self) -> None:
+        updates, self._updates = self._updates, {}
+        for update in updates.values():
+            self._on_report(update)
 
     def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
         """See ``Port.alarm``."""

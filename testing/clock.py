@@ -25,8 +25,9 @@ class Deadlock(AssertionError):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop with a clock of its own, which begins at 0.
 
-    It has no sockets. Work that is given to threads (``asyncio.to_thread``)
-    takes no time: the clock stands still until it is done.
+    Real sockets are never ready on it: time runs away from them. Work that is
+    given to threads (``asyncio.to_thread``) takes no time: the clock stands still
+    until it is done.
 
     Args:
         seed: of ``random``.
@@ -59,10 +60,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def waits_for_threads(self) -> bool:
         """Whether work that was given to threads is not done."""
         return self._in_threads > 0
-
-    def add_reader(self, fd: Any, callback: Callable[[Unpack[Ts]], Any], *args: *Ts) -> NoReturn:
-        """Refuse: real sockets would be raced by a clock that jumps."""
-        raise RuntimeError("a virtual clock has no sockets: give connect() and listen() the network of the system")
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts

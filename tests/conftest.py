@@ -64,9 +64,7 @@ def watched_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 @pytest.fixture(autouse=True)
-def leaks_nothing(
-    monkeypatch: pytest.MonkeyPatch, temporary_folder: Path, watched_loops: list[str]
-) -> Iterator[None]:
+def leaks_nothing(monkeypatch: pytest.MonkeyPatch, temporary_folder: Path, watched_loops: list[str]) -> Iterator[None]:
     """A test that leaves a thread, task, process, descriptor or temporary file behind fails."""
     monkeypatch.setenv("TMPDIR", str(temporary_folder))
     monkeypatch.setattr(tempfile, "tempdir", str(temporary_folder))

@@ -17,6 +17,8 @@ from .sockets import EVENTS, HEAD, LAST_PORT, MOST_A_TURN, NOBLOCK, POLLIN, Moni
 __all__ = ["ZmqListener"]
 
 _REMEMBERED_DEAD = 4096
+_LAST_WORDS = 0.1
+"""Seconds that what was said to a peer last has to leave, before its connection is cut."""
 
 
 def _shut_down(fd: int) -> None:
@@ -147,7 +149,12 @@ class ZmqListener:
         if fd is None:
             return
         self._peers[peer] = _Deaf(self._peers[peer])
-        _shut_down(fd)
+        self._loop.call_later(_LAST_WORDS, self._shut_down, peer)
+
+    def _shut_down(self, peer: bytes) -> None:
+        fd = self._fd_of.get(peer)
+        if fd is not None and not self._socket.closed:
+            _shut_down(fd)
 
     def cut_silent(self, before: float) -> None:
         self._monitor.pump()
@@ -199,7 +206,7 @@ class ZmqListener:
                 return False
             frame = receive(NOBLOCK, False)
             if frame.more:
-                self._several_frames(peer)
+                self._several_frames(peers.get(peer) or self._accept(peer, frame))
                 continue
             known = peers.get(peer) or self._accept(peer, frame)
             if known is not None:
@@ -236,10 +243,9 @@ class ZmqListener:
             self._dying.append(peer)
             self.wake()
 
-    def _several_frames(self, peer: bytes) -> None:
+    def _several_frames(self, known: PeerSink | None) -> None:
         while self._socket.recv(NOBLOCK, False).more:
-            pass  # bounded by what one message holds; the watch on bytes is above us
-        known = self._peers.get(peer)
+            pass
         if known is not None:
             known.violated("a message of more than one frame")
 

@@ -93,11 +93,6 @@ def test_memory_and_descriptors_stay_flat_over_rounds(target: Target) -> None:
     assert target.descriptors() <= descriptors
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a room that has ended is a cycle: its history of up to 4 MiB waits for the cyclic collector's oldest round",
-)
 def test_what_rooms_said_to_those_who_left_is_not_kept(target: Target) -> None:
     with target.watched():
         grown = []

@@ -584,3 +584,21 @@ def test_a_broker_that_was_left_holds_nothing(bench: Bench) -> None:
     assert len(bench.broker._searches) == 1
     assert bench.broker._wishes == {}
     assert bench.out.alarms.next() is None
+
+
+@pytest.mark.parametrize("ended_by", ["cancel", "match"])
+def test_the_deadline_of_a_ticket_that_is_over_does_not_end_the_next_one(bench: Bench, ended_by: str) -> None:
+    ann = come(bench)
+    match(ann, 10, timeout=5.0)
+    bench.out.advance(0.2)
+    if ended_by == "cancel":
+        ann.ask(Cancel(ann.ref, 10))
+    else:
+        match(come(bench))
+        bench.refuse(bench.wanted, Code.ROOM_FAILED)
+    bench.out.advance(4.75)
+    ann.heard()
+    match(ann, 11, timeout=60.0)
+    bench.out.advance(1.0)
+    assert codes(ann.heard()) == []
+    assert len(bench.broker.queues) == 1

@@ -439,7 +439,7 @@ def test_a_session_that_ends_takes_its_memberships_with_it(desk: Desk) -> None:
     mine, others = Membership(session.session), Membership(other.session)
     mine.attach(caller)
     others.attach(caller)
-    session.on_leave()
+    desk.reception.end(session)
     assert (mine.log, others.log) == (["leave"], [])
     assert desk.ledger.ended == [session]
 
@@ -578,3 +578,11 @@ def test_who_a_client_is() -> None:
     caller.lose()
     assert not session.connected
     assert repr(session) == "<Session of client 1, offline>"
+
+
+def test_a_session_that_ends_while_it_is_away_leaves_no_alarm(desk: Desk) -> None:
+    caller, session = desk.hello()
+    caller.lose()
+    assert desk.out.alarms.next() is not None
+    desk.reception.end(session)
+    assert desk.out.alarms.next() is None

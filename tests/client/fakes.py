@@ -1,4 +1,4 @@
-"""What stands around a client core in these tests: an outbox that records, a clock, and the server, played by the test."""
+"""What stands around a client core in these tests: an outbox that records, a clock, a server to play."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

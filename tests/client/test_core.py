@@ -285,7 +285,6 @@ def test_a_displaced_client_does_not_take_the_session_back(stage: Stage) -> None
     assert len(stage.out.dialled) == 1
 
 
-@pytest.mark.xfail(reason="of the codes 2000-2999 only 2001 is one to come back from")
 def test_a_goodbye_of_an_unknown_temporary_code_is_a_loss(stage: Stage) -> None:
     stage.connect()
     stage.say(Goodbye(0, 2042, "back in a minute"))
@@ -610,7 +609,6 @@ def test_requests_are_numbered_apart_from_messages(stage: Stage) -> None:
     assert [one.number for one in stage.heard(Send)] == [1]
 
 
-@pytest.mark.xfail(reason="the client forgets it: the ticket stays, and refuses the next MATCH with 1022")
 def test_a_match_that_was_forgotten_while_away_is_cancelled_on_the_next_connection(stage: Stage) -> None:
     stage.connect()
     ask = match(stage)

@@ -33,7 +33,7 @@ EPOCH = 7
 
 
 def made(**limits: int) -> Membership:
-    membership = Membership("r", Limits(**limits), 1000)  # type: ignore[arg-type]  # whole numbers only
+    membership = Membership("r", Limits(**limits), 1000)
     membership.ref = 9
     membership.reader = StreamReader(Position(EPOCH, 0, 0))
     return membership

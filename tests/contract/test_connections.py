@@ -127,6 +127,33 @@ async def test_last_words_of_a_listener_are_heard_before_its_links_are_down(grou
 
 
 @on_both
+async def test_last_words_to_a_peer_that_is_cut_are_heard(ground: Ground) -> None:
+    listener, ear = ground.listen()
+    for _ in range(10):
+        _, mouth, voice = await ground.pair(listener, ear)
+        assert listener.send(voice.peer, b"last words") is Sent.TAKEN
+        listener.cut(voice.peer)
+        await ground.until(lambda mouth=mouth: mouth.reasons)  # type: ignore[misc]
+        assert mouth.frames == [b"last words"]
+
+
+@on_both
+async def test_connections_on_which_nothing_is_said_are_cut(ground: Ground) -> None:
+    listener, ear = ground.listen()
+    _, spoken_to, voice = await ground.pair(listener, ear)
+    _, silent = await ground.dial(listener)
+    await ground.quiet()
+    between = asyncio.get_running_loop().time()
+    await ground.quiet()
+    _, younger = await ground.dial(listener)
+    listener.cut_silent(between)
+    await ground.until(lambda: silent.reasons)
+    await ground.quiet()
+    assert (spoken_to.reasons, younger.reasons, voice.deaths) == ([], [], 0)
+    assert ear.voices == [voice]
+
+
+@on_both
 async def test_what_a_peer_said_before_it_died_is_heard_however_much_it_is(ground: Ground) -> None:
     listener, ear = ground.listen()
     link, _, voice = await ground.pair(listener, ear)

@@ -1,9 +1,10 @@
 """What only real sockets can be sent: by peers that are not ours."""
 
 import asyncio
+import contextlib
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import zmq
@@ -14,12 +15,16 @@ from server_room_system.transport import Sent
 from .ground import HOST, LARGEST, Ear, Ground, on_zeromq
 
 
-@contextmanager
+@contextlib.contextmanager
 def raw(kind: int) -> Iterator["zmq.Socket[bytes]"]:
     """A socket that does what we never do."""
     with zmq.Context() as context, context.socket(kind) as peer:
         peer.set(zmq.LINGER, 0)
         yield peer
+
+
+def _let_the_io_threads_work() -> None:
+    time.sleep(0.02)
 
 
 @on_zeromq
@@ -44,7 +49,7 @@ async def test_a_message_of_several_frames_is_a_violation_and_none_of_it_is_hear
 
 
 @on_zeromq
-async def test_who_begins_with_several_frames_is_not_accepted(ground: Ground) -> None:
+async def test_of_who_begins_with_several_frames_nothing_is_heard(ground: Ground) -> None:
     listener, ear = ground.listen()
     with raw(zmq.REQ) as peer:
         peer.connect(listener.address)
@@ -52,7 +57,11 @@ async def test_who_begins_with_several_frames_is_not_accepted(ground: Ground) ->
         link, _, voice = await ground.pair(listener, ear)
         await ground.quiet()
         await ground.round_trip(link, voice)
-        assert ear.voices == [voice]
+        assert [each.frames for each in ear.voices] == [[]] * len(ear.voices)
+        assert [each.rules for each in ear.voices if each is not voice] in (
+            [],
+            [["a message of more than one frame"]],
+        )
 
 
 @on_zeromq
@@ -71,6 +80,33 @@ async def test_a_peer_that_names_itself_is_not_heard(ground: Ground) -> None:
         assert ear.voices == [voice, other_voice]
         assert listener.send(voice.peer, b"for the real one") is Sent.TAKEN
         await ground.until(lambda: mouth.frames)
+
+
+@on_zeromq
+async def test_a_death_is_not_taken_for_that_of_who_has_the_descriptor_now(ground: Ground) -> None:
+    listener, ear = ground.listen()
+    for round_ in range(5):
+        names = [b"%d, peer %d" % (round_, number) for number in range(4)]
+        with contextlib.ExitStack() as stack:
+            for name in names:  # one after the other on one descriptor, and all before the listener has a turn
+                peer = stack.enter_context(raw(zmq.DEALER))
+                peer.connect(listener.address)
+                peer.send(name)
+                _let_the_io_threads_work()
+                if name is not names[-1]:
+                    peer.close()
+                    _let_the_io_threads_work()
+            await ground.until(lambda names=names: ear.voice_of(names[-1]))  # type: ignore[misc]
+            voices = [voice for name in names if (voice := ear.voice_of(name)) is not None]
+            assert len(voices) == 4
+            await ground.until(lambda dead=voices[:-1]: all(voice.deaths for voice in dead))  # type: ignore[misc]
+            assert voices[-1].deaths == 0
+            for voice in voices[:-1]:
+                listener.cut(voice.peer)
+            assert listener.send(voices[-1].peer, b"still here") is Sent.TAKEN
+            assert await asyncio.to_thread(peer.poll, 2000)
+            assert voices[-1].deaths == 0
+        await ground.until(lambda last=voices[-1]: last.deaths)  # type: ignore[misc]
 
 
 @on_zeromq

@@ -48,7 +48,7 @@ class Program:
                 stdin=self._stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": SOURCES, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONPATH": SOURCES},
             )
         finally:
             if before is not None:

@@ -38,17 +38,21 @@ CLIENT = """
 import sys, threading, time
 from server_room_system import *
 
+def say(line):
+    sys.stdout.write(line + "\\n")  # at once: two threads say something
+    sys.stdout.flush()
+
 class MyClient(Client):
     def main(self):
         self.send(Protocol.Request.ROOM_RULSET, RuleSet(1))
         while not self.ready:
             time.sleep(0.005)
-        print("ready", self.data.ID, flush=True)
+        say(f"ready {self.data.ID}")
         while True:
             line = input()
             if line == "/quit":
                 self.quit()
-                print("never printed", flush=True)
+                say("never printed")
             elif line == "/return":
                 return
             elif line == "/quit elsewhere":
@@ -65,11 +69,12 @@ class MyClient(Client):
             self.quit()
         if data == "raise here":
             raise ValueError("in handle_response")
-        print("got", protocol, data, flush=True)
+        if protocol != "command":
+            say(f"got {protocol} {data}")
 
 client = MyClient()
 client.run("127.0.0.1", int(sys.argv[1]), timeout=float(sys.argv[2]))
-print("after run", client.running, flush=True)
+say(f"after run {client.running}")
 """
 
 

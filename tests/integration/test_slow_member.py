@@ -78,13 +78,15 @@ def numbers(heard: list[Received]) -> list[Any]:
 
 
 async def spouting_until_it_falls_behind(host: Host, room: ClientRoom) -> int:
-    """Let the room talk, a turn for each message, until a member's queue is full; how much it said."""
+    """Let the room talk, a turn for each message, until a member's queue is full and stays so; how much it said."""
     said = 0
     while not fanout_of(host).behind:
-        for _ in range(50):
-            await room.send("spout", 1, ack=True)
-            said += 1
-        assert said < 5000
+        while not fanout_of(host).behind:
+            for _ in range(50):
+                await room.send("spout", 1, ack=True)
+                said += 1
+            assert said < 5000
+        await asyncio.sleep(0.1)  # the kernel may find some more room for it
     return said
 
 
@@ -187,7 +189,7 @@ async def test_the_others_keep_their_pace_while_one_does_not_read() -> None:
                 proxy.stall()
                 await spouting_until_it_falls_behind(host, at_a)
                 stalled = await pace()
-                assert fanout_of(host).behind
+                assert proxy.accepted == 1
                 proxy.flow()
                 await until(lambda: not fanout_of(host).behind)
                 for task in reading:

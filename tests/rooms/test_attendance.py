@@ -779,13 +779,13 @@ def test_a_drop_of_thousands_fits_into_the_frames_of_those_who_stay() -> None:
     """Presence ignored that a turn was full: a frame of more than 1,024 items."""
     room = Watched()
     bench = Bench(room, 1500)
-    guests = [bench.join() for _ in range(1200)]
+    guests = [bench.join() for _ in range(1050)]
     stays = guests[0]
     with bench.out.turn():
         for guest in guests[1:]:
             guest.caller.lose()
     assert max(len(message.items) for message in stays.caller.heard if isinstance(message, Deliver)) <= 1024
-    assert stays.presence[-1199:] == [("drop", number) for number in range(2, 1201)]
+    assert stays.presence[-1049:] == [("drop", number) for number in range(2, 1051)]
 
 
 # What the directory hears.

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from server_room_system import RequestRefused
 from server_room_system.rooms.mailbox import Mailbox
 
 from .fakes import Gate, Hooks
@@ -127,6 +128,20 @@ def test_what_an_async_hook_raises_costs_that_event_alone(caplog: pytest.LogCapt
     assert record.getMessage() == "room r1: broken raised ValueError"
     assert record.exc_info is not None
     assert record.name == "server_room_system.rooms"
+
+
+def test_a_refusal_in_words_for_the_client_is_no_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case()
+    caplog.set_level("INFO", "server_room_system.rooms")
+
+    def refuse() -> None:
+        raise RequestRefused("too poor")
+
+    case.post_hook("buy", refuse)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "room r1: buy refused: too poor")
+    ]
+    assert case.log[0] == ("buy", None, "too poor")
 
 
 def test_the_keyboards_interrupt_is_nobodys_to_contain() -> None:

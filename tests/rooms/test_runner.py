@@ -138,6 +138,18 @@ class Sleepy(Diary):
         super().on_dispose()
 
 
+def test_a_room_that_is_over_keeps_nothing_of_what_it_said() -> None:
+    room = Diary()
+    bench = Bench(room)
+    bench.join()
+    with bench.out.turn():
+        room.broadcast("m", "x" * 10_000)
+    assert bench.runner.fanout.history.size > 10_000
+    with bench.out.turn():
+        room.close()
+    assert bench.runner.fanout.history.size == 0
+
+
 def test_closing_waits_for_the_hook_at_work() -> None:
     room = Sleepy()
     bench = Bench(room)

@@ -112,7 +112,7 @@ def test_a_room_is_made_and_its_seats_are_held() -> None:
     answer = reserved(reports)
     assert (answer.ask, answer.room, answer.timeout) == (1, "r1", 15.0)
     assert len(set(answer.reservations)) == 2
-    assert reports[1:] == [RoomUpdated("r1", "diary", 0, 2, 4, False, {})]
+    assert reports[:-1] == [RoomUpdated("r1", "diary", 0, 2, 4, False, {})]
     assert list(factory.worker.rooms) == ["r1"]
     assert room.events == [("create", {"mode": "ranked", "map": "desert"})]
 
@@ -197,7 +197,7 @@ def test_seats_are_reserved_all_or_none() -> None:
     assert refused(factory.ask(ReserveSeats(2, "r1", [wish("c"), wish("d"), wish("e")]))).code == Code.ROOM_FULL
     reports = factory.ask(ReserveSeats(3, "r1", [wish("c"), wish("d")]))
     assert reserved(reports).ask == 3
-    assert reports[-1] == RoomUpdated("r1", "diary", 0, 0, 4, False, {})
+    assert reports[0] == RoomUpdated("r1", "diary", 0, 0, 4, False, {})
     assert refused(factory.ask(ReserveSeats(4, "r1", [wish("e")]))).code == Code.ROOM_FULL
 
 
