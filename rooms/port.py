@@ -23,6 +23,7 @@ from ..protocol.errors import (
     ProtocolViolation,
     RateLimited,
     RemoteError,
+    RoomBusy,
     TooLarge,
     UnknownKind,
 )
@@ -170,7 +171,7 @@ class Connection:
     def refuse(self, error: RemoteError, ref: int = 0, ask: int = 0) -> None:
         """Answer with an error. A peer that makes us answer all the time is cut."""
         self.port.counts[type(error).__name__] += 1
-        if not self._may_ask():
+        if not isinstance(error, RoomBusy) and not self._may_ask():  # a busy room is not its clients' fault
             self._refusals += 1
             if self._refusals > _MOST_REFUSALS:
                 self.violated("too many messages that had to be refused")

@@ -17,6 +17,30 @@ if TYPE_CHECKING:
 __all__ = ["Room"]
 
 
+_SETTINGS: dict[str, tuple[float, bool]] = {
+    "max_clients": (1, True),
+    "min_clients": (0, False),
+    "reconnect_grace": (0, False),
+    "reservation_time": (0.001, False),
+    "message_rate": (1e-6, True),
+    "message_burst": (1, False),
+    "tick_rate": (1e-6, True),
+}
+"""The least that each setting may be, and whether it may be None."""
+
+
+def _check_settings(room_class: type["Room"]) -> None:
+    for name, (least, optional) in _SETTINGS.items():
+        value = getattr(room_class, name)
+        if isinstance(value, property) or (value is None and optional):
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
+            or_none = " or None" if optional else ""
+            raise ConfigError(
+                f"{room_class.__name__}.{name} is a number of at least {least:g}{or_none}, not {value!r:.40}"
+            )
+
+
 class Room:
     """A room: an isolated group of clients, and what happens in it.
 
@@ -54,6 +78,7 @@ class Room:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        _check_settings(cls)
         cls.handlers = find_handlers(cls)
 
     # On the class, because a subclass may define __init__ without calling ours.

@@ -103,7 +103,11 @@ def _threads() -> Things:
 def _processes() -> Things:
     found: Things = {child.pid: f"process {child.pid} {child.name}" for child in multiprocessing.active_children()}
     for listing in Path("/proc/self/task").glob("*/children"):  # Linux
-        for pid in listing.read_text().split():
+        try:
+            pids = listing.read_text().split()
+        except FileNotFoundError:
+            continue  # the thread has just ended
+        for pid in pids:
             found[int(pid)] = f"process {pid} {_command(pid)}"
     return found
 

@@ -1,3 +1,5 @@
+# pyright: reportArgumentType=false, reportAssignmentType=false, reportOperatorIssue=false
+# (msgpack has no types: what packb returns is unknown.)
 """More than the limits allow: each refusal names its message, and who does not stop is cut."""
 
 from collections.abc import Iterator

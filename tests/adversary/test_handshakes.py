@@ -1,3 +1,5 @@
+# pyright: reportArgumentType=false, reportAssignmentType=false, reportOperatorIssue=false
+# (msgpack has no types: what packb returns is unknown.)
 """Connections that never become a client's: half a handshake, another protocol, silence."""
 
 import random

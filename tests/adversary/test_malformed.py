@@ -1,3 +1,5 @@
+# pyright: reportArgumentType=false, reportAssignmentType=false, reportOperatorIssue=false
+# (msgpack has no types: what packb returns is unknown.)
 """Frames that are no messages, and messages that are not what the protocol describes."""
 
 import random

@@ -1,3 +1,5 @@
+# pyright: reportArgumentType=false, reportAssignmentType=false, reportOperatorIssue=false
+# (msgpack has no types: what packb returns is unknown.)
 """The same attacks again and again: what one leaves behind shows as growth."""
 
 import random

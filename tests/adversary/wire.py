@@ -1,3 +1,5 @@
+# pyright: reportArgumentType=false, reportAssignmentType=false, reportOperatorIssue=false
+# (msgpack has no types: what packb returns is unknown.)
 """Peers that keep no rules: ZMTP on a plain TCP socket, and the protocol's messages on top of it.
 
 Nothing here is made with the package's own code, so that both can't be wrong in

@@ -150,8 +150,10 @@ class Ground:
             async with asyncio.timeout(3 * PATIENCE):
                 await test(self)
         finally:
-            for end in [*self._links, *self._listeners]:
-                end.close()
+            for link in self._links:
+                link.close()
+            for listener in self._listeners:
+                listener.close()
             self.network.close()
         assert [mistake for ear in self._ears for mistake in ear.mistakes] == []
         assert all(mouth.ups <= 1 and len(mouth.reasons) <= 1 for mouth in self.mouths)

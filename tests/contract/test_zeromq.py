@@ -67,7 +67,7 @@ async def test_of_who_begins_with_several_frames_nothing_is_heard(ground: Ground
 @on_zeromq
 async def test_a_peer_that_names_itself_is_not_heard(ground: Ground) -> None:
     listener, ear = ground.listen()
-    link, mouth, voice = await ground.pair(listener, ear)
+    _, mouth, voice = await ground.pair(listener, ear)
     with raw(zmq.DEALER) as thief, raw(zmq.DEALER) as five_long:
         thief.set(zmq.ROUTING_ID, b"name")
         five_long.set(zmq.ROUTING_ID, b"\1" + voice.peer[1:])
@@ -104,7 +104,7 @@ async def test_a_death_is_not_taken_for_that_of_who_has_the_descriptor_now(groun
             for voice in voices[:-1]:
                 listener.cut(voice.peer)
             assert listener.send(voices[-1].peer, b"still here") is Sent.TAKEN
-            assert await asyncio.to_thread(peer.poll, 2000)
+            assert await asyncio.to_thread(peer.poll, 2000)  # pyright: ignore[reportPossiblyUnboundVariable]
             assert voices[-1].deaths == 0
         await ground.until(lambda last=voices[-1]: last.deaths)  # type: ignore[misc]
 

@@ -222,7 +222,7 @@ def test_a_message_type_is_a_short_string(name: Any) -> None:
 def test_a_handler_takes_client_and_data() -> None:
     with pytest.raises(ConfigError, match=r"Wrong\.handler takes \(self, client, data\), not 2"):
 
-        class Wrong(Room):
+        class Wrong(Room):  # pyright: ignore[reportUnusedClass]
             @on_message("m")
             def handler(self, data: Any) -> None: ...
 

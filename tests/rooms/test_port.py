@@ -1,3 +1,5 @@
+# pyright: reportArgumentType=false, reportAssignmentType=false, reportOperatorIssue=false
+# (msgpack has no types: what packb returns is unknown.)
 """The port: nothing that a peer sends makes it raise, and nobody speaks for anybody else."""
 
 import asyncio

@@ -24,7 +24,7 @@ from .ledger import Ledger, Stream, Visit
 __all__ = ["ROOM_TYPES", "Recorder", "RecordingServer"]
 
 PRESENCE_EVENTS = 60
-"""Room in short histories for presence, which the ledger does not count."""
+"""Places of a history that presence may have taken: more than happen within one absence."""
 
 
 class Recorder(Room):
@@ -34,7 +34,7 @@ class Recorder(Room):
     min_clients = 0
     reconnect_grace = 6.0
     reservation_time = 4.0
-    message_rate = None
+    message_rate: float | None = None
 
     ledger: ClassVar[Ledger]
     random: ClassVar[Random]
@@ -43,7 +43,16 @@ class Recorder(Room):
 
     def on_create(self, options: dict[str, Any]) -> None:
         assert self.max_clients is not None
-        self.stream = self.ledger.opens(self.id, self.history, self.max_clients, takes_all=self.message_rate is None)
+        self.stream = self.ledger.opens(
+            Stream(
+                self.ledger,
+                self.id,
+                self.history,
+                self.max_clients,
+                takes_all=self.message_rate is None,
+                unseen=PRESENCE_EVENTS if self.presence else 0,
+            )
+        )
         self.every(0.5, self.beat)
 
     def on_join(self, client: Member, options: dict[str, Any]) -> Any:
@@ -132,7 +141,7 @@ class Pair(Recorder):
 class Forgetful(Recorder):
     """Remembers little, and takes little."""
 
-    history = HistoryLimits(count=30, age=4.0)
+    history = HistoryLimits(count=12, age=3.0)
     message_rate = 8.0
     message_burst = 6
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from server_room_system.client.inbox import Inbox
+from server_room_system.protocol import streams
 from server_room_system.protocol.messages import Item
 from server_room_system.protocol.streams import DirectLog, History, Position, StreamReader
 from server_room_system.rooms import fanout
@@ -35,7 +36,7 @@ def direct_messages_are_not_kept(patch: Patch) -> None:
 
 
 def what_is_replayed_comes_in_another_order(patch: Patch) -> None:
-    merged = fanout.merged
+    merged = streams.merged
 
     def directs_last(entries: Any, directs: Any, offset: int, key: int) -> Iterator[bytes]:
         yield from merged(entries, [direct._replace(after=1 << 53) for direct in directs], offset, key)

@@ -21,7 +21,7 @@ from server_room_system.testing import InMemorySystem, system
 from server_room_system.transport import memory
 
 from .ledger import Ledger, Visit
-from .rooms import PRESENCE_EVENTS, ROOM_TYPES, RecordingServer
+from .rooms import ROOM_TYPES, RecordingServer
 
 __all__ = ["World"]
 
@@ -37,24 +37,21 @@ class World:
 
     Args:
         players: how many there are.
-        faults: whether connections fail.
     """
 
-    def __init__(self, seed: int, players: int = 9, *, faults: bool = True) -> None:
+    def __init__(self, seed: int, players: int = 9) -> None:
         self.seed = seed
         self.random = Random(seed)
         self.calm = False
         self.loop = asyncio.get_running_loop()
-        self.ledger = Ledger(self.loop.time, PRESENCE_EVENTS)
+        self.ledger = Ledger(self.loop.time)
         self.server = RecordingServer(self.ledger, self.random)
         self.system: InMemorySystem
         self.trace: list[tuple[float, int, Any]] = []
         """What was read, when and by which visit: two runs of one seed have the same."""
         self.cuts = 0
         self.stalls = 0
-        self.closed_by_players = 0
         self._players = [Player(self, number) for number in range(players)]
-        self._faults = faults
 
     async def run(self) -> None:
         """Chaos, then calm, then the end."""
@@ -79,7 +76,9 @@ class World:
                 player.check_told()
             for life in lives:
                 life.cancel()
-            await asyncio.gather(*lives, return_exceptions=True)
+            for end in await asyncio.gather(*lives, return_exceptions=True):
+                if not isinstance(end, asyncio.CancelledError):
+                    self.ledger.mistake(f"a player ended: {end!r}")
             for player in self._players:
                 await player.client.close()
             await asyncio.sleep(15.0)
@@ -90,8 +89,6 @@ class World:
         end = self.loop.time() + seconds
         while self.loop.time() < end and not self.ledger.mistakes:
             await asyncio.sleep(self.random.uniform(0.05, 1.0))
-            if not self._faults:
-                continue
             network, fault = self.system.network, self.random.random()
             if fault < 0.5:
                 self.cuts += network.cut_one()
@@ -174,7 +171,6 @@ class Player:
             if what < 0.25:
                 await self._say_to_the_server()
             elif what < 0.28:
-                self.world.closed_by_players += 1
                 await self.client.close()
             else:
                 await self._visit(tasks)
@@ -216,10 +212,8 @@ class Player:
         if room.id != getattr(visit.stream, "room", None):
             self.world.ledger.mistake(f"visit {visit.number} entered {room.id}, and that does not know")
         reading = tasks.create_task(self._read(visit, room))
-        try:
+        with contextlib.suppress(NotInRoomError):
             await self._talk(visit, room)
-        except NotInRoomError:
-            pass
         if self.world.calm and room.joined and self._random.random() < 0.7:
             return  # stays, to see that nothing is missing at the end
         if self._random.random() < 0.7:
@@ -301,10 +295,13 @@ class _Errors(logging.Handler):
 def _errors_in_the_log(ledger: Ledger) -> Any:
     handler = _Errors(ledger)
     loggers = [logging.getLogger("server_room_system"), logging.getLogger("asyncio")]
+    levels = [each.level for each in loggers]
     for each in loggers:
         each.addHandler(handler)
+        each.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        for each in loggers:
+        for each, level in zip(loggers, levels, strict=True):
             each.removeHandler(handler)
+            each.setLevel(level)

@@ -67,7 +67,7 @@ def test_waiting_for_nothing_is_an_error_that_says_who_waits_and_where(watched_l
         await asyncio.sleep(2.5)
         await waits_in_vain()
 
-    with pytest.raises(Deadlock, match="deadlock: everybody waits and no timer is set, at 2.500 s") as raised:
+    with pytest.raises(Deadlock, match=r"deadlock: everybody waits and no timer is set, at 2\.500 s") as raised:
         run(main, seed=5)
     assert "main" in str(raised.value)
     assert f"{__file__}:" in str(raised.value)
