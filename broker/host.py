@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from ..protocol.errors import Code, ServerStopping
+from ..protocol.errors import Code, ConfigError, ServerStopping
 from ..protocol.ids import Entropy
 from ..protocol.limits import Limits
 from ..protocol.names import ClientData
@@ -128,7 +128,12 @@ class Host:
         limits = self._server.broker_limits
         if self._network is None:
             self._own_network = ZmqNetwork()
-            limits = replace(limits, sessions=connections_allowed(limits.sessions, MOST_SESSIONS))
+            allowed = connections_allowed(limits.sessions, MOST_SESSIONS)
+            if allowed < 1:
+                raise ConfigError(
+                    "this process may have too few open files to serve anybody: raise the limit (ulimit -n)."
+                )
+            limits = replace(limits, sessions=allowed)
         self._port = Port(self._server.limits, self._entropy)
         self.worker = Worker(self._port, self._server.make_room, self._on_report, self._entropy, carries_sessions=True)
         self.broker = Broker(self._server.limits, self, self._entropy, limits, self._server.rooms)

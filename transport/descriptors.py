@@ -20,6 +20,9 @@ def connections_allowed(wanted: int | None, most: int) -> int:
         wanted: connections that somebody asked for; None for as many as there can be.
         most: what "as many as there can be" means at most.
 
+    Returns:
+        How many connections; 0 or less where there is not even enough for ourselves.
+
     Raises:
         ConfigError: ``wanted`` are more than the limit allows.
     """
@@ -36,4 +39,4 @@ def connections_allowed(wanted: int | None, most: int) -> int:
             f"{wanted} sessions need {needed} open files, and this process may have {soft}: "
             "raise the limit (ulimit -n), or ask for fewer."
         )
-    return max(allowed, 1)
+    return allowed
