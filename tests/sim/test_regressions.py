@@ -143,7 +143,9 @@ def test_a_refusal_is_not_lost_with_the_connection_that_it_was_said_on() -> None
     run(play)
 
 
-@pytest.mark.xfail(strict=True, reason="JOINED acknowledges what is taken; some of it waits for hooks, and may never run")
+@pytest.mark.xfail(
+    strict=True, reason="JOINED acknowledges what is taken; some of it waits for hooks, and may never run"
+)
 def test_what_waits_behind_a_hook_is_not_taken_for_applied_when_the_client_comes_back() -> None:
     applied: list[int] = []
 
