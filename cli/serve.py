@@ -6,8 +6,8 @@ import sys
 import rich_click as click
 
 from ..broker import MatchMaker, Server
+from ..broker.load import load_server
 from ..protocol.errors import ServerRoomError
-from .load import load_server
 
 __all__ = ["serve"]
 
