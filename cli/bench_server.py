@@ -1,42 +1,116 @@
-"""The server of ``srs bench``, in a process of its own: ``python -m server_room_system.cli.bench_server``."""
+"""The server that ``srs bench`` starts: ``srs serve`` in a process of its own."""
 
 import asyncio
-import time
-from typing import Any
+import os
+import re
+import sys
+from collections import deque
+from pathlib import Path
 
-from ..broker import Server
-from ..rooms import Member, Room, on_message, on_request
-from .children import be_child, tell
+from .bench_meter import tree
+from .children import ChildFailed
 
-__all__ = ["Measured", "main"]
+__all__ = ["BenchServer"]
 
-
-class Measured(Room):
-    """Passes on what its members say, as fast as it can."""
-
-    message_rate = None
-
-    def ready(self) -> None:
-        """Say nothing: only what is measured is sent."""
-
-    @on_message("say")
-    def say(self, client: Member, data: Any) -> None:
-        """Broadcast it, to its sender as well."""
-        self.broadcast("said", data)
-
-    @on_request("cpu")
-    def cpu(self, client: Member, data: Any) -> float:
-        """Seconds of CPU that this process has used, all threads."""
-        return time.process_time()
+_PACKAGE = __name__.partition(".")[0]
+_SOURCE = str(Path(__file__).absolute().parents[2])
+_LISTENING = re.compile(r"listening on (tcp://[^\s;]+)")
+_START = 20.0
+_STOP = 8.0
+_REMEMBERED = 20
 
 
-async def main(commands: asyncio.Queue[str]) -> None:
-    """Serve on a free port until told to close."""
-    async with Server(rooms={"measured": Measured}).listen("127.0.0.1", 0) as host:
-        tell("listening", address=host.address)
-        while await commands.get() != "close":
-            pass
+class BenchServer:
+    """A server that runs. ``start`` it, and ``stop`` it whatever happens."""
+
+    def __init__(self, target: str, process: asyncio.subprocess.Process) -> None:
+        self.target = target
+        self.process = process
+        self.address = ""
+        self.said: deque[str] = deque(maxlen=_REMEMBERED)
+        """The last lines that it printed or logged."""
+        self._listening = asyncio.Event()
+        assert process.stdout is not None
+        self._reading = asyncio.ensure_future(self._read(process.stdout))
+
+    @classmethod
+    async def start(cls, target: str, workers: int | None) -> "BenchServer":
+        """Start it and wait until it listens.
+
+        Args:
+            target: as ``srs serve`` takes it.
+            workers: how many worker processes it is to have; None for its own way.
+
+        Raises:
+            ChildFailed: it ended, or did not listen in time.
+        """
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            f"{_PACKAGE}.cli",
+            "serve",
+            target,
+            "--port",
+            "0",
+            *(("--workers", str(workers)) if workers is not None else ()),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": _paths(), "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,  # Ctrl-C reaches us alone
+        )
+        server = cls(target, process)
+        try:
+            await server._until_it_listens()
+        except BaseException:
+            await server.stop()
+            raise
+        return server
+
+    async def stop(self) -> None:
+        """End it: asked first, killed with all that it started if it takes longer than 8 s."""
+        if self.process.returncode is None:
+            self.process.terminate()
+            try:
+                await asyncio.wait_for(self.process.wait(), _STOP)
+            except TimeoutError:
+                for pid in reversed(tree(self.process.pid)):
+                    _kill(pid)
+                await self.process.wait()
+        await self._reading
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    async def _until_it_listens(self) -> None:
+        listening = asyncio.ensure_future(self._listening.wait())
+        await asyncio.wait((listening, self._reading), timeout=_START, return_when=asyncio.FIRST_COMPLETED)
+        listening.cancel()
+        if not self.address:
+            why = "ended" if self._reading.done() else f"did not listen within {_START:.0f} s"
+            raise ChildFailed(f"the server {self.target} {why}: {self.said[-1] if self.said else 'it said nothing'}")
+
+    async def _read(self, output: asyncio.StreamReader) -> None:
+        rest = b""
+        while data := await output.read(65536):
+            *lines, rest = (rest + data).split(b"\n")
+            rest = rest[-65536:]
+            for line in lines:
+                text = line.decode(errors="replace").rstrip()
+                if found := _LISTENING.search(text):
+                    self.address = found[1]
+                    self._listening.set()
+                elif text:
+                    self.said.append(text)
 
 
-if __name__ == "__main__":
-    be_child(main)
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, 9)
+    except ProcessLookupError:
+        return  # it has ended by itself
+
+
+def _paths() -> str:
+    already = os.environ.get("PYTHONPATH")
+    return f"{_SOURCE}{os.pathsep}{already}" if already else _SOURCE
