@@ -3,7 +3,27 @@
 import hmac
 from collections.abc import Callable
 
-__all__ = ["Entropy", "new_epoch", "new_id", "new_token", "same_secret"]
+__all__ = [
+    "MEMBER_TOPIC",
+    "ROOM_TOPIC",
+    "TOKEN_SIZE",
+    "TOPIC_SIZE",
+    "Entropy",
+    "new_epoch",
+    "new_id",
+    "new_token",
+    "new_topic",
+    "same_secret",
+]
+
+TOKEN_SIZE = 16
+"""Bytes of a secret."""
+ROOM_TOPIC = b"\x10"
+"""What the topic begins with that all members of a room get."""
+MEMBER_TOPIC = b"\x11"
+"""What the topic begins with that one member gets."""
+TOPIC_SIZE = 1 + TOKEN_SIZE
+"""Bytes of a topic. ZeroMQ sends what *begins* with a topic: of one size, none is the beginning of another."""
 
 Entropy = Callable[[int], bytes]
 """``entropy(n)`` gives n random bytes: ``secrets.token_bytes``, or a seeded source in tests."""
@@ -15,8 +35,13 @@ def new_id(entropy: Entropy) -> str:
 
 
 def new_token(entropy: Entropy) -> bytes:
-    """A 128-bit secret: resume tokens, reservations, member tokens."""
-    return entropy(16)
+    """A 128-bit secret: resume tokens, reservations, member tokens, what is shown for topics."""
+    return entropy(TOKEN_SIZE)
+
+
+def new_topic(kind: bytes, entropy: Entropy) -> bytes:
+    """The name of a topic that nobody can guess; ``kind``: ``ROOM_TOPIC`` or ``MEMBER_TOPIC``."""
+    return kind + entropy(TOKEN_SIZE)
 
 
 def new_epoch(entropy: Entropy) -> int:

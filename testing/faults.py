@@ -1,13 +1,15 @@
 """The network in memory, with a cable for each client that can be pulled."""
 
 import weakref
-from typing import Any
+from typing import Any, TypeVar
 
 from ..protocol.errors import ConfigError
 from ..transport.memory import MemoryNetwork
-from ..transport.network import Link, LinkSink, Listener, ListenerSink
+from ..transport.network import Link, LinkSink, Listener, ListenerSink, Publisher, PublisherSink, Subscription
 
 __all__ = ["Cable", "FaultyNetwork"]
+
+T = TypeVar("T")
 
 
 class FaultyNetwork(MemoryNetwork):
@@ -24,28 +26,28 @@ class FaultyNetwork(MemoryNetwork):
         self._cables.append(cable)
         return cable
 
-    def cut(self, link: Link) -> None:
-        """Cut the connection of a link, if it stands; of what is on its way, a random prefix arrives."""
+    def cut(self, link: Link | Subscription) -> None:
+        """Cut a connection, if it stands; of what is on its way, a random prefix arrives."""
         wire = self._wire_of.get(link)
         if wire is not None:
             wire.cut()
 
-    def stall(self, link: Link) -> None:
-        """Let the connection of a link go silent both ways, without a word, for good."""
+    def stall(self, link: Link | Subscription) -> None:
+        """Let a connection go silent both ways, without a word, for good."""
         wire = self._wire_of.get(link)
         if wire is not None:
             wire.stalled = True
 
-    # What links ask for, when they connect.
+    # What links and subscriptions ask for, when they connect.
 
     def find(self, address: str) -> Any:
         """See ``MemoryNetwork.find``. Nobody is found through a cable that is pulled."""
         where, _, number = address.partition("#")
         return super().find(where) if not number or self._cables[int(number)].plugged else None
 
-    def wire(self, link: Any, listener: Any) -> Any:
+    def wire(self, near: Any, far: Any) -> Any:
         """See ``MemoryNetwork.wire``."""
-        wire = self._wire_of[link] = super().wire(link, listener)
+        wire = self._wire_of[near] = super().wire(near, far)
         return wire
 
 
@@ -57,26 +59,39 @@ class Cable:
         """Whether new connections reach anybody."""
         self._network = network
         self._number = number
-        self._link: Link | None = None
+        self._made: list[Any] = []
+        """The links and subscriptions that are not over, oldest first."""
 
     def cut(self) -> None:
-        """Cut the connection, if there is one."""
-        if self._link is not None:
-            self._network.cut(self._link)
+        """Cut the connections, if there are any."""
+        for made in self._made:
+            self._network.cut(made)
 
     def stall(self) -> None:
-        """Let the connection go silent, if there is one."""
-        if self._link is not None:
-            self._network.stall(self._link)
+        """Let the connections go silent, if there are any."""
+        for made in self._made:
+            self._network.stall(made)
 
     def listen(self, host: str, port: int, sink: ListenerSink, largest: int) -> Listener:
         """Refuse: clients do not listen."""
         raise ConfigError("this is the network of a client: it does not listen")
 
+    def publish(self, host: str, port: int, sink: PublisherSink, largest: int) -> Publisher:
+        """Refuse: clients do not publish."""
+        raise ConfigError("this is the network of a client: it does not publish")
+
     def connect(self, address: str, sink: LinkSink, largest: int) -> Link:
         """See ``Network.connect``."""
-        self._link = self._network.connect(f"{address}#{self._number}", sink, largest)
-        return self._link
+        return self._keep(self._network.connect(f"{address}#{self._number}", sink, largest))
+
+    def subscribe(self, address: str, sink: LinkSink, largest: int) -> Subscription:
+        """See ``Network.subscribe``."""
+        return self._keep(self._network.subscribe(f"{address}#{self._number}", sink, largest))
 
     def close(self) -> None:
         """See ``Network.close``."""
+
+    def _keep(self, made: T) -> T:
+        self._made = [other for other in self._made if not other.over]
+        self._made.append(made)
+        return made

@@ -2,10 +2,23 @@
 
 from .entropy import EntropyPool
 from .memory import MemoryNetwork
-from .network import Link, LinkSink, Listener, ListenerSink, Network, PeerSink, Sent
+from .network import (
+    Link,
+    LinkSink,
+    Listener,
+    ListenerSink,
+    Network,
+    PeerSink,
+    Publisher,
+    PublisherSink,
+    Sent,
+    Subscription,
+)
+from .roll import MOST_CONNECTIONS
 from .zeromq import ZmqNetwork
 
 __all__ = [
+    "MOST_CONNECTIONS",
     "EntropyPool",
     "Link",
     "LinkSink",
@@ -14,6 +27,9 @@ __all__ = [
     "MemoryNetwork",
     "Network",
     "PeerSink",
+    "Publisher",
+    "PublisherSink",
     "Sent",
+    "Subscription",
     "ZmqNetwork",
 ]

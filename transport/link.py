@@ -1,62 +1,19 @@
 """A connection to a listener on a DEALER socket, for one life."""
 
-import asyncio
-import re
-
 import zmq
 
-from ..protocol.errors import ConfigError
+from .dial import Dial
 from .network import LinkSink, Sent
-from .sockets import EVENTS, LAST_PORT, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, always_set
+from .sockets import NOBLOCK
 
 __all__ = ["ZmqLink"]
 
-_NEVER_MS = 3_600_000
-_ADDRESS = re.compile(r"tcp://(?:[^\s\[\]:/\0]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
-
-class ZmqLink:
+class ZmqLink(Dial):
     """A DEALER that connects once."""
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", address: str, sink: LinkSink, largest: int) -> None:
-        found = _ADDRESS.fullmatch(address)
-        if found is None or not 1 <= int(found[1]) <= LAST_PORT:
-            raise ConfigError(f"{address!r} is no address: write tcp://host:port")
-        self._sink = sink
-        self._up = False
-        self._scheduled = False
-        self._loop = asyncio.get_running_loop()
-        self._socket = socket = context.socket(zmq.DEALER)
-        try:
-            always_set(socket, largest)
-            # libzmq's own reconnecting has no jitter and ends without a word after
-            # some errors: whoever owns a link makes a new one instead, long before
-            # this time. Neither "never" (-1) nor IMMEDIATE will do: with either of
-            # them libzmq throws the last words of the server away when its
-            # connection ends. What IMMEDIATE is for (no message for a dead server
-            # may reach whoever binds the port next) holds because we close the
-            # socket at the end of its first connection, and send only while it stands.
-            socket.set(zmq.RECONNECT_IVL, _NEVER_MS)
-            self._monitor = Monitor(
-                socket,
-                zmq.EVENT_HANDSHAKE_SUCCEEDED
-                | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-                | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-                | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-                | zmq.EVENT_CLOSED
-                | zmq.EVENT_DISCONNECTED,
-                self._on_event,
-            )
-            socket.connect(address)
-        except BaseException as error:
-            if hasattr(self, "_monitor"):
-                self._monitor.close()
-            socket.close()
-            if isinstance(error, zmq.ZMQError):
-                raise ConfigError(f"{address!r} is no address: write tcp://host:port") from error
-            raise
-        self._fd = socket.fileno()
-        self._loop.add_reader(self._fd, self._turn)
+        super().__init__(context, zmq.DEALER, address, sink, largest)
 
     def send(self, frame: bytes) -> Sent:
         if not self._up:
@@ -68,51 +25,5 @@ class ZmqLink:
             return Sent.FULL
         return Sent.TAKEN
 
-    def close(self) -> None:
-        if self._socket.closed:
-            return
-        if not self._up:
-            self._socket.set(zmq.LINGER, 0)
-        self._up = False
-        self._loop.remove_reader(self._fd)
-        self._monitor.close()
-        self._socket.close()
-
-    def _wake(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._turn)
-
-    def _turn(self) -> None:
-        self._scheduled = False
-        for _ in range(MOST_A_TURN):
-            if self._socket.closed:
-                return
-            try:
-                frame = self._socket.recv(NOBLOCK, False)
-            except zmq.Again:
-                break
-            if frame.more:
-                while self._socket.recv(NOBLOCK, False).more:
-                    pass
-                self._fail("the server sent a message of more than one frame")
-                return
-            self._sink.receive(frame.bytes)
-        if not self._socket.closed and int(self._socket.get(EVENTS)) & POLLIN:
-            self._wake()
-
-    def _on_event(self, event: int, value: int) -> None:
-        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-            self._up = True
-            self._sink.up()
-        elif event in (zmq.EVENT_CLOSED, zmq.EVENT_DISCONNECTED):
-            self._turn()  # what came before the end
-            self._fail("the connection was lost" if self._up else "nobody listens there")
-        else:
-            self._fail("the handshake failed")
-
-    def _fail(self, reason: str) -> None:
-        if not self._socket.closed:
-            self._socket.set(zmq.LINGER, 0)  # there is nobody to send it to
-            self.close()
-            self._sink.down(reason)
+    def _take(self, frame: bytes) -> None:
+        self._sink.receive(frame)

@@ -2,38 +2,20 @@
 
 import asyncio
 import errno
-import os
-import socket as sockets
 from collections.abc import Sequence
 from functools import partial
 
 import zmq
 from zmq.backend import Socket as BareSocket
 
-from ..protocol.errors import AddressInUse, ConfigError
 from .network import ListenerSink, PeerSink, Sent
-from .sockets import EVENTS, HEAD, LAST_PORT, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, always_set
+from .sockets import EVENTS, HEAD, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, always_set, bind, shut_down
 
 __all__ = ["ZmqListener"]
 
 _REMEMBERED_DEAD = 4096
 _LAST_WORDS = 0.1
 """Seconds that what was said to a peer last has to leave, before its connection is cut."""
-
-
-def _shut_down(fd: int) -> None:
-    # There is no call to drop a peer. Shutting a copy of its descriptor down
-    # lets libzmq see the end of the stream and clean up by itself.
-    try:
-        copy = sockets.socket(fileno=os.dup(fd))
-    except OSError:
-        return  # closed just now, by the I/O thread
-    with copy:
-        try:
-            copy.shutdown(sockets.SHUT_RDWR)
-        except OSError as error:
-            if error.errno != errno.ENOTCONN:
-                raise
 
 
 def _age(one: bytes, other: bytes) -> int:
@@ -85,7 +67,7 @@ class ZmqListener:
             socket.set(zmq.ROUTER_HANDOVER, 0)  # with it, a thief takes another's messages
             socket.set(zmq.BACKLOG, 1024)
             self._monitor = Monitor(socket, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED, self._on_event)
-            self._bind(host, port)
+            bind(socket, host, port)
         except BaseException:
             if hasattr(self, "_monitor"):
                 self._monitor.close()
@@ -96,17 +78,6 @@ class ZmqListener:
         self._fd = socket.fileno()
         self._loop.add_reader(self._fd, self._turn)
         self.wake()
-
-    def _bind(self, host: str, port: int) -> None:
-        where = f"tcp://{host}:{port}" if port else f"tcp://{host}:*"
-        if not 0 <= port <= LAST_PORT:  # libzmq would take it modulo 65,536
-            raise ConfigError(f"can't listen on {where}: ports are 0 to {LAST_PORT}")
-        try:
-            self._socket.bind(where)
-        except zmq.ZMQError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise AddressInUse(where) from error
-            raise ConfigError(f"can't listen on {where}: {error.strerror}. Give an address of this machine.") from error
 
     @property
     def address(self) -> str:
@@ -154,13 +125,17 @@ class ZmqListener:
     def _shut_down(self, peer: bytes) -> None:
         fd = self._fd_of.get(peer)
         if fd is not None and not self._socket.closed:
-            _shut_down(fd)
+            shut_down(fd, partial(self._stands, fd, self._live[fd]))
 
     def cut_silent(self, before: float) -> None:
         self._monitor.pump()
-        for fd, since in self._live.items():
+        for fd, since in list(self._live.items()):
             if since < before and fd not in self._peer_at:
-                _shut_down(fd)
+                shut_down(fd, partial(self._stands, fd, since))
+
+    def _stands(self, fd: int, since: float) -> bool:
+        self._monitor.pump()
+        return self._live.get(fd) == since
 
     def wake(self) -> None:
         if not self._scheduled:

@@ -11,17 +11,42 @@ import itertools
 from collections import deque
 from collections.abc import Sequence
 from random import Random
+from typing import Protocol
 
 from ..protocol.errors import AddressInUse, ConfigError
-from .network import Link, LinkSink, Listener, ListenerSink, PeerSink, Sent
+from .memory_topics import MemoryPublisher, MemorySubscription
+from .network import Link, LinkSink, Listener, ListenerSink, PeerSink, Publisher, PublisherSink, Sent, Subscription
 
 __all__ = ["MemoryNetwork"]
 
 _QUEUED_FRAMES = 256
 
 
+class NearEnd(Protocol):
+    """The end of a connection that began it."""
+
+    largest: int
+
+    def arrived(self, frame: bytes) -> None: ...
+
+    def lost(self, reason: str) -> None: ...
+
+
+class FarEnd(Protocol):
+    """The end of a connection that was bound."""
+
+    address: str
+    largest: int
+
+    def accepted(self, wire: "Wire") -> None: ...
+
+    def arrived(self, peer: bytes, frame: bytes) -> None: ...
+
+    def lost(self, peer: bytes) -> None: ...
+
+
 class MemoryNetwork:
-    """Listeners and links inside one process, on the running event loop.
+    """Listeners and links, publishers and subscriptions inside one process, on the running event loop.
 
     Args:
         seed: decides latencies and what is lost; the same seed runs the same.
@@ -31,24 +56,32 @@ class MemoryNetwork:
     def __init__(self, seed: int = 0, latency: tuple[float, float] = (0.0005, 0.002)) -> None:
         self.random = Random(seed)
         self.latency = latency
-        self._listeners: dict[str, _MemoryListener] = {}
-        self._wires: dict[_Wire, None] = {}
+        self._bound: dict[str, FarEnd] = {}
+        self._wires: dict[Wire, None] = {}
         self._ports = itertools.count(40_001)
         self._names = itertools.count(1)
 
     def listen(self, host: str, port: int, sink: ListenerSink, largest: int) -> Listener:
         """See ``Network.listen``."""
-        address = f"tcp://{host}:{port or next(self._ports)}"
-        if address in self._listeners:
-            raise AddressInUse(address)
-        listener = self._listeners[address] = _MemoryListener(self, address, sink, largest)
+        listener = _MemoryListener(self, self._free(host, port), sink, largest)
+        self._bound[listener.address] = listener
         return listener
 
     def connect(self, address: str, sink: LinkSink, largest: int) -> Link:
         """See ``Network.connect``."""
-        if not address.startswith("tcp://") or ":" not in address.removeprefix("tcp://"):
-            raise ConfigError(f"{address!r} is no address: write tcp://host:port")
+        _check(address)
         return _MemoryLink(self, address, sink, largest)
+
+    def publish(self, host: str, port: int, sink: PublisherSink, largest: int) -> Publisher:
+        """See ``Network.publish``."""
+        publisher = MemoryPublisher(self, self._free(host, port), sink, largest)
+        self._bound[publisher.address] = publisher
+        return publisher
+
+    def subscribe(self, address: str, sink: LinkSink, largest: int) -> Subscription:
+        """See ``Network.subscribe``."""
+        _check(address)
+        return MemorySubscription(self, address, sink, largest)
 
     def close(self) -> None:
         """Cut what is left."""
@@ -79,29 +112,50 @@ class MemoryNetwork:
         self.random.choice(standing).stalled = True
         return True
 
-    def find(self, address: str) -> "_MemoryListener | None":
-        return self._listeners.get(address)
+    def misgrant_one(self) -> bool:
+        """Grant a random subscriber a topic of another one's, as a fault of libzmq could.
+
+        Returns:
+            Whether there was somebody who had a topic that somebody else had not.
+        """
+        publishers = [bound for bound in self._bound.values() if isinstance(bound, MemoryPublisher)]
+        self.random.shuffle(publishers)
+        return any(publisher.misgrant(self.random) for publisher in publishers)
+
+    def find(self, address: str) -> FarEnd | None:
+        return self._bound.get(address)
 
     def forget(self, address: str) -> None:
-        self._listeners.pop(address, None)
+        self._bound.pop(address, None)
 
-    def wire(self, link: "_MemoryLink", listener: "_MemoryListener") -> "_Wire":
+    def wire(self, near: NearEnd, far: FarEnd) -> "Wire":
         name = b"\0" + next(self._names).to_bytes(4, "big")
-        wire = _Wire(self, name, link, listener)
+        wire = Wire(self, name, near, far)
         self._wires[wire] = None
         return wire
 
-    def unwire(self, wire: "_Wire") -> None:
+    def unwire(self, wire: "Wire") -> None:
         self._wires.pop(wire, None)
 
     def delay(self) -> float:
         return self.random.uniform(*self.latency)
 
+    def _free(self, host: str, port: int) -> str:
+        address = f"tcp://{host}:{port or next(self._ports)}"
+        if address in self._bound:
+            raise AddressInUse(address)
+        return address
+
+
+def _check(address: str) -> None:
+    if not address.startswith("tcp://") or ":" not in address.removeprefix("tcp://"):
+        raise ConfigError(f"{address!r} is no address: write tcp://host:port")
+
 
 class _Way:
     """One direction of a connection."""
 
-    def __init__(self, wire: "_Wire", network: MemoryNetwork) -> None:
+    def __init__(self, wire: "Wire", network: MemoryNetwork) -> None:
         self._wire = wire
         self._network = network
         self._loop = asyncio.get_running_loop()
@@ -127,33 +181,33 @@ class _Way:
             self.on_the_way.pop()
 
 
-class _Wire:
-    """One connection: two ways, a link at one end, a listener at the other."""
+class Wire:
+    """One connection: two ways, the one who began it at one end, the one who was bound at the other."""
 
-    def __init__(self, network: MemoryNetwork, name: bytes, link: "_MemoryLink", listener: "_MemoryListener") -> None:
+    def __init__(self, network: MemoryNetwork, name: bytes, near: NearEnd, far: FarEnd) -> None:
         self.name = name
         self.stalled = False
         self.up = _Way(self, network)
         self.down = _Way(self, network)
         self._network = network
-        self._link: _MemoryLink | None = link
-        self._listener: _MemoryListener | None = listener
+        self._near: NearEnd | None = near
+        self._far: FarEnd | None = far
 
     def arrived(self, way: _Way, frame: bytes | None) -> None:
-        if way is self.up and self._listener is not None:
-            if frame is None or len(frame) > self._listener.largest:
-                self._listener.lost(self.name)
-                self._listener = None
+        if way is self.up and self._far is not None:
+            if frame is None or len(frame) > self._far.largest:
+                self._far.lost(self.name)
+                self._far = None
                 self.down.send(None)
             else:
-                self._listener.arrived(self.name, frame)
-        elif way is self.down and self._link is not None:
-            if frame is None or len(frame) > self._link.largest:
-                link, self._link = self._link, None
+                self._far.arrived(self.name, frame)
+        elif way is self.down and self._near is not None:
+            if frame is None or len(frame) > self._near.largest:
+                near, self._near = self._near, None
                 self.up.send(None)
-                link.lost("the connection was lost")
+                near.lost("the connection was lost")
             else:
-                self._link.arrived(frame)
+                self._near.arrived(frame)
         self._unwire_if_over()
 
     def cut(self) -> None:
@@ -163,26 +217,26 @@ class _Wire:
 
     def sever(self) -> None:
         """Both ends at once, now."""
-        listener, self._listener = self._listener, None
-        link, self._link = self._link, None
+        far, self._far = self._far, None
+        near, self._near = self._near, None
         self._network.unwire(self)
-        if listener is not None:
-            listener.lost(self.name)
-        if link is not None:
-            link.lost("the connection was lost")
+        if far is not None:
+            far.lost(self.name)
+        if near is not None:
+            near.lost("the connection was lost")
 
-    def link_closed(self) -> None:
-        self._link = None
+    def near_closed(self) -> None:
+        self._near = None
         self.up.send(None)
         self._unwire_if_over()
 
-    def listener_closed(self) -> None:
-        self._listener = None
+    def far_closed(self) -> None:
+        self._far = None
         self.down.send(None)
         self._unwire_if_over()
 
     def _unwire_if_over(self) -> None:
-        if self._link is None and self._listener is None:
+        if self._near is None and self._far is None:
             self._network.unwire(self)
 
 
@@ -192,7 +246,7 @@ class _MemoryListener:
         self.largest = largest
         self._network = network
         self._sink = sink
-        self._wires: dict[bytes, _Wire] = {}
+        self._wires: dict[bytes, Wire] = {}
         self._silent: dict[bytes, float] = {}
         self._peers: dict[bytes, PeerSink] = {}
         self._inbox: deque[tuple[bytes, bytes | None]] = deque()
@@ -200,7 +254,7 @@ class _MemoryListener:
         self._closed = False
         self._loop = asyncio.get_running_loop()
 
-    def accepted(self, wire: _Wire) -> None:
+    def accepted(self, wire: Wire) -> None:
         self._wires[wire.name] = wire
         self._silent[wire.name] = self._loop.time()
 
@@ -226,7 +280,7 @@ class _MemoryListener:
         wire = self._wires.pop(peer, None)
         self._silent.pop(peer, None)
         if wire is not None:
-            wire.listener_closed()
+            wire.far_closed()
             self._inbox = deque(waiting for waiting in self._inbox if waiting[0] != peer)
             self._inbox.append((peer, None))
             self.wake()
@@ -246,7 +300,7 @@ class _MemoryListener:
         self._closed = True
         self._network.forget(self.address)
         for wire in list(self._wires.values()):
-            wire.listener_closed()
+            wire.far_closed()
         self._wires.clear()
         self._peers.clear()
 
@@ -277,20 +331,24 @@ class _MemoryLink:
         self.largest = largest
         self._network = network
         self._sink: LinkSink | None = sink
-        self._wire: _Wire | None = None
+        self._wire: Wire | None = None
         self._loop = asyncio.get_running_loop()
         self._loop.call_later(2 * network.delay(), self._connected, address)
 
     def _connected(self, address: str) -> None:
         if self._sink is None:
             return
-        listener = self._network.find(address)
-        if listener is None:
-            self.lost("nobody listens there")
+        bound = self._network.find(address)
+        if not isinstance(bound, _MemoryListener):
+            self.lost("nobody listens there" if bound is None else "the handshake failed")
             return
-        self._wire = self._network.wire(self, listener)
-        listener.accepted(self._wire)
+        self._wire = self._network.wire(self, bound)
+        bound.accepted(self._wire)
         self._sink.up()
+
+    @property
+    def over(self) -> bool:
+        return self._sink is None
 
     def arrived(self, frame: bytes) -> None:
         if self._sink is not None:
@@ -307,4 +365,4 @@ class _MemoryLink:
     def close(self) -> None:
         wire, self._wire, self._sink = self._wire, None, None
         if wire is not None:
-            wire.link_closed()
+            wire.near_closed()

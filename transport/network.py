@@ -1,4 +1,8 @@
-"""What a network gives to those above it: ports that many peers reach, and links to one port.
+"""What a network gives to those above it.
+
+Listeners are ports that many peers reach, each with a link of its own.
+Publishers are ports that give what is published on a topic to all that were
+granted it, each over a subscription of its own.
 
 Two networks keep this contract, and one suite of tests runs over both:
 ``ZmqNetwork`` on real sockets, ``MemoryNetwork`` in memory for simulations.
@@ -9,7 +13,18 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Protocol
 
-__all__ = ["Link", "LinkSink", "Listener", "ListenerSink", "Network", "PeerSink", "Sent"]
+__all__ = [
+    "Link",
+    "LinkSink",
+    "Listener",
+    "ListenerSink",
+    "Network",
+    "PeerSink",
+    "Publisher",
+    "PublisherSink",
+    "Sent",
+    "Subscription",
+]
 
 
 class Sent(Enum):
@@ -83,8 +98,58 @@ class Listener(Protocol):
         """Unbind and drop every peer. What was handed over gets up to 0.5 s to leave."""
 
 
+class PublisherSink(Protocol):
+    """Says who gets which topics. ``peer`` names one connection for as long as it lives, and none after it."""
+
+    def presented(self, token: bytes, peer: int) -> Sequence[bytes]:
+        """A connection showed a token of 16 bytes; it may do so several times.
+
+        Answer from a table and do nothing else: whoever asks is in the middle of a
+        receive or of a ``publish``. What follows from a grant is for a later turn.
+
+        Returns:
+            The topics to grant it, of ``TOPIC_SIZE`` bytes each. With none it is
+            refused: nothing happens and nothing is said.
+        """
+        ...
+
+    def gone(self, token: bytes, peer: int) -> None:
+        """The connection that was granted topics for this token is lost. Once, however often they were granted."""
+
+
+class Publisher(Protocol):
+    """A bound port that topics are published on. It carries up to ``MOST_CONNECTIONS`` connections well."""
+
+    @property
+    def address(self) -> str:
+        """Where clients reach it, with the port that was really bound."""
+        ...
+
+    @property
+    def connections(self) -> int:
+        """How many connections it carries now, granted anything or not."""
+        ...
+
+    def publish(self, topic: bytes, frame: bytes) -> None:
+        """Hand over one frame for all that were granted the topic. Never blocks: who is slow misses it."""
+
+    def cut(self, peer: int) -> bool:
+        """Close a connection, if it is there: the only way to take topics back.
+
+        Returns:
+            False if it could not be done: then the topics that it was granted must be given up.
+        """
+        ...
+
+    def pump(self) -> None:
+        """Answer what was presented. The owner calls it at the beginning of each of its turns."""
+
+    def close(self) -> None:
+        """Unbind and drop every connection; nothing more is told. What was handed over gets up to 0.5 s to leave."""
+
+
 class LinkSink(Protocol):
-    """Takes what happens on a link."""
+    """Takes what happens on a link or a subscription."""
 
     def up(self) -> None:
         """The connection stands."""
@@ -107,8 +172,26 @@ class Link(Protocol):
         """Close; ``down`` is not called. What was handed over gets up to 0.5 s to leave."""
 
 
+class Subscription(Protocol):
+    """One life of one connection to a publisher. It never reconnects: its owner makes a new one.
+
+    Its sink gets frames as they were published, without their topic.
+    """
+
+    def present(self, token: bytes) -> None:
+        """Show a token of 16 bytes for topics. Only once the connection stands.
+
+        It is shown again after 0.25 s and then ever less often, at least each 4 s,
+        until a frame comes on a topic that is new to this connection. A connection
+        can show two tokens in its life; the third costs it.
+        """
+
+    def close(self) -> None:
+        """Close; ``down`` is not called. It gives back whatever it was granted."""
+
+
 class Network(Protocol):
-    """Makes listeners and links."""
+    """Makes listeners and links, publishers and subscriptions."""
 
     def listen(self, host: str, port: int, sink: ListenerSink, largest: int) -> Listener:
         """Bind a port; 0 takes a free one. Frames over ``largest`` bytes cost their sender the connection.
@@ -127,5 +210,22 @@ class Network(Protocol):
         """
         ...
 
+    def publish(self, host: str, port: int, sink: PublisherSink, largest: int) -> Publisher:
+        """Bind a port for topics; 0 takes a free one. ``largest``: bytes of a frame that may be published.
+
+        Raises:
+            AddressInUse: another program holds the port.
+            ConfigError: the host can't be bound.
+        """
+        ...
+
+    def subscribe(self, address: str, sink: LinkSink, largest: int) -> Subscription:
+        """Begin to connect to a publisher. A frame over ``largest`` bytes costs the connection.
+
+        Raises:
+            ConfigError: the address can't be one.
+        """
+        ...
+
     def close(self) -> None:
-        """Release what the network itself holds. Listeners and links are closed before."""
+        """Release what the network itself holds. All that it made is closed before."""

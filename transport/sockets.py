@@ -1,17 +1,33 @@
-"""What listeners and links have in common: the options that we always set, and the events of a socket.
+"""What all our sockets have in common: the options that we always set, binding, events, and cutting a peer.
 
 The facts behind the options are libzmq 4.3.5's; each stands beside its line.
 """
 
 import asyncio
+import errno
 import itertools
 import os
+import socket as sockets
 import struct
 from collections.abc import Callable
 
 import zmq
 
-__all__ = ["EVENTS", "HEAD", "LAST_PORT", "MOST_A_TURN", "NOBLOCK", "POLLIN", "Monitor", "ZmqSocket", "always_set"]
+from ..protocol.errors import AddressInUse, ConfigError
+
+__all__ = [
+    "EVENTS",
+    "HEAD",
+    "LAST_PORT",
+    "MOST_A_TURN",
+    "NOBLOCK",
+    "POLLIN",
+    "Monitor",
+    "ZmqSocket",
+    "always_set",
+    "bind",
+    "shut_down",
+]
 
 ZmqSocket = zmq.Socket[bytes]
 
@@ -40,6 +56,54 @@ def always_set(socket: ZmqSocket, largest: int) -> None:
     socket.set(zmq.HEARTBEAT_TIMEOUT, 15_000)
     socket.set(zmq.SNDHWM, _QUEUED_FRAMES)
     socket.set(zmq.RCVHWM, 1_000)
+
+
+def bind(socket: ZmqSocket, host: str, port: int) -> None:
+    """Bind; port 0 takes a free one.
+
+    Raises:
+        AddressInUse: another program holds the port.
+        ConfigError: the host can't be bound.
+    """
+    where = f"tcp://{host}:{port}" if port else f"tcp://{host}:*"
+    if not 0 <= port <= LAST_PORT:  # libzmq would take it modulo 65,536
+        raise ConfigError(f"can't listen on {where}: ports are 0 to {LAST_PORT}")
+    try:
+        socket.bind(where)
+    except zmq.ZMQError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise AddressInUse(where) from error
+        raise ConfigError(f"can't listen on {where}: {error.strerror}. Give an address of this machine.") from error
+
+
+def shut_down(fd: int, stands: Callable[[], bool]) -> bool:
+    """Cut the peer whose connection has this descriptor.
+
+    Args:
+        fd: the descriptor's number.
+        stands: whether that connection still has it, as far as has been heard by now.
+
+    Returns:
+        False if the connection may go on standing, because there is no descriptor left to do it with.
+    """
+    # There is no call to drop a peer. Shutting a copy of its descriptor down
+    # lets libzmq see the end of the stream and clean up by itself. The death of a
+    # connection is told before its number is free again: if it still stands
+    # when the copy has been made, the copy is of its descriptor and no other's.
+    try:
+        copied = os.dup(fd)
+    except OSError as error:
+        return error.errno == errno.EBADF  # closed just now, by the I/O thread
+    if not stands():
+        os.close(copied)
+        return True
+    with sockets.socket(fileno=copied) as copy:
+        try:
+            copy.shutdown(sockets.SHUT_RDWR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
+    return True
 
 
 class Monitor:

@@ -10,7 +10,9 @@ import zmq
 
 from .link import ZmqLink
 from .listener import ZmqListener
-from .network import Link, LinkSink, Listener, ListenerSink
+from .network import Link, LinkSink, Listener, ListenerSink, Publisher, PublisherSink, Subscription
+from .publisher import ZmqPublisher
+from .subscription import ZmqSubscription
 
 __all__ = ["ZmqNetwork"]
 
@@ -22,7 +24,7 @@ def _seed_routing_ids() -> None:
 
 
 class ZmqNetwork:
-    """Listeners and links over TCP. One libzmq context, made when it is first needed."""
+    """Listeners and links, publishers and subscriptions over TCP. One libzmq context, made when it is first needed."""
 
     def __init__(self) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -34,6 +36,14 @@ class ZmqNetwork:
     def connect(self, address: str, sink: LinkSink, largest: int) -> Link:
         """See ``Network.connect``."""
         return ZmqLink(self._open(), address, sink, largest)
+
+    def publish(self, host: str, port: int, sink: PublisherSink, largest: int) -> Publisher:
+        """See ``Network.publish``."""
+        return ZmqPublisher(self._open(), host, port, sink, largest)
+
+    def subscribe(self, address: str, sink: LinkSink, largest: int) -> Subscription:
+        """See ``Network.subscribe``."""
+        return ZmqSubscription(self._open(), address, sink, largest)
 
     def close(self) -> None:
         """End the context and its threads; waits up to 0.5 s for frames that are leaving."""

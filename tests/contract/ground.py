@@ -12,16 +12,29 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+import zmq
 
 from server_room_system.testing import run
-from server_room_system.transport import Link, Listener, MemoryNetwork, Network, Sent, ZmqNetwork
+from server_room_system.transport import (
+    Link,
+    Listener,
+    MemoryNetwork,
+    Network,
+    Publisher,
+    Sent,
+    Subscription,
+    ZmqNetwork,
+)
+from server_room_system.transport.memory_topics import MemorySubscription
+from server_room_system.transport.subscription import ZmqSubscription
 
-__all__ = ["LARGEST", "Ear", "Ground", "Mouth", "Voice", "on_both", "on_memory", "on_zeromq"]
+__all__ = ["LARGEST", "Ear", "Gate", "Ground", "Mouth", "Voice", "on_both", "on_memory", "on_zeromq", "shout"]
 
 LARGEST = 64 * 1024
 PATIENCE = 10.0
 """Seconds that anything may take."""
 HOST = "127.0.0.1"
+PROBE = b"heard this? "
 
 
 class Voice:
@@ -105,6 +118,8 @@ class Mouth:
     def __init__(self, changed: asyncio.Event) -> None:
         self.ups = 0
         self.frames: list[bytes] = []
+        self.probes: set[bytes] = set()
+        """Frames of ``Ground.heard_on``, which are not the test's."""
         self.reasons: list[str] = []
         """Why it went down, for each time that it did."""
         self.on_frame: Callable[[bytes], None] = lambda frame: None
@@ -115,13 +130,54 @@ class Mouth:
         self._changed.set()
 
     def receive(self, frame: bytes) -> None:
-        self.frames.append(frame)
-        self.on_frame(frame)
+        if frame.startswith(PROBE):
+            self.probes.add(frame)
+        else:
+            self.frames.append(frame)
+            self.on_frame(frame)
         self._changed.set()
 
     def down(self, reason: str) -> None:
         self.reasons.append(reason)
         self._changed.set()
+
+
+class Gate:
+    """The sink of a publisher: who may have what, and who came and went."""
+
+    def __init__(self, changed: asyncio.Event) -> None:
+        self.topics: dict[bytes, list[bytes]] = {}
+        """What a token is good for."""
+        self.shown: list[tuple[bytes, int]] = []
+        self.granted: list[tuple[bytes, int]] = []
+        self.lost: list[tuple[bytes, int]] = []
+        self._changed = changed
+
+    def presented(self, token: bytes, peer: int) -> list[bytes]:
+        topics = self.topics.get(token, [])
+        self.shown.append((token, peer))
+        if topics and (token, peer) not in self.granted:
+            self.granted.append((token, peer))
+        self._changed.set()
+        return topics
+
+    def gone(self, token: bytes, peer: int) -> None:
+        self.lost.append((token, peer))
+        self._changed.set()
+
+    def peer_of(self, token: bytes) -> int | None:
+        """The connection that was granted topics for a token last."""
+        return next((peer for granted, peer in reversed(self.granted) if granted == token), None)
+
+
+def shout(subscription: Subscription, message: bytes) -> None:
+    """Have a subscription say what none of ours says."""
+    if isinstance(subscription, MemorySubscription):
+        assert subscription._wire is not None
+        subscription._wire.up.send(message)
+    else:
+        assert isinstance(subscription, ZmqSubscription)
+        subscription._socket.send(message, zmq.NOBLOCK)
 
 
 class Ground:
@@ -133,7 +189,9 @@ class Ground:
         self.mouths: list[Mouth] = []
         self._ears: list[Ear] = []
         self._listeners: list[Listener] = []
-        self._links: list[Link] = []
+        self._links: list[Link | Subscription] = []
+        self._gates: list[Gate] = []
+        self._publishers: list[Publisher] = []
         self._names = itertools.count(1)
 
     def run(self, test: Callable[["Ground"], Coroutine[Any, Any, None]]) -> None:
@@ -154,8 +212,13 @@ class Ground:
                 link.close()
             for listener in self._listeners:
                 listener.close()
+            for publisher in self._publishers:
+                publisher.close()
             self.network.close()
         assert [mistake for ear in self._ears for mistake in ear.mistakes] == []
+        for gate in self._gates:
+            assert len(gate.lost) == len(set(gate.lost)), "gone twice"
+            assert set(gate.lost) <= set(gate.granted), "gone, and was never granted anything"
         assert all(mouth.ups <= 1 and len(mouth.reasons) <= 1 for mouth in self.mouths)
         if isinstance(self.network, MemoryNetwork):
             assert self.network.connections == 0
@@ -173,6 +236,51 @@ class Ground:
         self.mouths.append(mouth)
         self._links.append(link)
         return link, mouth
+
+    def publish(self, port: int = 0, largest: int = LARGEST) -> tuple[Publisher, Gate]:
+        gate = Gate(self._changed)
+        publisher = self.network.publish(HOST, port, gate, largest)
+        self._gates.append(gate)
+        self._publishers.append(publisher)
+        return publisher, gate
+
+    def subscribe(self, address: str, largest: int = LARGEST) -> tuple[Subscription, Mouth]:
+        mouth = Mouth(self._changed)
+        subscription = self.network.subscribe(address, mouth, largest)
+        self.mouths.append(mouth)
+        self._links.append(subscription)
+        return subscription, mouth
+
+    def made_by(self, mouth: Mouth) -> Any:
+        """The link or subscription that this sink listens to."""
+        return self._links[self.mouths.index(mouth)]
+
+    async def attach(self, publisher: Publisher, largest: int = LARGEST) -> tuple[Subscription, Mouth]:
+        """A subscription that is up."""
+        subscription, mouth = self.subscribe(publisher.address, largest)
+        await self.until(lambda: mouth.ups == 1)
+        return subscription, mouth
+
+    async def admit(
+        self, publisher: Publisher, gate: Gate, token: bytes, *topics: bytes
+    ) -> tuple[Subscription, Mouth, int]:
+        """A subscription that was granted topics, and gets what is published on them; and the name of its peer."""
+        gate.topics[token] = list(topics)
+        subscription, mouth = await self.attach(publisher)
+        before = len(gate.granted)
+        subscription.present(token)
+        await self.until(lambda: token in (granted for granted, _ in gate.granted[before:]))
+        for topic in topics:
+            await self.heard_on(publisher, topic, mouth)
+        peer = gate.peer_of(token)
+        assert peer is not None
+        return subscription, mouth, peer
+
+    async def heard_on(self, publisher: Publisher, topic: bytes, mouth: Mouth) -> None:
+        """What was published before, on any topic of this one's, has come or will not."""
+        frame = PROBE + b"%d" % next(self._names)
+        publisher.publish(topic, frame)
+        await self.until(lambda: frame in mouth.probes)
 
     async def dial(self, listener: Listener, largest: int = LARGEST) -> tuple[Link, Mouth]:
         """A link that is up."""
