@@ -18,6 +18,7 @@ from ..lab.tally import Notes, account_events, heard_events
 __all__ = ["Crowd"]
 
 Tell = Callable[[dict[str, Any]], None]
+Clock = Callable[[], int]
 
 _CONNECT = 15.0
 _AFTERMATH = 5.0
@@ -29,8 +30,9 @@ _NEWS = 0.25
 class _Player:
     """One bot, its client, and what it hears."""
 
-    def __init__(self, bot: Bot, plan: Plan) -> None:
+    def __init__(self, bot: Bot, plan: Plan, woke: Clock) -> None:
         self.bot = bot
+        self._woke = woke
         self.rate = plan.rate if plan.rate is not None and bot.rate > 0 else bot.rate
         self.sent = 0
         self.done = 0
@@ -62,7 +64,7 @@ class _Player:
             self.hearing.at(offset)
         stamp = self.bot.stamp_in(message)
         if stamp is not None and self.hearing.hear(stamp.bot, stamp.number, offset):
-            notes.delivered(stamp.due, time.monotonic_ns())
+            notes.delivered(stamp.due, self._woke(), time.monotonic_ns())
 
     async def play(self, dues: Iterator[int], notes: Notes) -> None:
         """Act at each of these times, or as soon after as the act before is done."""
@@ -95,12 +97,13 @@ class Crowd:
         plan: what to do.
         kind: the bots' class.
         tell: takes an event for the process that started this one.
+        woke: since when the event loop is busy without a pause, in monotonic nanoseconds.
     """
 
-    def __init__(self, plan: Plan, kind: type[Bot], tell: Tell) -> None:
+    def __init__(self, plan: Plan, kind: type[Bot], tell: Tell, woke: Clock) -> None:
         self._plan = plan
         self._tell = tell
-        self._players = {number: _Player(kind(number, plan.bots), plan) for number in plan.numbers}
+        self._players = {number: _Player(kind(number, plan.bots), plan, woke) for number in plan.numbers}
         self._visits = kind.visits
 
     async def run(self, commands: "asyncio.Queue[str]") -> None:

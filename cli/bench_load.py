@@ -12,6 +12,7 @@ import os
 import select
 import selectors
 import sys
+import time
 from typing import Any, TextIO
 
 from ..lab.catalog import find_scenario
@@ -39,8 +40,8 @@ class _Channel:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
-async def _obey(plan: Plan, channel: _Channel) -> None:
-    crowd = Crowd(plan, find_scenario(plan.scenario), channel.tell)
+async def _obey(plan: Plan, channel: _Channel, selector: "_Selector") -> None:
+    crowd = Crowd(plan, find_scenario(plan.scenario), channel.tell, lambda: selector.woke)
     gc.freeze()
     commands: asyncio.Queue[str] = asyncio.Queue()
     lines = Lines()
@@ -59,20 +60,20 @@ async def _obey(plan: Plan, channel: _Channel) -> None:
         work.result()
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
-    if not hasattr(selectors, "EpollSelector"):
-        return asyncio.new_event_loop()
+class _Selector(selectors.DefaultSelector):
+    """Wakes up at the microsecond, where epoll rounds up to a millisecond; and knows since when it is busy."""
 
-    class Precise(selectors.EpollSelector):
-        """Wakes up at the microsecond: epoll itself counts in milliseconds, and rounds up."""
+    woke = 0
+    """When the loop had last nothing to do, in monotonic nanoseconds."""
 
-        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-            if timeout is not None and 0 < timeout:
-                select.select((self.fileno(),), (), (), timeout)
-                timeout = 0
-            return super().select(timeout)
-
-    return asyncio.SelectorEventLoop(Precise())
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait as the loop wants it."""
+        ready = super().select(0)
+        if not ready and (timeout is None or timeout > 0):
+            select.select((self.fileno(),), (), (), timeout)
+            self.woke = time.monotonic_ns()
+            ready = super().select(0)
+        return ready
 
 
 def main() -> None:
@@ -81,8 +82,9 @@ def main() -> None:
     plan = Plan(**json.loads(sys.argv[1]))
     channel = _Channel()
     try:
-        with asyncio.Runner(loop_factory=_new_loop) as runner:
-            runner.run(_obey(plan, channel))
+        selector = _Selector()
+        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+            runner.run(_obey(plan, channel, selector))
     except* ServerRoomError as group:
         first = _first(group)
         channel.tell({"event": "broken", "why": f"{type(first).__name__}: {first}"})

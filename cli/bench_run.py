@@ -29,6 +29,10 @@ _ACTING = 15.0
 _SETTLING = 8.0
 """Seconds that what was sent has to arrive after the last act."""
 _GOODBYE = 20.0
+_SHOWING = 0.3
+"""Seconds after an interval until its figures are shown: the load processes tell theirs four times a second."""
+_SAID = 5
+"""Lines of the server's that are shown."""
 
 Progress = Callable[[str, Moment | None, float | None], None]
 """Called with what is happening, and while measuring with the last interval and the server's share of a core."""
@@ -134,7 +138,9 @@ class _Run:
             return f"the server {self._server.target} ended: {last}"
         await asyncio.wait(following, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
         failed = next((task.exception() for task in following if task.done() and task.exception()), None)
-        return self._why or str(failed or "a load process ended too early")
+        why = self._why or str(failed or "a load process ended too early")
+        said = f" The server said last: {self._server.said[-1]}" if self._server and self._server.said else ""
+        return f"{why}{said}"
 
     async def _act(self) -> tuple[Meter, Meter]:
         settings, plan = self._settings, self._plan
@@ -165,9 +171,8 @@ class _Run:
             await _sleep_until(begin + int((index + 1) * width * SECOND))
             servers.sample()
             loads.sample()
-            # The interval before is complete by now: what was due at its end has had time to come.
-            shown = max(0, index - 1)
-            moment = moment_of(self._tally.slots[shown], (shown + 1) * width, width, kind)
+            await asyncio.sleep(min(_SHOWING, width / 2))
+            moment = moment_of(self._tally.slots[index], (index + 1) * width, width, kind)
             busy = max((use.cpu[-1] or 0.0 for use in servers.uses), default=None)
             self._progress("measuring", moment, busy)
         return servers, loads
@@ -195,6 +200,7 @@ class _Run:
             servers=servers.uses,
             loads=loads.uses,
             machine=machine(),
+            server_said=list(self._server.said)[-_SAID:] if self._server else (),
         )
 
     def _command(self, word: str, when: int | None = None) -> None:

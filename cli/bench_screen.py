@@ -5,9 +5,10 @@ from typing import TextIO
 
 from ..lab.budget import Verdict
 from ..lab.figures import Figures, Latency, Moment
+from ..lab.shown import shown_memory, shown_share, shown_time
 from .screen import Palette, printable, table
 
-__all__ = ["ProgressLine", "lines_of", "shown_time"]
+__all__ = ["ProgressLine", "lines_of"]
 
 
 class ProgressLine:
@@ -24,7 +25,7 @@ class ProgressLine:
             return
         text = what
         if moment is not None:
-            cpu = "" if busy is None else f"   server {busy:.0%} CPU"
+            cpu = "" if busy is None else f"   server {shown_share(busy)} CPU"
             latency = f"p50 {shown_time(moment.latency.p50)}   p99 {shown_time(moment.latency.p99)}"
             text = f"{moment.at:5.1f} s   {latency}   {moment.heard:,.0f} deliveries/s{cpu}"
         if self._over:
@@ -39,17 +40,6 @@ class ProgressLine:
         if self._over and not self._quiet:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
-
-
-def shown_time(seconds: float | None) -> str:
-    """A time for reading, with three digits; a dash for none."""
-    if seconds is None:
-        return "-"
-    for factor, unit in ((1e6, "µs"), (1e3, "ms"), (1.0, "s")):
-        if seconds * factor < 999.5 or unit == "s":
-            break
-    value = seconds * factor
-    return f"{value:.{0 if value >= 99.5 else 1 if value >= 9.95 else 2}f} {unit}"
 
 
 def lines_of(figures: Figures, verdicts: list[Verdict], problems: list[str], paint: Palette) -> list[str]:
@@ -70,12 +60,13 @@ def lines_of(figures: Figures, verdicts: list[Verdict], problems: list[str], pai
     processes = [
         (
             f"{use.name} ({use.pid})",
-            f"{use.busy:.0%} of a core, {max(filter(None, use.rss), default=0) / 1e6:,.0f} MB",
+            f"{shown_share(use.busy)} of a core, {shown_memory(use.most_memory)}",
         )
         for use in (*figures.servers, *figures.loads)
     ]
     lines += ["", *table([*rates, *processes], right=frozenset({1}))]
     lines += ["", figures.limit()]
+    lines += [f"the server said: {printable(line, 300)}" for line in figures.server_said]
     good, bad = paint("ok", "bold", "green"), paint("WRONG", "bold", "red")
     if not figures.faults.total and figures.checked:
         lines.append(f"{good}     {figures.checked:,} deliveries checked: none lost, none doubled, one order for all")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..protocol.errors import ConfigError
+from .shown import shown_memory, shown_share, shown_time
 
 __all__ = ["METRICS", "Bound", "Metric", "Verdict", "judge", "parse_budget", "show"]
 
@@ -106,10 +107,10 @@ def show(metric: str, value: float) -> str:
     """A figure with its unit, for reading."""
     match METRICS[metric].dimension:
         case "time":
-            return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.3g} s"
+            return shown_time(value)
         case "share":
-            return f"{value:.0%} of a core"
+            return f"{shown_share(value)} of a core"
         case "memory":
-            return f"{value / 1e6:,.0f} MB"
+            return shown_memory(value)
         case _:
             return f"{value:,.0f}"

@@ -1,17 +1,20 @@
 """Everything that a run found out, and what it means."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .histogram import Histogram
 from .ledger import Account, Faults, balance, expected
+from .shown import shown_share, shown_time
 from .tally import Slot, Tally
 
 __all__ = ["Figures", "Latency", "Moment", "ProcessUse", "figures_of", "moment_of"]
 
 BUSY = 0.9
 """Share of a core from which a process counts as the limit."""
+LARGE = 0.5
+"""Share of the delivery latency from which the load processes' own part is mentioned."""
 LATE = 0.005
 """Seconds of lag at the 99th percentile from which the load processes spoil the latency."""
 
@@ -64,6 +67,11 @@ class ProcessUse:
         known = [share for share in self.cpu if share is not None]
         return sum(known) / len(known) if known else 0.0
 
+    @property
+    def most_memory(self) -> float:
+        """The most bytes that it held."""
+        return max(filter(None, self.rss), default=0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Figures:
@@ -82,6 +90,8 @@ class Figures:
     join: Latency
     lag: Latency
     """How late the load processes woke up for what was due, with nothing else to do."""
+    own: Latency
+    """The part of the deliveries' latency in which their load process was busy: so long they waited there at most."""
     sent: int
     """Messages in the measurement."""
     messages_per_second: float
@@ -101,6 +111,8 @@ class Figures:
     servers: list[ProcessUse]
     loads: list[ProcessUse]
     machine: dict[str, str]
+    server_said: list[str]
+    """The last lines that the server logged, where it was started for the run."""
 
     def metrics(self) -> dict[str, float | None]:
         """What a budget can name."""
@@ -147,13 +159,18 @@ class Figures:
         late = self.lag.p99 or 0.0
         if busiest_load >= BUSY or late >= LATE:
             return (
-                f"The load processes were at their limit (CPU {busiest_load:.0%}, wake-ups late by {late * 1e3:.1f} ms "
-                "at p99): part of the latency is theirs. Use fewer bots, a lower rate or more cores."
+                f"The load processes were at their limit (CPU {shown_share(busiest_load)}, wake-ups late by "
+                f"{shown_time(late)} at p99): part of the latency is theirs. Use fewer bots, a lower rate or more cores."
+            )
+        if (self.own.p50 or 0.0) >= LARGE * (self.delivery.p50 or 0.0) and self.own.count:
+            return (
+                f"Of the delivery latency, up to {shown_time(self.own.p50)} (p50; p99 {shown_time(self.own.p99)}) "
+                "passed in the load processes: many messages came at once, and bots take them one after the other."
             )
         if self.held:
             return f"The server held bots up: {self.held:,} acts began late, and are measured from when they were due."
         if busiest_server >= BUSY:
-            return f"The server was at its limit: one of its processes used {busiest_server:.0%} of a core."
+            return f"The server was at its limit: one of its processes used {shown_share(busiest_server)} of a core."
         return "Neither side was at its limit: this is the latency at this load, not the most that the server can do."
 
     def to_json(self) -> dict[str, Any]:
@@ -180,6 +197,7 @@ def figures_of(
     servers: list[ProcessUse],
     loads: list[ProcessUse],
     machine: Mapping[str, str],
+    server_said: Iterable[str],
 ) -> Figures:
     """Put together what the load processes counted and what the meter read."""
     faults = Faults()
@@ -200,6 +218,7 @@ def figures_of(
         delivery=Latency.of(tally.times("delivery")),
         join=Latency.of(join),
         lag=Latency.of(tally.times("lag")),
+        own=Latency.of(tally.times("own")),
         sent=sent,
         messages_per_second=sent / seconds,
         deliveries_per_second=heard / seconds,
@@ -216,4 +235,5 @@ def figures_of(
         servers=servers,
         loads=loads,
         machine=dict(machine),
+        server_said=list(server_said),
     )

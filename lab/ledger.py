@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
-__all__ = ["Account", "Faults", "Hearing", "Heard", "balance", "expected"]
+__all__ = ["Account", "Faults", "Heard", "Hearing", "balance", "expected"]
 
 _MASK = (1 << 62) - 1
 _MOST_REMEMBERED = 10_000

@@ -14,8 +14,9 @@ from .schedule import SECOND
 
 __all__ = ["BEFORE", "KINDS", "Notes", "Slot", "Tally", "account_events", "heard_events"]
 
-KINDS = ("delivery", "join", "lag")
-"""What there are histograms of: deliveries, joins, and how late bots woke up for what was due."""
+KINDS = ("delivery", "join", "lag", "own")
+"""What there are histograms of: deliveries; joins; how late bots woke up for what was
+due; and the part of each delivery in which its load process was busy, an upper bound of what it waited there."""
 
 _ROWS = 200
 """Rows of one event, so that it stays under 64 KiB as a line."""
@@ -42,11 +43,13 @@ class Notes:
         self.held = 0
         """Acts that began late because the one before was still waiting."""
 
-    def delivered(self, due: int, now: int) -> None:
-        """A message that was due then has come."""
+    def delivered(self, due: int, woke: int, now: int) -> None:
+        """A message that was due then has come; the process is busy since ``woke``."""
         self.total += 1
         if self._begin <= due < self._until:
-            self._times["delivery", (due - self._begin) // self._slot].add(now - due)
+            slot = (due - self._begin) // self._slot
+            self._times["delivery", slot].add(now - due)
+            self._times["own", slot].add(now - max(woke, due))
         if self._begin <= now < self._until:
             self._heard[(now - self._begin) // self._slot] += 1
 
