@@ -151,11 +151,13 @@ class Gate:
         self.shown: list[tuple[bytes, int]] = []
         self.granted: list[tuple[bytes, int]] = []
         self.lost: list[tuple[bytes, int]] = []
+        self.on_shown: Callable[[], None] = lambda: None
         self._changed = changed
 
     def presented(self, token: bytes, peer: int) -> list[bytes]:
         topics = self.topics.get(token, [])
         self.shown.append((token, peer))
+        self.on_shown()
         if topics and (token, peer) not in self.granted:
             self.granted.append((token, peer))
         self._changed.set()

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -166,3 +168,40 @@ async def test_a_port_that_is_none_is_refused(ground: Ground) -> None:
     for address in ("tcp://127.0.0.1:port", "tcp://127.0.0.1:70000"):
         with pytest.raises(ConfigError, match="is no address"):
             ground.connect(address)
+
+
+@on_zeromq
+async def test_in_one_go_only_so_many_tokens_are_granted_and_the_rest_when_they_come_again(ground: Ground) -> None:
+    publisher, gate = ground.publish()
+    tokens = [b"%016d" % number for number in range(150)]
+    gate.topics = {token: [b"\x10" + token] for token in tokens}
+    made = [await ground.attach(publisher) for _ in tokens]
+    gate.on_shown = _let_the_io_threads_work  # they deliver meanwhile, so that there is always one more to read
+    for token, (subscription, _) in zip(tokens, made, strict=True):
+        subscription.present(token)
+    _let_the_io_threads_work()
+    publisher.pump()
+    assert len(gate.granted) == 99
+    gate.on_shown = lambda: None
+    await ground.until(lambda: len(gate.granted) == 150)
+    for token in tokens:
+        publisher.publish(b"\x10" + token, token)
+    await ground.until(lambda: all(mouth.frames for _, mouth in made))
+    assert [mouth.frames for _, mouth in made] == [[token] for token in tokens]
+
+
+@on_zeromq
+async def test_a_connection_that_cannot_be_cut_is_said_to_stand(ground: Ground) -> None:
+    publisher, gate = ground.publish()
+    _, mouth, peer = await ground.admit(publisher, gate, b"a token, 16 long", b"\x10" + bytes(16))
+
+    def no_descriptor_left(fd: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "dup", no_descriptor_left)
+        assert not publisher.cut(peer)
+    await ground.quiet()
+    assert mouth.reasons == []
+    assert publisher.cut(peer)
+    await ground.until(lambda: mouth.reasons and gate.lost)
