@@ -62,7 +62,11 @@ class _Player:
             notes.failed("a bot was away for too long and missed messages (reset)")
         elif message.kind != "direct":
             self.hearing.at(offset)
-        stamp = self.bot.stamp_in(message)
+        try:
+            stamp = self.bot.stamp_in(message)
+        except Exception as error:  # noqa: BLE001  # a bot's own code: counted, shown, and the run has failed
+            notes.failed(f"in stamp_in, of a {message.type!r}: {type(error).__name__}: {error}")
+            return
         if stamp is not None and self.hearing.hear(stamp.bot, stamp.number, offset):
             notes.delivered(stamp.due, self._woke(), time.monotonic_ns())
 

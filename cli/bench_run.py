@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,8 +27,10 @@ _LEAD = 0.2
 """Seconds between telling the load processes when to begin, and that time."""
 _ACTING = 15.0
 """Seconds after the end until which the load processes must have told what they sent."""
-_SETTLING = 8.0
+_SETTLING = 20.0
 """Seconds that what was sent has to arrive after the last act."""
+_QUIET = 3.0
+"""Seconds without any arrival after which what is missing then counts as lost."""
 _GOODBYE = 20.0
 _SHOWING = 0.3
 """Seconds after an interval until its figures are shown: the load processes tell theirs four times a second."""
@@ -180,10 +183,12 @@ class _Run:
     async def _settle(self) -> None:
         if not self._settings.kind.visits:
             awaited = expected(self._tally.accounts, self._settings.kind.heard_by)
-            try:
-                await self._until(lambda: self._tally.total >= awaited, _SETTLING, "everything has arrived")
-            except TimeoutError:
-                self._progress("something is missing", None, None)
+            until = time.monotonic() + _SETTLING
+            arrived = -1
+            while arrived < self._tally.total < awaited and time.monotonic() < until:
+                arrived = self._tally.total
+                with suppress(TimeoutError):  # then the condition says so
+                    await self._until(lambda: self._tally.total >= awaited, _QUIET, "everything has arrived")
 
     def _figures(self, servers: Meter, loads: Meter) -> Figures:
         settings = self._settings

@@ -70,7 +70,7 @@ class Bot:
         raise NotImplementedError(f"{type(self).__name__} has no act()")
 
     def stamp_in(self, message: Received) -> Stamp | None:
-        """The stamp in a message of the room, or None.
+        """The stamp in a message of the room, or None. Called with everything that the room says.
 
         Override it where the room packs it deeper than as a text, or as a text
         that is directly in a list or map.

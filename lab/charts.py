@@ -90,7 +90,9 @@ def _strokes(
 
 def _steps(highest: float) -> list[float]:
     """From 0 to at least ``highest`` in four or so equal steps of 1, 2 or 5 times a power of ten."""
-    rough = max(highest, 1e-9) / 4
+    if highest <= 0:
+        return [0.0, 1.0]
+    rough = highest / 4
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
     return [index * step for index in range(math.ceil(highest / step - 1e-9) + 1)]

@@ -160,7 +160,7 @@ class Figures:
         if busiest_load >= BUSY or late >= LATE:
             return (
                 f"The load processes were at their limit (CPU {shown_share(busiest_load)}, wake-ups late by "
-                f"{shown_time(late)} at p99): part of the latency is theirs. Use fewer bots, a lower rate or more cores."
+                f"{shown_time(late)} at p99): part of the latency is theirs. Use fewer bots or more cores."
             )
         if (self.own.p50 or 0.0) >= LARGE * (self.delivery.p50 or 0.0) and self.own.count:
             return (

@@ -55,7 +55,7 @@ class Faults:
 class Heard(NamedTuple):
     """What one receiver has of one sender; equal for all receivers when all is well."""
 
-    count: int
+    messages: int
     digest: int
 
 
@@ -150,11 +150,11 @@ def balance(
     for room, bot, what, receivers in heard:
         account = accounts.get(bot)
         if account is None or account.room != room:
-            faults.crossed += what.count * receivers
+            faults.crossed += what.messages * receivers
             continue
         reached[bot] += receivers
-        faults.lost += max(0, account.sent - what.count) * receivers
-        if what.count == account.sent:
+        faults.lost += max(0, account.sent - what.messages) * receivers
+        if what.messages == account.sent:
             digests.setdefault(bot, set()).add(what.digest)
     for bot, account in accounts.items():
         deaf = _receivers(members[account.room], heard_by) - reached[bot]
