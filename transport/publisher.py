@@ -14,9 +14,9 @@ from .sockets import NOBLOCK, always_set, bind
 
 __all__ = ["ZmqPublisher"]
 
-_SENDING = 0.0005
+_SENDING = 0.0009
 """Seconds of sending after which the pump has its turn again. A send lets libzmq look at its mailbox once in
-3,000,000 ticks of the processor's clock, 1 ms at 3 GHz; from one look to the next, everything must have been read."""
+3,000,000 ticks of the processor's clock, 1 ms at 3 GHz; from one look to the next, everything is to be read."""
 
 
 class ZmqPublisher:

@@ -74,7 +74,6 @@ class TopicPump:
         mailbox, and it must not do so twice while anything lies unread. And it
         always reads all there is.
         """
-        self._monitor.pump()
         doubtful = self.roll.doubtful
         receive = self._socket.recv
         for _ in range(MOST_A_TURN):
