@@ -18,7 +18,7 @@ from ..lab.tally import Notes, account_events, heard_events
 __all__ = ["Crowd"]
 
 Tell = Callable[[dict[str, Any]], None]
-Clock = Callable[[], int]
+Clock = Callable[[], tuple[int, int]]
 
 _CONNECT = 15.0
 _AFTERMATH = 5.0
@@ -30,9 +30,9 @@ _NEWS = 0.25
 class _Player:
     """One bot, its client, and what it hears."""
 
-    def __init__(self, bot: Bot, plan: Plan, woke: Clock) -> None:
+    def __init__(self, bot: Bot, plan: Plan, loop_times: Clock) -> None:
         self.bot = bot
-        self._woke = woke
+        self._loop_times = loop_times
         self.rate = plan.rate if plan.rate is not None and bot.rate > 0 else bot.rate
         self.sent = 0
         self.done = 0
@@ -68,7 +68,7 @@ class _Player:
             notes.failed(f"in stamp_in, of a {message.type!r}: {type(error).__name__}: {error}")
             return
         if stamp is not None and self.hearing.hear(stamp.bot, stamp.number, offset):
-            notes.delivered(stamp.due, self._woke(), time.monotonic_ns())
+            notes.delivered(stamp.due, self._loop_times()[0], time.monotonic_ns())
 
     async def play(self, dues: Iterator[int], notes: Notes) -> None:
         """Act at each of these times, or as soon after as the act before is done."""
@@ -101,13 +101,15 @@ class Crowd:
         plan: what to do.
         kind: the bots' class.
         tell: takes an event for the process that started this one.
-        woke: since when the event loop is busy without a pause, in monotonic nanoseconds.
+        loop_times: since when the event loop is busy without a pause, in monotonic
+            nanoseconds, and for how many it had nothing to do in all.
     """
 
-    def __init__(self, plan: Plan, kind: type[Bot], tell: Tell, woke: Clock) -> None:
+    def __init__(self, plan: Plan, kind: type[Bot], tell: Tell, loop_times: Clock) -> None:
         self._plan = plan
         self._tell = tell
-        self._players = {number: _Player(kind(number, plan.bots), plan, woke) for number in plan.numbers}
+        self._players = {number: _Player(kind(number, plan.bots), plan, loop_times) for number in plan.numbers}
+        self._loop_times = loop_times
         self._visits = kind.visits
 
     async def run(self, commands: "asyncio.Queue[str]") -> None:
@@ -146,13 +148,15 @@ class Crowd:
         listening = [asyncio.ensure_future(player.listen(notes)) for player in players if player.room]
         reporting = asyncio.ensure_future(self._keep_reporting(notes))
         try:
+            _, idle_before = self._loop_times()
             await self._act(start, until, notes)
+            busy = 1 - (self._loop_times()[1] - idle_before) / (time.monotonic_ns() - start)
             self._report(notes)
             accounts = {
                 number: Account(player.room.id, player.sent) for number, player in self._players.items() if player.room
             }
             due = sum(1 for player in players for _ in due_times(player.bot.number, player.rate, start, until))
-            for event in account_events(accounts, due - sum(player.done for player in players)):
+            for event in account_events(accounts, due - sum(player.done for player in players), busy):
                 self._tell(event)
             await _expect("end", commands)
         finally:

@@ -41,7 +41,7 @@ class _Channel:
 
 
 async def _obey(plan: Plan, channel: _Channel, selector: "_Selector") -> None:
-    crowd = Crowd(plan, find_scenario(plan.scenario), channel.tell, lambda: selector.woke)
+    crowd = Crowd(plan, find_scenario(plan.scenario), channel.tell, lambda: (selector.woke, selector.idle))
     gc.freeze()
     commands: asyncio.Queue[str] = asyncio.Queue()
     lines = Lines()
@@ -65,13 +65,17 @@ class _Selector(selectors.DefaultSelector):
 
     woke = 0
     """When the loop had last nothing to do, in monotonic nanoseconds."""
+    idle = 0
+    """Nanoseconds in which it had nothing to do, in all."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait as the loop wants it."""
         ready = super().select(0)
         if not ready and (timeout is None or timeout > 0):
+            began = time.monotonic_ns()
             select.select((self.fileno(),), (), (), timeout)
             self.woke = time.monotonic_ns()
+            self.idle += self.woke - began
             ready = super().select(0)
         return ready
 

@@ -11,7 +11,7 @@ import msgpack
 from ..lab.figures import ProcessUse
 from .version import VERSION
 
-__all__ = ["Meter", "machine", "tree"]
+__all__ = ["Foreign", "Meter", "machine", "tree"]
 
 
 class Meter:
@@ -58,6 +58,24 @@ class Meter:
         self._cpu = cpu
 
 
+class Foreign:
+    """The share of all cores that others use, from when it is made."""
+
+    def __init__(self) -> None:
+        self._then = _busy_and_all()
+
+    def share(self, ours: float) -> float | None:
+        """Until now.
+
+        Args:
+            ours: seconds of CPU that our own processes used meanwhile.
+        """
+        now = _busy_and_all()
+        if self._then is None or now is None or now[1] <= self._then[1]:
+            return None
+        return max(0.0, now[0] - self._then[0] - ours) / (now[1] - self._then[1])
+
+
 def tree(pid: int) -> list[int]:
     """A process and all that it started, as far as they run. Python's own helpers are left out."""
     found, waiting = list[int](), [pid]
@@ -88,6 +106,17 @@ def _cpu_seconds(pid: int) -> float:
     # Linux makes the id of a process's CPU clock from the process's id, as
     # clock_getcpuclockid(3) does: nanoseconds, where /proc counts in hundredths.
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def _busy_and_all() -> tuple[float, float] | None:
+    """Seconds that all cores were busy (user, nice, system, stolen), and seconds in all."""
+    try:
+        values = [int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    except (OSError, ValueError):
+        return None
+    tick = os.sysconf("SC_CLK_TCK")
+    # Interrupts are no load of anybody's: they carry the packets that are being measured.
+    return sum(values[at] for at in (0, 1, 2, 7)) / tick, sum(values) / tick
 
 
 def _resident(pid: int) -> float | None:

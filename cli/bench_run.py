@@ -14,7 +14,7 @@ from ..lab.ledger import expected
 from ..lab.plan import Plan
 from ..lab.schedule import SECOND
 from ..lab.tally import Tally
-from .bench_meter import Meter, machine
+from .bench_meter import Foreign, Meter, machine
 from .bench_server import BenchServer
 from .children import Child, ChildFailed, end_all
 
@@ -108,6 +108,7 @@ class _Run:
         self._joined: set[str] = set()
         self._sent: set[str] = set()
         self._why: str | None = None
+        self._foreign: float | None = None
         self._changed = asyncio.Event()
         self.children: list[Child] = []
 
@@ -169,6 +170,7 @@ class _Run:
         servers = Meter({pid: "server" if len(pids) == 1 else f"server {pid}" for pid in pids})
         loads = Meter({child.process.pid: child.name for child in self.children})
         width = self._settings.seconds / self._plan.slots
+        foreign = Foreign()
         kind = "join" if self._settings.kind.visits else "delivery"
         for index in range(self._plan.slots):
             await _sleep_until(begin + int((index + 1) * width * SECOND))
@@ -178,6 +180,8 @@ class _Run:
             moment = moment_of(self._tally.slots[index], (index + 1) * width, width, kind)
             busy = max((use.cpu[-1] or 0.0 for use in servers.uses), default=None)
             self._progress("measuring", moment, busy)
+        used = (use.busy * self._settings.seconds for use in (*servers.uses, *loads.uses))
+        self._foreign = foreign.share(sum(used)) if servers.uses else None
         return servers, loads
 
     async def _settle(self) -> None:
@@ -205,6 +209,7 @@ class _Run:
             servers=servers.uses,
             loads=loads.uses,
             machine=machine(),
+            foreign=self._foreign,
             server_said=list(self._server.said)[-_SAID:] if self._server else (),
         )
 

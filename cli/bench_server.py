@@ -1,18 +1,23 @@
-"""The server that ``srs bench`` starts: ``srs serve`` in a process of its own."""
+"""The server that ``srs bench`` starts: ``srs serve`` in a process of its own, which ends when the bench does.
+
+Run as a program, this is ``srs`` with one argument in front: a descriptor at
+whose end the process ends itself. Standard input won't do, it is the server's console.
+"""
 
 import asyncio
 import os
 import re
+import signal
 import sys
+import threading
 from collections import deque
 from pathlib import Path
 
 from .bench_meter import tree
 from .children import ChildFailed
 
-__all__ = ["BenchServer"]
+__all__ = ["BenchServer", "main"]
 
-_PACKAGE = __name__.partition(".")[0]
 _SOURCE = str(Path(__file__).absolute().parents[2])
 _LISTENING = re.compile(r"listening on (tcp://[^\s;]+)")
 _START = 20.0
@@ -23,9 +28,10 @@ _REMEMBERED = 20
 class BenchServer:
     """A server that runs. ``start`` it, and ``stop`` it whatever happens."""
 
-    def __init__(self, target: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, target: str, process: asyncio.subprocess.Process, leash: int) -> None:
         self.target = target
         self.process = process
+        self._leash = leash
         self.address = ""
         self.said: deque[str] = deque(maxlen=_REMEMBERED)
         """The last lines that it printed or logged."""
@@ -44,11 +50,30 @@ class BenchServer:
         Raises:
             ChildFailed: it ended, or did not listen in time.
         """
-        process = await asyncio.create_subprocess_exec(
+        held, leash = os.pipe()
+        try:
+            process = await cls._spawn(held, target, workers)
+        except BaseException:
+            os.close(leash)
+            raise
+        finally:
+            os.close(held)
+        server = cls(target, process, leash)
+        try:
+            await server._until_it_listens()
+        except BaseException:
+            await server.stop()
+            raise
+        return server
+
+    @staticmethod
+    async def _spawn(held: int, target: str, workers: int | None) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",
             "-m",
-            f"{_PACKAGE}.cli",
+            __name__,
+            str(held),
             "serve",
             target,
             "--port",
@@ -58,15 +83,9 @@ class BenchServer:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env={**os.environ, "PYTHONPATH": _paths(), "PYTHONUNBUFFERED": "1"},
+            pass_fds=(held,),
             start_new_session=True,  # Ctrl-C reaches us alone
         )
-        server = cls(target, process)
-        try:
-            await server._until_it_listens()
-        except BaseException:
-            await server.stop()
-            raise
-        return server
 
     async def stop(self) -> None:
         """End it: asked first, killed with all that it started if it takes longer than 8 s."""
@@ -81,6 +100,7 @@ class BenchServer:
         await self._reading
         assert self.process.stdin is not None
         self.process.stdin.close()
+        os.close(self._leash)
 
     async def _until_it_listens(self) -> None:
         listening = asyncio.ensure_future(self._listening.wait())
@@ -114,3 +134,20 @@ def _kill(pid: int) -> None:
 def _paths() -> str:
     already = os.environ.get("PYTHONPATH")
     return f"{_SOURCE}{os.pathsep}{already}" if already else _SOURCE
+
+
+def main() -> None:
+    """Be the server: run what the arguments behind the first one say, until the descriptor in the first one ends."""
+    from .app import run  # noqa: PLC0415  # which imports the bench, and so this module
+
+    threading.Thread(target=_end_with, args=(int(sys.argv[1]),), name="leash", daemon=True).start()
+    sys.exit(run(sys.argv[2:]))
+
+
+def _end_with(descriptor: int) -> None:
+    os.read(descriptor, 1)  # nobody writes: this returns when the other end is closed
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

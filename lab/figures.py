@@ -13,6 +13,8 @@ __all__ = ["Figures", "Latency", "Moment", "ProcessUse", "figures_of", "moment_o
 
 BUSY = 0.9
 """Share of a core from which a process counts as the limit."""
+FOREIGN = 0.1
+"""Share of all cores that others use from which it is mentioned."""
 LARGE = 0.5
 """Share of the delivery latency from which the load processes' own part is mentioned."""
 LATE = 0.005
@@ -101,6 +103,10 @@ class Figures:
     checked: int
     """Deliveries that there should have been, warm-up included: so many were checked for loss and order."""
     faults: Faults
+    busy: float
+    """The share of the time in which the busiest load process had something to do. At 1 it was the limit."""
+    foreign: float | None
+    """The share of all cores that other programs used meanwhile; None where it is not known."""
     unsent: int
     """What was due and not done 5 s after the end."""
     held: int
@@ -153,13 +159,18 @@ class Figures:
         return found
 
     def limit(self) -> str:
-        """A sentence on what held the figures back."""
+        """A sentence or two on what held the figures back."""
+        if self.foreign is None or self.foreign < FOREIGN:
+            return self._limit()
+        return f"{self._limit()} Other programs used {shown_share(self.foreign)} of this machine's cores meanwhile."
+
+    def _limit(self) -> str:
         busiest_load = max((process.busy for process in self.loads), default=0.0)
         busiest_server = max((process.busy for process in self.servers), default=0.0)
         late = self.lag.p99 or 0.0
-        if busiest_load >= BUSY or late >= LATE:
+        if max(busiest_load, self.busy) >= BUSY or late >= LATE:
             return (
-                f"The load processes were at their limit (CPU {shown_share(busiest_load)}, wake-ups late by "
+                f"The load processes were at their limit (busy {shown_share(self.busy)} of the time, wake-ups late by "
                 f"{shown_time(late)} at p99): part of the latency is theirs. Use fewer bots or more cores."
             )
         if (self.own.p50 or 0.0) >= LARGE * (self.delivery.p50 or 0.0) and self.own.count:
@@ -198,6 +209,7 @@ def figures_of(
     loads: list[ProcessUse],
     machine: Mapping[str, str],
     server_said: Iterable[str],
+    foreign: float | None,
 ) -> Figures:
     """Put together what the load processes counted and what the meter read."""
     faults = Faults()
@@ -225,6 +237,8 @@ def figures_of(
         joins_per_second=join.count / seconds if visits else None,
         checked=expected(accounts, heard_by),
         faults=faults,
+        busy=tally.busy,
+        foreign=foreign,
         unsent=tally.unsent,
         held=tally.held,
         errors=dict(tally.errors.most_common()),

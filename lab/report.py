@@ -155,6 +155,7 @@ def _checks(figures: Figures) -> str:
             ("offsets that a member never saw", f"{faults.skipped:,}"),
             ("senders whose messages members saw in different orders", f"{faults.disagreed:,}"),
             ("came from another room", f"{faults.crossed:,}"),
+            ("share of the time in which the busiest load process had something to do", shown_share(figures.busy)),
             ("acts that were due and could not be done", f"{figures.unsent:,}"),
             ("acts that began late because the one before waited for the server", f"{figures.held:,}"),
             *((f"error: {what}", f"{count:,}") for what, count in figures.errors.items()),

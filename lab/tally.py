@@ -91,12 +91,18 @@ class Notes:
         return events
 
 
-def account_events(accounts: dict[int, Account], unsent: int) -> list[dict[str, Any]]:
-    """What the bots of one load process sent, as events."""
+def account_events(accounts: dict[int, Account], unsent: int, busy: float) -> list[dict[str, Any]]:
+    """What the bots of one load process sent, as events.
+
+    Args:
+        accounts: what each bot sent.
+        unsent: what was due and could not be done.
+        busy: the share of the time in which the process had something to do.
+    """
     rows = [[bot, *account] for bot, account in accounts.items()]
     return [
         *({"event": "accounts", "rows": rows[at : at + _ROWS]} for at in range(0, len(rows), _ROWS)),
-        {"event": "all sent", "unsent": unsent},
+        {"event": "all sent", "unsent": unsent, "busy": busy},
     ]
 
 
@@ -133,6 +139,8 @@ class Tally:
         self.heard: list[tuple[str, int, Heard, int]] = []
         self.faults = Faults()
         self.unsent = 0
+        self.busy = 0.0
+        """The share of the time in which the busiest load process had something to do."""
         self._totals: dict[str, tuple[int, int]] = {}
 
     @property
@@ -172,6 +180,7 @@ class Tally:
                 self.accounts.update({bot: Account(room, sent) for bot, room, sent in event["rows"]})
             case "all sent":
                 self.unsent += event["unsent"]
+                self.busy = max(self.busy, event["busy"])
             case "heard by":
                 self.heard += [(room, bot, Heard(count, digest), n) for room, bot, count, digest, n in event["rows"]]
             case "faults":

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,10 @@ def made(settings: Settings, **changes: Any) -> Figures:
         "scenario": settings.scenario, "server": settings.target or "tcp://there:1", "bots": settings.bots,
         "processes": settings.processes, "seconds": settings.seconds, "warm_up": settings.warm_up, "visits": False,
         "delivery": FAST, "join": FAST, "lag": FAST, "own": FAST, "sent": 250, "messages_per_second": 125.0,
-        "deliveries_per_second": 500.0, "joins_per_second": None, "checked": 1300, "faults": Faults(), "unsent": 0,
-        "held": 0, "errors": {}, "moments": MOMENTS, "servers": [SERVER], "loads": [], "machine": {}, "server_said": [],
+        "deliveries_per_second": 500.0, "joins_per_second": None, "checked": 1300, "faults": Faults(),
+        "unsent": 0, "busy": 0.1, "foreign": None,
+        "held": 0, "errors": {},
+        "moments": MOMENTS, "servers": [SERVER], "loads": [], "machine": {}, "server_said": [],
     }  # fmt: skip
     return Figures(**{**fields, **changes})
 
@@ -134,6 +137,19 @@ def test_ctrl_c_ends_all_processes() -> None:
         program.process.send_signal(signal.SIGINT)
         assert program.wait() == Exit.INTERRUPTED
         assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+
+
+def test_a_bench_that_is_killed_leaves_nothing_running() -> None:
+    with Program([*SRS, "bench", "--seconds", "30", "--bots", "4"]) as program:
+        program.expect("warming up")
+        started = tree(program.process.pid)
+        assert len(started) == 4
+        program.process.kill()
+        program.wait()
+        deadline = time.monotonic() + 15
+        while left := [pid for pid in started if Path(f"/proc/{pid}").exists()]:
+            assert time.monotonic() < deadline, left
+            time.sleep(0.05)
 
 
 def _is_serve(pid: int) -> bool:

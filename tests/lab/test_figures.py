@@ -59,7 +59,13 @@ def test_a_run_that_measured_nothing_has_failed() -> None:
     ("changes", "says"),
     [
         ({}, "Neither side"),
-        ({"loads": [ProcessUse("load 1", 2, [0.95], [1.0])]}, "The load processes were at their limit (CPU 95 %"),
+        ({"loads": [ProcessUse("load 1", 2, [0.95], [1.0])]}, "The load processes were at their limit"),
+        ({"busy": 0.97}, "at their limit (busy 97 % of the time"),
+        (
+            {"foreign": 0.25},
+            "Neither side was at its limit: this is the latency at this load, not the most that the "
+            "server can do. Other programs used 25 % of this machine's cores meanwhile.",
+        ),
         ({"lag": latency(0.02)}, "late by 20.1 ms"),
         ({"own": latency(0.004)}, "passed in the load processes"),
         ({"held": 12}, "held bots up: 12"),
@@ -79,7 +85,7 @@ def test_figures_are_put_together_from_the_tally() -> None:
     tally.heard = [("r", bot, Heard(5, 1), 4) for bot in range(3)]
     made = figures_of(
         tally, scenario="s", server="app", heard_by="all", visits=False, bots=4, processes=1, seconds=4.0,
-        warm_up=1.0, servers=[], loads=[], machine={}, server_said=[],
+        warm_up=1.0, servers=[], loads=[], machine={}, server_said=[], foreign=None,
     )  # fmt: skip
     assert (made.messages_per_second, made.deliveries_per_second, made.checked) == (5.0, 20.0, 80)
     assert made.faults == Faults(lost=20)

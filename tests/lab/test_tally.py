@@ -86,13 +86,13 @@ def test_many_rows_travel_in_short_lines() -> None:
     accounts = {bot: Account("abcdefghijklmnop", bot) for bot in range(1000)}
     heard = Counter({("abcdefghijklmnop", bot, Heard(bot, bot << 50)): 2 for bot in range(1000)})
     tally = Tally(1)
-    for event in [*account_events(accounts, 7), *heard_events(heard, Faults(doubled=2))]:
+    for event in [*account_events(accounts, 7, 0.4), *heard_events(heard, Faults(doubled=2))]:
         line = json.dumps(event)
         assert len(line) < 65_000
         tally.take("load 1", json.loads(line))
     assert tally.accounts == accounts
     assert {(room, bot, what): count for room, bot, what, count in tally.heard} == heard
-    assert (tally.unsent, tally.faults) == (7, Faults(doubled=2))
+    assert (tally.unsent, tally.busy, tally.faults) == (7, 0.4, Faults(doubled=2))
 
 
 def test_what_is_no_event_is_an_error() -> None:
