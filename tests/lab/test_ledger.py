@@ -75,9 +75,14 @@ def test_a_message_that_comes_late_is_out_of_order_but_not_lost() -> None:
     assert check(log, log) == {"disordered": 2}
 
 
+def test_a_message_that_comes_late_and_again_is_doubled() -> None:
+    log: Log = [(0, 2, 10), (0, 1, 11), (0, 1, 12), (1, 1, 13), (0, 3, 14), (1, 2, 15)]
+    assert check(log, log) == {"disordered": 2, "doubled": 2}
+
+
 def test_an_offset_that_was_passed_is_out_of_order() -> None:
     log: Log = [(0, 1, 10), (1, 1, 9), (0, 2, 11), (0, 3, 12), (1, 2, 13)]
-    assert check(log)["disordered"] == 1
+    assert check(log, log) == {"disordered": 2}
 
 
 def test_members_who_saw_different_orders_disagree() -> None:
