@@ -34,7 +34,7 @@ _QUIET = 3.0
 _GOODBYE = 20.0
 _SHOWING = 0.3
 """Seconds after an interval until its figures are shown: the load processes tell theirs four times a second."""
-_SAID = 5
+_SAID = 3
 """Lines of the server's that are shown."""
 
 Progress = Callable[[str, Moment | None, float | None], None]
