@@ -8,11 +8,10 @@ from pathlib import Path
 
 import rich_click as click
 
-from ..lab.budget import Bound, Verdict, judge, parse_budget
+from ..lab.budget import METRICS, Bound, Verdict, judge, parse_budget
 from ..lab.catalog import find_scenario, server_beside
 from ..lab.figures import Figures
 from ..lab.report import html_report
-from ..lab.scenarios import SCENARIOS
 from .address import parse_address
 from .bench_run import Settings, measure
 from .bench_screen import ProgressLine, lines_of
@@ -21,8 +20,6 @@ from .exits import CommandError
 from .screen import Palette
 
 __all__ = ["bench"]
-
-_BUILT_IN = ", ".join(SCENARIOS)
 
 
 def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -55,7 +52,12 @@ def _budget(ctx: click.Context, param: click.Parameter, value: str | None) -> li
     "--warm-up", metavar="SECONDS", type=click.FloatRange(0, 3600), default=1.0, show_default=True,
     help="How long to run before.",
 )  # fmt: skip
-@click.option("--budget", metavar="LIMITS", callback=_budget, help="p99=20ms,loss=0: exit with 1 if it is not kept.")
+@click.option(
+    "--budget",
+    metavar="LIMITS",
+    callback=_budget,
+    help=f"p99=20ms,loss=0: exit with 1 if it is not kept. Of: {', '.join(METRICS)}.",
+)
 @click.option("--report", metavar="FILE", type=click.Path(path_type=Path), help="Write an HTML page with plots.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one object, and no progress.")
 def bench(

@@ -176,6 +176,8 @@ class Crowd:
         ]
         try:
             await asyncio.wait(acting, timeout=(until - time.monotonic_ns()) / SECOND + _AFTERMATH)
+            # Where nobody acts, the others still listen, and this process is measured as long as all are.
+            await asyncio.sleep((until - time.monotonic_ns()) / SECOND)
         finally:
             for task in acting:
                 task.cancel()

@@ -91,6 +91,12 @@ def test_the_other_scenarios_run(scenario: str, bots: str, tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
+def test_a_load_process_whose_bots_only_listen_is_not_taken_for_busy() -> None:
+    done = srs("bench", "audience", "--bots", "4", "--seconds", "0.8", "--warm-up", "0.2", "--json", timeout=50)
+    assert done.returncode == Exit.OK, done.stderr
+    assert json.loads(done.stdout)["busy"] < 0.99
+
+
 def test_a_server_that_runs_already_is_measured_and_left_running() -> None:
     with Program([*SRS, "serve", "server_room_system.lab.server:server", "--port", "0"]) as server:
         address = server.expect(r"listening on (tcp://[^\s;]+)")[1]
