@@ -1,6 +1,7 @@
 """The broker, decided: what each client's request means for tickets, rooms and seats."""
 
-from collections.abc import Callable, Collection
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,34 +14,39 @@ from ..protocol.errors import (
     MatchCancelled,
     MatchExpired,
     NotAMember,
+    RequestError,
     RoomNotFound,
     RuleSetError,
     UnknownRoomType,
+    WorkerLost,
 )
-from ..protocol.ids import Entropy, new_id
+from ..protocol.ids import Entropy
 from ..protocol.limits import Limits
 from ..protocol.messages import (
     Assigned,
     Cancel,
     Create,
+    Endpoints,
     Error,
     Goodbye,
     Hello,
     JoinById,
+    ListEndpoints,
     ListRooms,
     Match,
     Message,
     Resume,
+    RoomLost,
     Rooms,
     Ticket,
 )
 from ..protocol.rulesets import RuleSet
 from ..rooms.control import (
-    OpenRoom,
+    Failed,
+    Inspected,
     Refused,
     ReleaseSeats,
     Reserved,
-    ReserveSeats,
     RoomEnded,
     RoomReport,
     RoomUpdated,
@@ -52,15 +58,22 @@ from ..rooms.uplink import Caller
 from .directory import Directory
 from .matchmaking import Queues
 from .matchmaking import Ticket as StandingTicket
+from .placement import Placement, RoomNeeds
 from .reception import Reception, ReceptionOutbox
+from .seating import HeldSeats, NewRoom, Seating, SeatingOutbox
 from .sessions import Session, Sessions
+from .tokens import TokenMint
+from .workers import WorkerRecord, Workers
 
 __all__ = ["MOST_SESSIONS", "Broker", "BrokerLimits", "BrokerOutbox"]
+
+logger = logging.getLogger(__name__.partition(".broker")[0] + ".broker")
 
 MOST_SESSIONS = 50_000
 _AT_ONCE = 0.1
 """Seconds in which a match is at once: only who waits longer is told so with a TICKET."""
 _LONGEST_LIST = 12 * 1024
+_MOST_ENDPOINTS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +91,11 @@ class BrokerLimits:
     """Seconds that a session outlives its connection."""
 
 
-class BrokerOutbox(ReceptionOutbox, Protocol):
-    """Where the broker writes what must happen, besides what it says to clients."""
+class BrokerOutbox(ReceptionOutbox, SeatingOutbox, Protocol):
+    """Where the broker writes what must happen, besides what it says to clients and workers."""
 
-    def control(self, message: OpenRoom | ReserveSeats | ReleaseSeats) -> None:
-        """Ask the worker."""
+    def inspected(self, report: Inspected | Failed) -> None:
+        """A worker has answered an administrator's question."""
 
 
 @dataclass(slots=True)
@@ -92,11 +105,15 @@ class _Search:
     ticket: StandingTicket | None = None
     """It waits in a queue."""
     pending: int | None = None
-    """Its request that the worker is being asked for a seat for."""
+    """Its request that a worker is being asked for a seat for."""
     assigned: Assigned | None = None
     """The seat that was reserved for it, in case the answer was lost."""
     deadline: float = 0.0
     """Until when that seat is held."""
+
+
+_Seat = tuple[Session, int, dict[str, Any]]
+"""Who wants a seat, the number of its request, and its options."""
 
 
 class Broker:
@@ -107,7 +124,10 @@ class Broker:
         out: where to write.
         entropy: where ids and secrets come from.
         limits: how much it takes on.
-        room_types: the names that rulesets may give; None takes any.
+        mint: makes and reads resume tokens.
+        room_types: what the rooms of each type need; rulesets may give these names. None takes any name.
+        placement: chooses workers.
+        first_client: the first client's number.
     """
 
     def __init__(
@@ -116,22 +136,23 @@ class Broker:
         out: BrokerOutbox,
         entropy: Entropy,
         limits: BrokerLimits,
-        room_types: Collection[str] | None = None,
+        mint: TokenMint,
+        room_types: Mapping[str, RoomNeeds] | None = None,
+        placement: Placement | None = None,
+        first_client: int = 1,
     ) -> None:
-        self.reception = Reception(
-            announced, out, entropy, self, limits.sessions or MOST_SESSIONS, limits.session_grace
-        )
+        most = limits.sessions or MOST_SESSIONS
+        sessions = Sessions(most, entropy, mint, first_client)
+        self.reception = Reception(announced, out, entropy, self, sessions, limits.session_grace)
         self.directory = Directory()
+        self.workers = Workers(placement or Placement())
+        self.seating = Seating(self.workers, self.directory, out, entropy)
         self.queues = Queues()
         self._announced = announced
         self._out = out
-        self._entropy = entropy
         self._limits = limits
         self._room_types = room_types
         self._searches: dict[Session, _Search] = {}
-        self._wishes: dict[int, list[tuple[Session, int]]] = {}
-        """For whom the worker was asked for seats, and what to answer each."""
-        self._next_ask = 1
 
     @property
     def sessions(self) -> Sessions:
@@ -158,6 +179,8 @@ class Broker:
             self._join_by_id(self._find(connection, message.ref), message)
         elif isinstance(message, ListRooms):
             self._list(self._find(connection, message.ref), message)
+        elif isinstance(message, ListEndpoints):
+            self._list_endpoints(self._find(connection, message.ref), message.ask)
 
     def _find(self, connection: Caller, ref: int) -> Session:
         session = connection.refs.get(ref)
@@ -188,8 +211,7 @@ class Broker:
         rooms = session.rooms | (
             {search.assigned.room} if search is not None and search.assigned is not None else set()
         )
-        if rooms:
-            self._out.control(ReleaseSeats(session.session, list(rooms)))
+        self._release(session, rooms)
 
     # Ways into a room.
 
@@ -211,10 +233,9 @@ class Broker:
             return
         ruleset = self._ruleset(message.ruleset)
         self._check_room_limit()
-        self._wish(
-            [(session, message.ask, message.options)],
-            lambda ask, seats: OpenRoom(ask, new_id(self._entropy), ruleset, message.options, False, seats),
-        )
+        seats = [(session, message.ask, message.options)]
+        new = NewRoom(ruleset, self._needs(ruleset), message.options, False)
+        self.seating.open(new, self._wish(seats), lambda answer: self._seats_answered(seats, answer))
 
     def _join_by_id(self, session: Session, message: JoinById) -> None:
         if self._begin(session, message.ask) is None:
@@ -223,10 +244,8 @@ class Broker:
             raise AlreadyWaiting("this client is in that room already")
         if message.room not in self.directory:
             raise RoomNotFound
-        self._wish(
-            [(session, message.ask, message.options)],
-            lambda ask, seats: ReserveSeats(ask, message.room, seats),
-        )
+        seats = [(session, message.ask, message.options)]
+        self.seating.reserve(message.room, self._wish(seats), lambda answer: self._seats_answered(seats, answer))
 
     def _list(self, session: Session, message: ListRooms) -> None:
         found = self.directory.list(message.type)
@@ -237,6 +256,10 @@ class Broker:
                 found = found[:count]
                 break
         session.say(Rooms(session.ref, message.ask, found))
+
+    def _list_endpoints(self, session: Session, ask: int) -> None:
+        found = sorted({record.endpoint for record in self.workers if record.endpoint is not None})
+        session.say(Endpoints(session.ref, ask, found[:_MOST_ENDPOINTS]))
 
     def _begin(self, session: Session, ask: int) -> _Search | None:
         """Whether a session may look for a room; None: it asks again what it asked before a reconnect.
@@ -251,7 +274,7 @@ class Broker:
                 left = search.deadline - self._out.now
                 session.say(search.assigned._replace(ref=session.ref, timeout=left))
                 return None
-            self._release(session, search)  # it has changed its mind
+            self._give_up_seat(session, search)  # it has changed its mind
         if search.pending == ask:
             return None
         if search.ticket is not None and search.ticket.ask == ask:
@@ -273,10 +296,10 @@ class Broker:
         for ticket in matched:
             self._clear_deadline(ticket.session)
             self._searches[ticket.session].ticket = None
-        self._wish(
-            [(ticket.session, ticket.ask, ticket.options) for ticket in matched],
-            lambda ask, seats: OpenRoom(ask, new_id(self._entropy), matched[0].ruleset, {}, True, seats),
-        )
+        seats = [(ticket.session, ticket.ask, ticket.options) for ticket in matched]
+        ruleset = matched[0].ruleset
+        new = NewRoom(ruleset, self._needs(ruleset), {}, True)
+        self.seating.open(new, self._wish(seats), lambda answer: self._seats_answered(seats, answer))
 
     def _cancel(self, session: Session, ask: int) -> None:
         search = self._searches.get(session)
@@ -288,12 +311,18 @@ class Broker:
             self._clear_deadline(session)
             session.say(Error(session.ref, ask, int(Code.MATCH_CANCELLED), MatchCancelled.meaning, None))
         elif search.assigned is not None and search.assigned.ask == ask:
-            self._release(session, search)  # matched before it could be cancelled: somebody else may have the seat
+            self._give_up_seat(session, search)  # matched before it could be cancelled: somebody else may have the seat
 
-    def _release(self, session: Session, search: _Search) -> None:
+    def _give_up_seat(self, session: Session, search: _Search) -> None:
         assert search.assigned is not None
-        self._out.control(ReleaseSeats(session.session, [search.assigned.room]))
+        self._release(session, {search.assigned.room})
         search.assigned = None
+
+    def _release(self, session: Session, rooms: set[str]) -> None:
+        for room in sorted(rooms):
+            entry = self.directory.get(room)
+            if entry is not None and entry.worker.desk is not None:
+                entry.worker.desk.order(ReleaseSeats(session.session, [room]))
 
     def _still_waiting(self, session: Session) -> None:
         ticket = self._searches[session].ticket
@@ -317,62 +346,111 @@ class Broker:
         self._out.clear_alarm(self._still_waiting, session)
         self._out.clear_alarm(self._deadline_passed, session)
 
-    # The worker.
+    # The workers.
 
-    def _wish(
-        self,
-        seats: list[tuple[Session, int, dict[str, Any]]],
-        make: Callable[[int, list[SeatWish]], OpenRoom | ReserveSeats],
-    ) -> None:
-        ask, self._next_ask = self._next_ask, self._next_ask + 1
-        self._wishes[ask] = [(session, number) for session, number, _ in seats]
-        for session, number, _ in seats:
-            self._searches[session].pending = number
-        wishes = [SeatWish(session.session, session.data, options) for session, _, options in seats]
-        self._out.control(make(ask, wishes))
+    def _wish(self, seats: list[_Seat]) -> list[SeatWish]:
+        for session, ask, _ in seats:
+            self._searches[session].pending = ask
+        return [SeatWish(session.session, session.data, options) for session, _, options in seats]
 
-    def on_report(self, report: RoomReport) -> None:
-        """Take in what a worker reports."""
-        if isinstance(report, RoomUpdated):
-            self.directory.update(report)
-        elif isinstance(report, RoomEnded):
-            self.directory.remove(report.room)
-        elif isinstance(report, Reserved):
-            self._reserved(report)
-        elif isinstance(report, Refused):
-            self._refused(report)
-        else:
-            self._moved(report)
-
-    def _reserved(self, report: Reserved) -> None:
-        for (session, ask), reservation in zip(self._wishes.pop(report.ask), report.reservations, strict=True):
+    def _seats_answered(self, seats: list[_Seat], answer: HeldSeats | RequestError) -> None:
+        if isinstance(answer, RequestError):
+            for session, ask, _ in seats:
+                search = self._searches.get(session)
+                if search is not None:
+                    search.pending = None
+                    session.say(Error(session.ref, ask, int(answer.code), answer.text[:512], None))
+            return
+        room, worker, reservations, timeout = answer
+        for (session, ask, _), reservation in zip(seats, reservations, strict=True):
             search = self._searches.get(session)
-            if search is None:
-                self._out.control(ReleaseSeats(session.session, [report.room]))  # it ended meanwhile
+            if search is None:  # it ended meanwhile
+                if worker.desk is not None:
+                    worker.desk.order(ReleaseSeats(session.session, [room]))
                 continue
             search.pending = None
-            search.assigned = Assigned(session.ref, ask, report.room, None, reservation, report.timeout)
-            search.deadline = self._out.now + report.timeout
+            search.assigned = Assigned(session.ref, ask, room, worker.endpoint, reservation, timeout)
+            search.deadline = self._out.now + timeout
             session.say(search.assigned)
 
-    def _refused(self, report: Refused) -> None:
-        for session, ask in self._wishes.pop(report.ask):
-            search = self._searches.get(session)
-            if search is not None:
-                search.pending = None
-                session.say(Error(session.ref, ask, int(report.code), report.text[:512], None))
+    def on_report(self, record: WorkerRecord, report: RoomReport) -> None:
+        """Take in what a worker reports."""
+        if isinstance(report, RoomUpdated):
+            self.directory.update(report, record)
+        elif isinstance(report, RoomEnded):
+            self._room_ended(record, report.room)
+        elif isinstance(report, Reserved | Refused):
+            self.seating.answered(record, report)
+        elif isinstance(report, Seated):
+            self._seated(record, report)
+        elif isinstance(report, Unseated):
+            self._unseated(record, report)
+        elif isinstance(report, Inspected | Failed):
+            self._out.inspected(report)
 
-    def _moved(self, report: Seated | Unseated) -> None:
-        session = self.sessions.get(report.session)
+    def worker_gone(self, record: WorkerRecord) -> None:
+        """A worker is lost: its rooms are gone, and everybody in them is told so."""
+        lost = [entry for entry in self.directory if entry.worker is record]
+        told = {entry.report.room: set(entry.sessions) for entry in lost}
+        for session, search in self._searches.items():
+            if search.assigned is not None and search.assigned.room in told:
+                told[search.assigned.room].add(session.session)
+                search.assigned = None
+        for room, sessions in told.items():
+            self._room_ended(record, room)
+            for session_id in sorted(sessions):
+                member = self.sessions.get(session_id)
+                if member is not None:
+                    member.say(RoomLost(member.ref, room, int(WorkerLost.code), WorkerLost.meaning))
+        self.seating.unheard(record)
+
+    def _room_ended(self, record: WorkerRecord, room: str) -> None:
+        entry = self.directory.remove(room, record)
+        if entry is None:
+            return
+        for session_id in entry.sessions:
+            session = self.sessions.get(session_id)
+            if session is not None:
+                session.rooms.discard(room)
+        self.seating.retry()
+
+    def _seated(self, record: WorkerRecord, report: Seated) -> None:
+        entry = self.directory.get(report.room)
+        if entry is None or entry.worker is not record:
+            return
+        known = self.sessions.get(report.session)
+        session = known if known is not None else self._member_without_session(record, report)
         if session is None:
             return
-        if isinstance(report, Unseated):
-            session.rooms.discard(report.room)
-            return
+        entry.sessions.add(report.session)
         session.rooms.add(report.room)
         search = self._searches.get(session)
         if search is not None and search.assigned is not None and search.assigned.room == report.room:
             search.assigned = None
+
+    def _member_without_session(self, record: WorkerRecord, report: Seated) -> Session | None:
+        if record.adopted:
+            try:
+                return self.reception.adopt(report.session, report.client)
+            except CapacityReached as error:
+                logger.warning("session of client %d can't be taken over: %s", report.client.ID, error)
+        if record.desk is not None:  # it ended while it was joining
+            record.desk.order(ReleaseSeats(report.session, [report.room]))
+        return None
+
+    def _unseated(self, record: WorkerRecord, report: Unseated) -> None:
+        entry = self.directory.get(report.room)
+        if entry is None or entry.worker is not record:
+            return
+        entry.sessions.discard(report.session)
+        session = self.sessions.get(report.session)
+        if session is not None:
+            session.rooms.discard(report.room)
+
+    def _needs(self, ruleset: RuleSet) -> RoomNeeds:
+        if ruleset.room is None or self._room_types is None:
+            return RoomNeeds(ruleset.room)
+        return self._room_types[ruleset.room]
 
     def _ruleset(self, wire: list[Any]) -> RuleSet:
         try:

@@ -2,29 +2,39 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from ..protocol.cluster import ClusterMessage
 from ..protocol.errors import Code, ConfigError, ServerStopping
 from ..protocol.ids import Entropy
 from ..protocol.limits import Limits
 from ..protocol.names import ClientData
 from ..protocol.rulesets import RuleSet
-from ..rooms.control import OpenRoom, ReleaseSeats, ReserveSeats
+from ..rooms.control import Failed, Inspected, RoomReport
 from ..rooms.mailbox import Mailbox
-from ..rooms.port import Port
+from ..rooms.port import Connection, Port
+from ..rooms.registration import WorkerDescription
 from ..rooms.room import Room
 from ..rooms.watchdog import Watchdog
 from ..rooms.worker import Worker
 from ..transport.descriptors import connections_allowed
 from ..transport.entropy import EntropyPool
+from ..transport.keys import LocalState
 from ..transport.network import Network, Sent
 from ..transport.zeromq import ZmqNetwork
+from .administration import AdminDesk, Administration
 from .broker import MOST_SESSIONS, Broker, BrokerLimits
+from .cluster import Cluster, ClusterOptions, LauncherFactory
+from .command import WorkerCommand
+from .placement import Placement, RoomNeeds
 from .sessions import Session
+from .tokens import TokenMint
+from .workers import LOCAL, WorkerRecord
 
-__all__ = ["Host"]
+__all__ = ["Host", "HostOptions", "Launch"]
 
 logger = logging.getLogger(__name__.partition(".broker")[0] + ".server")
 
@@ -35,6 +45,38 @@ _STOP_TIME = 6.0
 _LAST_WORDS = 0.5
 """Seconds that clients have to hang up, once they are told that the server stops."""
 _SWEEP = 1.0
+_SETTLE = 2.0
+"""Seconds that workers of a broker before us have to come by themselves, before others are started."""
+_NUMBERS_KEPT = 10_000
+"""Client numbers that are set aside for us at once: a broker after us begins above them."""
+_MOST_ROOMS = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Workers that this server starts, and keeps running."""
+
+    count: int
+    target: str
+    """The server that they load."""
+    make: LauncherFactory
+    labels: tuple[str, ...] = ()
+    log_level: str = "WARNING"
+
+
+@dataclass(frozen=True, slots=True)
+class HostOptions:
+    """How a server runs, besides where."""
+
+    cluster: ClusterOptions | None = None
+    """With workers in processes of their own; None: rooms live in the broker's."""
+    launch: Launch | None = None
+    """Workers to start; None: only those come that somebody else starts."""
+    key: bytes | None = None
+    """The cluster key; None: one of our own."""
+    keep_state: bool = False
+    """Keep the key in a file of this user, so that ``srs`` commands and workers on this machine find it."""
+    software: str = "server-room-system"
 
 
 class Application(Protocol):
@@ -43,6 +85,7 @@ class Application(Protocol):
     limits: Limits
     broker_limits: BrokerLimits
     rooms: dict[str, type[Room]]
+    placement: Placement
 
     def handle_response(self, protocol: str, data: Any, sender: Session, client_data: ClientData) -> Any:
         """A client who is in no room sent something."""
@@ -61,7 +104,8 @@ class Application(Protocol):
 class Host:
     """A server that runs. Use it with ``async with``.
 
-    It is the outbox of the broker, and its worker is the one in this process.
+    It is the outbox of the broker. Its worker is the one in this process; with
+    a cluster, there is none, and rooms live in the processes that come to it.
     """
 
     def __init__(
@@ -71,12 +115,16 @@ class Host:
         port: int,
         network: Network | None = None,
         entropy: Entropy | None = None,
+        options: HostOptions | None = None,
     ) -> None:
         self._server = server
         self._where = host, port
         self._network = network
         self._own_network: ZmqNetwork | None = None
         self._entropy = entropy or EntropyPool()
+        self._options = options or HostOptions()
+        self._state: LocalState | None = None
+        self._cluster: Cluster | None = None
         self._stop = asyncio.Event()
         self._watchdog: Watchdog | None = None
         self._unflushed = False
@@ -85,6 +133,11 @@ class Host:
     def address(self) -> str:
         """Where clients connect to: ``tcp://host:port``."""
         return self._port.listener.address
+
+    @property
+    def worker_address(self) -> str | None:
+        """Where workers connect to; None without a cluster."""
+        return self._cluster.address if self._cluster is not None else None
 
     def stop_soon(self) -> None:
         """Let ``stopped()`` return."""
@@ -100,6 +153,7 @@ class Host:
             self._start()
         except BaseException:
             self._server.bind(None)
+            self._close()
             if self._own_network is not None:
                 self._own_network.close()
             raise
@@ -111,18 +165,27 @@ class Host:
         self.broker.reception.stopping = True
         self._port.touch()
         self.worker.close_rooms(Code.SERVER_STOPPING, ServerStopping.meaning)
+        if self._cluster is not None:
+            await self._cluster.stop(_STOP_TIME)
         if not await self.worker.emptied(_STOP_TIME):
             logger.warning("%d rooms did not end in time", len(self.worker.rooms))
         self.broker.reception.say_goodbye(Code.SERVER_STOPPING, ServerStopping.meaning)
         await self._port.emptied(_LAST_WORDS)
         await self.worker.stop()
-        if self._watchdog is not None:
-            self._watchdog.stop()
-        self._port.close()
+        self._close()
         if self._own_network is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._own_network.close)
         self._server.bind(None)
         logger.info("stopped")
+
+    def _close(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        if self._cluster is not None:
+            self._cluster.close()
+        self._port.close()
+        if self._state is not None:
+            self._state.remove()
 
     def _start(self) -> None:
         limits = self._server.broker_limits
@@ -134,38 +197,112 @@ class Host:
                     "this process may have too few open files to serve anybody: raise the limit (ulimit -n)."
                 )
             limits = replace(limits, sessions=allowed)
-        self._port = Port(self._server.limits, self._entropy)
-        self.worker = Worker(self._port, self._server.make_room, self._on_report, self._entropy, carries_sessions=True)
-        self.broker = Broker(self._server.limits, self, self._entropy, limits, self._server.rooms)
-        self._application = Mailbox("server", self.worker, self._server.on_error)
-        self._port.on_broker_message = self.broker.on_message
-        self._port.on_flush = self._flush
         network = self._network or self._own_network
         assert network is not None
+        self._port = Port(self._server.limits, self._entropy)
+        self._port.on_flush = self._flush
         self._port.open(network, *self._where)
         self._port.touch()
+        key = self._find_key()
+        self.worker = Worker(self._port, self._server.make_room, self._on_report, self._entropy, carries_sessions=True)
+        self.broker = Broker(
+            self._server.limits,
+            self,
+            self._entropy,
+            limits,
+            TokenMint(key, int(time.time()) & 0xFFFFFFFF),
+            {name: _needs(name, room_class) for name, room_class in self._server.rooms.items()},
+            self._server.placement,
+            self._state.next_client if self._state is not None else 1,
+        )
+        self._application = Mailbox("server", self.worker, self._server.on_error)
+        self._administration = Administration(key, self.broker, self, self._entropy, self._options.software)
+        self._port.on_broker_message = self.broker.on_message
+        self._port.on_cluster_message = self._on_admin_message
+        if self._options.cluster is None:
+            self._host_rooms()
+        else:
+            self._open_cluster(network, self._options.cluster, key)
         self._port.alarm(self.now + _SWEEP, self._sweep)
         if isinstance(network, ZmqNetwork):
             self._watchdog = Watchdog(self.worker)
 
-    def _on_report(self, report: Any) -> None:
-        self.broker.on_report(report)
+    def _find_key(self) -> bytes:
+        options = self._options
+        if options.keep_state:  # only who has the port may have its file
+            port = int(self.address.rpartition(":")[2])
+            self._state = LocalState.open(port, options.key)
+            return self._state.key
+        return options.key or self._entropy(32)
+
+    def _host_rooms(self) -> None:
+        for name, room_class in self._server.rooms.items():
+            if room_class.isolated:
+                raise ConfigError(
+                    f"rooms of type {name!r} are isolated: each needs a process of its own. "
+                    "Run with workers: Server(workers=1), or srs serve --workers 1."
+                )
+        here = WorkerDescription(sorted(self._server.rooms), [], _MOST_ROOMS, False, 0, "")
+        self.local = WorkerRecord(LOCAL, 0, None, here, self.worker, self.now)
+        self.broker.workers.add(self.local)
+
+    def _open_cluster(self, network: Network, options: ClusterOptions, key: bytes) -> None:
+        if self._state is not None and self._state.left_over:
+            options = replace(options, settle=_SETTLE)
+        self._cluster = Cluster(self.broker, options, key, self._server.limits, self._entropy, self._flush)
+        self._cluster.open(network)
+        self._keep_numbers()
+        launch = self._options.launch
+        if launch is not None:
+            key_file = str(self._state.path) if self._state is not None and self._options.key is None else None
+            command = WorkerCommand(
+                launch.target,
+                self._cluster.address,
+                "",
+                key_file,
+                labels=launch.labels,
+                log_level=launch.log_level,
+            )
+            self._cluster.launch(launch.make, command, launch.count)
+
+    def _on_report(self, report: RoomReport) -> None:
+        self.broker.on_report(self.local, report)
 
     def _flush(self) -> None:
         self._unflushed = False
         self.worker.flush()
         self.broker.reception.flush()
+        if self._cluster is not None:
+            self._cluster.flush()
 
     def _sweep(self) -> None:
         self._port.sweep(self.now)
+        self._keep_numbers()
         self._port.alarm(self.now + _SWEEP, self._sweep)
+
+    def _keep_numbers(self) -> None:
+        # Members of workers keep their numbers when we die: who comes after us must not give them again.
+        state, used = self._state, self.broker.sessions.next_client
+        if self._cluster is not None and state is not None and used > state.next_client - _NUMBERS_KEPT // 2:
+            try:
+                state.save(used + _NUMBERS_KEPT, state.generation)
+            except OSError as error:
+                logger.error("the numbers of clients can't be kept in %s: %s", state.path, error.strerror)
+
+    def _on_admin_message(self, connection: Connection, message: ClusterMessage) -> None:
+        desk = connection.desk
+        if desk is None:
+            desk = connection.desk = AdminDesk(connection)
+        assert isinstance(desk, AdminDesk)
+        self._administration.on_message(desk, message)
 
     # The outbox of the broker.
 
     @property
     def now(self) -> float:
-        """The time of this turn."""
-        return self._port.now
+        """The time of this turn, wherever it began."""
+        now = self._port.now
+        return now if self._cluster is None else max(now, self._cluster.now)
 
     def send(self, peer: bytes, frame: bytes) -> Sent:
         """See ``Listener.send``."""
@@ -175,9 +312,18 @@ class Host:
         """See ``Listener.send_all``."""
         return self._port.listener.send_all(peers, frame)
 
-    def control(self, message: OpenRoom | ReserveSeats | ReleaseSeats) -> None:
-        """The worker is in this process."""
-        self.worker.on_control(message)
+    @property
+    def workers_expected(self) -> int:
+        """See ``SeatingOutbox.workers_expected``."""
+        return self._cluster.expected if self._cluster is not None else 0
+
+    def want_spare(self) -> bool:
+        """See ``SeatingOutbox.want_spare``."""
+        return self._cluster is not None and self._cluster.want_spare()
+
+    def inspected(self, report: Inspected | Failed) -> None:
+        """See ``BrokerOutbox.inspected``."""
+        self._administration.inspected(report)
 
     def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
         """See ``Port.alarm``."""
@@ -205,3 +351,7 @@ class Host:
     def after_application(self, then: Callable[[], None]) -> None:
         """See ``BrokerOutbox.after_application``."""
         self._application.post(then)
+
+
+def _needs(name: str, room_class: type[Room]) -> RoomNeeds:
+    return RoomNeeds(name, frozenset(room_class.requires), room_class.isolated)

@@ -77,14 +77,20 @@ class Reception:
         out: where to write.
         entropy: where ids and secrets come from.
         regulars: told when sessions come and go.
-        most: how many sessions there may be.
+        sessions: their table.
         grace: seconds that a session outlives its connection.
     """
 
     def __init__(
-        self, announced: Limits, out: ReceptionOutbox, entropy: Entropy, regulars: Regulars, most: int, grace: float
+        self,
+        announced: Limits,
+        out: ReceptionOutbox,
+        entropy: Entropy,
+        regulars: Regulars,
+        sessions: Sessions,
+        grace: float,
     ) -> None:
-        self.sessions = Sessions(most, entropy)
+        self.sessions = sessions
         self.stopping = False
         self._retrying = False
         self._limits = announced
@@ -102,26 +108,37 @@ class Reception:
             return
         if len(connection.sessions) >= _MOST_SESSIONS_OF_A_CONNECTION:
             raise CapacityReached(f"a connection carries at most {_MOST_SESSIONS_OF_A_CONNECTION} sessions")
-        limits = self._limits
-
-        def make(session_id: str, client: ClientData) -> Session:
-            return Session(self, session_id, client, TokenBucket(limits.message_rate, limits.message_burst))
-
-        session = self.sessions.open(make, connection.address)
+        session = self.sessions.open(self._make, connection.address)
         self._welcome(connection, session, message.ask, Position(self._fanout.epoch, 0, 0), resumed=False)
 
     def resume(self, connection: Caller, message: Resume) -> None:
         if not self._may_enter(connection, message.versions):
             return
         try:
-            session = self.sessions.resume(message.session, message.token)
+            session = self.sessions.resume(message.session, message.token, self._make, connection.address)
         except SessionUnknown as error:
             connection.say(Goodbye(0, int(error.code), error.text))
             return
         self._displace(session, connection)
         self._out.clear_alarm(self._grace_is_over, session)
-        self._welcome(connection, session, message.ask, Position(self._fanout.epoch, 0, message.direct), resumed=True)
+        # The epoch of an earlier broker was another: the client sees it, and begins its numbers anew as well.
+        direct, session.adopted = 0 if session.adopted else message.direct, False
+        self._welcome(connection, session, message.ask, Position(self._fanout.epoch, 0, direct), resumed=True)
         self._regulars.back(session)
+
+    def adopt(self, session_id: str, client: ClientData) -> Session:
+        """A session that a worker has as a member, and that we know nothing of: it has the grace period to come.
+
+        Raises:
+            CapacityReached: there are as many as there may be.
+        """
+        session = self.sessions.adopt(self._make, session_id, client)
+        self._out.alarm(self._out.now + self._grace, self._grace_is_over, session)
+        return session
+
+    def _make(self, session_id: str, client: ClientData) -> Session:
+        limits = self._limits
+        return Session(self, session_id, client, TokenBucket(limits.message_rate, limits.message_burst))
 
     def _may_enter(self, connection: Caller, versions: list[int]) -> bool:
         if self.stopping:

@@ -3,11 +3,8 @@
 import asyncio
 import gc
 import logging
-import signal
 import sys
-import threading
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from ..protocol.errors import ConfigError, ServerRoomError, UnknownRoomType
@@ -18,13 +15,18 @@ from ..rooms.room import Room
 from ..transport.network import Network
 from .broker import BrokerLimits
 from .console import Console
-from .host import Host
+from .host import Host, HostOptions
 from .matchmaking import MatchMaker
+from .options import RunOptions, host_options
+from .placement import Placement
+from .process import stop_signals, tuned_collector
 from .sessions import Session
 
 __all__ = ["Server"]
 
 logger = logging.getLogger(__name__.partition(".broker")[0] + ".server")
+
+_MOST_WORKERS = 256
 
 
 class Server:
@@ -38,6 +40,10 @@ class Server:
         rooms: Room classes by the name that clients ask for.
         limits: what each peer may do.
         broker_limits: how much the server takes on as a whole.
+        workers: worker processes that ``run`` starts and supervises to host the
+            rooms. 0: only workers that join from elsewhere host rooms. None:
+            rooms live in this process, on one port.
+        placement: chooses the worker of each new room.
 
     Raises:
         ConfigError: something else was given.
@@ -50,14 +56,22 @@ class Server:
         *,
         limits: Limits | None = None,
         broker_limits: BrokerLimits | None = None,
+        workers: int | None = None,
+        placement: Placement | None = None,
     ) -> None:
         self.match_maker = match_maker or MatchMaker()
         self.rooms = dict(rooms or {})
         self.limits = limits or Limits()
         self.broker_limits = broker_limits or BrokerLimits()
+        self.workers = workers
+        self.placement = placement or Placement()
         self._host: Host | None = None
         if not isinstance(self.match_maker, MatchMaker):
             raise ConfigError(f"match_maker is a MatchMaker, not {match_maker!r:.60}. Did you forget the brackets?")
+        if workers is not None and (type(workers) is not int or not 0 <= workers <= _MOST_WORKERS):
+            raise ConfigError(f"workers is a number of processes, 0 to {_MOST_WORKERS}, or None, not {workers!r:.40}")
+        if not isinstance(self.placement, Placement):
+            raise ConfigError(f"placement is a Placement, not {placement!r:.60}. Did you forget the brackets?")
         for name, room_class in self.rooms.items():
             if not isinstance(name, str) or not 1 <= len(name) <= 64:
                 raise ConfigError(f"a room type's name has 1 to 64 characters, not {name!r:.60}")
@@ -115,7 +129,14 @@ class Server:
 
     # Running.
 
-    def listen(self, host: str = "127.0.0.1", port: int = 0, *, network: Network | None = None) -> Host:
+    def listen(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        network: Network | None = None,
+        options: HostOptions | None = None,
+    ) -> Host:
         """Run inside a program of your own, on its event loop.
 
         ::
@@ -127,29 +148,35 @@ class Server:
             host: the address to listen on.
             port: 0 takes a free one; ``host.address`` tells which.
             network: real sockets, unless tests give another one.
+            options: with workers in processes of their own, for instance.
 
         Raises (on entering):
             AddressInUse, ConfigError: the address can't be had.
         """
-        return Host(self, host, port, network)
+        return Host(self, host, port, network, options=options)
 
-    def run(self, host: str = "127.0.0.1", port: int = 1234) -> None:
+    def run(self, host: str = "127.0.0.1", port: int = 1234, *, options: RunOptions | None = None) -> None:
         """Run until SIGINT, SIGTERM, ``stop()``, or the word ``close`` on the console. Then rooms close first.
 
         Exits the program with one line on stderr and status 1 where the address
         can't be had.
+
+        Args:
+            host: the address to listen on.
+            port: 0 takes a free one.
+            options: how, in more detail; ``srs serve`` makes them.
         """
         try:
-            with _tuned_collector():
-                asyncio.run(self._run(host, port))
+            with tuned_collector():
+                asyncio.run(self._run(host, port, options or RunOptions()))
         except ServerRoomError as error:
             logger.debug("the server could not start", exc_info=error)
             sys.exit(f"error: {error}")
 
-    async def _run(self, host: str, port: int) -> None:
-        running = self.listen(host, port)
+    async def _run(self, host: str, port: int, options: RunOptions) -> None:
+        running = Host(self, host, port, options=host_options(self, port, options))
         # Around the host, not inside: a second signal finds the first at work.
-        with _signals(running):
+        with stop_signals(running.stop_soon):
             async with running:
                 with Console(running.stop_soon):
                     gc.collect()
@@ -194,33 +221,3 @@ class Server:
             raise ConfigError(f"create_room returns a Room, not {room!r:.60}")
         names = [name for name, registered in self.rooms.items() if registered is type(room)]
         return (names or [type(room).__name__])[0], room
-
-
-@contextmanager
-def _tuned_collector() -> Generator[None, None, None]:
-    # The cyclic collector walks every live object again and again: with a
-    # thousand connections that can be half of a server's time. The path of a
-    # message makes no cycles, so it may look less often, and never at what was
-    # there before the first client.
-    before = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 50)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
-
-
-@contextmanager
-def _signals(running: Host) -> Generator[None, None, None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, running.stop_soon)
-    try:
-        yield
-    finally:
-        for name in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(name)

@@ -8,7 +8,9 @@
 
 A session is taken back with its id and resume token. Every resume makes a new
 token; the one that was shown stays good until the client has confirmed the new
-one, because the answer that carried it may be lost with the connection.
+one, because the answer that carried it may be lost with the connection. A
+broker that has just started knows no session: it takes one back from what its
+token says, or from a worker that has it as a member.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,12 +18,13 @@ from enum import Enum
 from typing import Any, Protocol
 
 from ..protocol.errors import CapacityReached, NotAMember, SessionUnknown
-from ..protocol.ids import Entropy, new_id, new_token, same_secret
+from ..protocol.ids import Entropy, new_id
 from ..protocol.lifecycle import Table, step
 from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
 from ..rooms.fanout import Line
 from ..rooms.uplink import ClientFace, Uplink
+from .tokens import TokenMint
 
 __all__ = ["SESSION", "Session", "SessionEvent", "SessionState", "Sessions"]
 
@@ -80,10 +83,12 @@ class Session(Uplink, ClientFace):
 
     __slots__ = (
         "_desk",
-        "_previous_token",
+        "_previous_serial",
+        "adopted",
         "data",
         "line",
         "rooms",
+        "serial",
         "state",
         "token",
         "user_data",
@@ -96,10 +101,14 @@ class Session(Uplink, ClientFace):
         """Yours: whatever the server wants to remember of this client."""
         self.state = SessionState.ONLINE
         self.token = b""
+        self.serial = 0
+        """Of its token; 0: a worker told us of it, and we do not know which tokens it had."""
+        self.adopted = False
+        """It is of a broker before us, and has not come yet: its numbers begin anew."""
         self.line = Line(client.ID, 0)
         self.rooms: set[str] = set()
         self._desk = desk
-        self._previous_token: bytes | None = None
+        self._previous_serial = 0
 
     def send(self, type: str, data: Any = None) -> None:  # noqa: A002  # the wire's word
         """Send a message to this client, whether it is in a room or not.
@@ -116,16 +125,15 @@ class Session(Uplink, ClientFace):
     def __repr__(self) -> str:
         return f"<Session of client {self.id}, {self.state.value}>"
 
-    def accepts(self, token: bytes) -> bool:
-        """Whether this is a resume token that is good."""
-        current = same_secret(token, self.token)
-        previous = self._previous_token is not None and same_secret(token, self._previous_token)
-        return current or previous
+    def accepts(self, serial: int) -> bool:
+        """Whether the token with this serial is good."""
+        return not self.serial or serial == self.serial or (serial > 0 and serial == self._previous_serial)
 
-    def rotate(self, entropy: Entropy, shown: bytes | None) -> None:
-        """Make a new token; the one that was shown for it stays good until ``confirmed``."""
-        self._previous_token = shown
-        self.token = new_token(entropy)
+    def rotate(self, mint: TokenMint, shown: int) -> None:
+        """Make a new token; the one that was shown for it (its serial) stays good until ``confirmed``."""
+        self._previous_serial = shown
+        self.serial = max(self.serial, shown) + 1
+        self.token = mint.make(self.session, self.data.ID, self.serial)
 
     # The receiving end, see Uplink.
 
@@ -139,7 +147,7 @@ class Session(Uplink, ClientFace):
         self._desk.acknowledge(self)
 
     def confirmed(self) -> None:
-        self._previous_token = None
+        self._previous_serial = 0
 
     def on_leave(self) -> None:
         raise NotAMember  # one leaves rooms; a session ends with GOODBYE
@@ -153,14 +161,19 @@ class Sessions:
 
     Args:
         most: how many there may be.
-        entropy: where ids and tokens come from.
+        entropy: where ids come from.
+        mint: makes and reads resume tokens.
+        first_client: the first client's number.
     """
 
-    def __init__(self, most: int, entropy: Entropy) -> None:
+    def __init__(self, most: int, entropy: Entropy, mint: TokenMint, first_client: int = 1) -> None:
         self._most = most
         self._entropy = entropy
+        self._mint = mint
         self._by_id: dict[str, Session] = {}
-        self._next_client = 1
+        self._clients: set[int] = set()
+        self.next_client = first_client
+        """The number that the next new client gets."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -178,25 +191,44 @@ class Sessions:
         Raises:
             CapacityReached: there are as many as there may be.
         """
-        if len(self._by_id) >= self._most:
-            raise CapacityReached(f"the server has its {self._most} clients")
-        session = make(new_id(self._entropy), ClientData(self._next_client, address))
-        session.rotate(self._entropy, None)
-        self._next_client += 1
-        self._by_id[session.session] = session
+        self._check_room()
+        session = self._add(make(new_id(self._entropy), ClientData(self.next_client, address)))
+        session.rotate(self._mint, 0)
         return session
 
-    def resume(self, session_id: str, token: bytes) -> Session:
+    def adopt(self, make: Callable[[str, ClientData], Session], session_id: str, client: ClientData) -> Session:
+        """A session of a broker before us, offline. If its client's number is taken, it gets another.
+
+        Raises:
+            CapacityReached: there are as many as there may be.
+        """
+        self._check_room()
+        if client.ID in self._clients or client.ID < 1:
+            client = client._replace(ID=self.next_client)
+        session = self._add(make(session_id, client))
+        session.state = step(SESSION, session.state, SessionEvent.DROP)
+        session.adopted = True
+        return session
+
+    def resume(
+        self, session_id: str, token: bytes, make: Callable[[str, ClientData], Session], address: str
+    ) -> Session:
         """Take a session back; its token is replaced.
 
         Raises:
-            SessionUnknown: there is no such session, or this is not its token.
+            SessionUnknown: this is no token of this session, or not one that is good.
+            CapacityReached: it is a session of a broker before us, and there are as many as there may be.
         """
+        content = self._mint.read(session_id, token)
+        if content is None:
+            raise SessionUnknown
         session = self._by_id.get(session_id)
-        if session is None or not session.accepts(token):
+        if session is None and content.life != self._mint.life:
+            session = self.adopt(make, session_id, ClientData(content.client_id, address))
+        if session is None or not session.accepts(content.serial):
             raise SessionUnknown
         session.state = step(SESSION, session.state, SessionEvent.RESUME)
-        session.rotate(self._entropy, token)
+        session.rotate(self._mint, content.serial)
         return session
 
     def drop(self, session: Session) -> None:
@@ -207,3 +239,14 @@ class Sessions:
         """The session is over."""
         session.state = step(SESSION, session.state, SessionEvent.END)
         del self._by_id[session.session]
+        self._clients.discard(session.data.ID)
+
+    def _check_room(self) -> None:
+        if len(self._by_id) >= self._most:
+            raise CapacityReached(f"the server has its {self._most} clients")
+
+    def _add(self, session: Session) -> Session:
+        self._by_id[session.session] = session
+        self._clients.add(session.data.ID)
+        self.next_client = max(self.next_client, session.data.ID + 1)
+        return session

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..protocol.errors import ClientClosedError, NotInRoomError, ServerRoomError
-from ..protocol.messages import Create, JoinById, Kind, ListRooms, Match, Message, Rooms
+from ..protocol.messages import Create, Endpoints, JoinById, Kind, ListEndpoints, ListRooms, Match, Message, Rooms
 from ..protocol.names import ClientData
 from ..protocol.rulesets import RuleSet
 from ..transport.network import Network
@@ -181,6 +181,16 @@ class AsyncClient:
         answer = await self._shell.ask(lambda ask: ListRooms(self._ref, ask, type), timeout)
         assert isinstance(answer, Rooms)
         return answer.rooms
+
+    async def endpoints(self, *, timeout: float = 10.0) -> list[str]:
+        """Where the workers are that a room may be on; empty where the broker hosts the rooms itself.
+
+        Raises:
+            TimedOut: no answer.
+        """
+        answer = await self._shell.ask(lambda ask: ListEndpoints(self._ref, ask), timeout)
+        assert isinstance(answer, Endpoints)
+        return answer.endpoints
 
     # Outside of rooms.
 

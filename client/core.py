@@ -6,9 +6,8 @@ one, and every room recovered from where it was. Requests that were not answered
 are asked again under the same number, which the server answers once.
 """
 
-from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from ..protocol.codec import download_decoder
 from ..protocol.errors import (
@@ -17,19 +16,20 @@ from ..protocol.errors import (
     Code,
     RemoteError,
     ServerRoomError,
+    SessionUnknown,
     TemporaryClose,
     UnknownKind,
+    WorkerLost,
     error_for,
 )
-from ..protocol.lifecycle import step
 from ..protocol.limits import Limits
-from ..protocol.liveness import Liveness
 from ..protocol.messages import (
     VERSION,
     Ack,
     Assigned,
     Cancel,
     Deliver,
+    Endpoints,
     Error,
     Goodbye,
     Hello,
@@ -40,20 +40,19 @@ from ..protocol.messages import (
     LeftRoom,
     Match,
     Message,
-    Ping,
     Recover,
+    Rekeyed,
     Reset,
     Resume,
+    RoomLost,
     Rooms,
     Welcome,
-    encode,
     parse,
 )
 from ..protocol.names import ClientData
 from ..protocol.streams import Gap, Position, StreamReader
-from ..transport.network import Sent
-from .backoff import Backoff
-from .life import CLIENT, ClientEvent, ClientState
+from .contact import Contact
+from .life import ClientEvent, ClientState
 from .membership import Membership, MembershipEvent, MembershipState
 from .outbox import ClientOutbox
 
@@ -61,21 +60,26 @@ __all__ = ["ClientCore"]
 
 _FIRST_ASK = 1 << 31
 """Requests are numbered from here, so that an ERROR's number is never a message's as well."""
-_OPENING_TIME = 5.0
 _RETRY_FULL = 0.02
-_MOST_UNSAID = 256
 _BEAT = 1.0
+
+
+class _Ask(NamedTuple):
+    """A request without an answer: whom it is for, and how it is said again after a reconnect."""
+
+    contact: Contact
+    make: Callable[[int], Message]
 
 
 class ClientCore:
     """One client's session, its requests and its rooms.
 
     Args:
-        address: for error messages.
+        address: the broker's.
         out: where to write.
         random: a float in [0, 1), for jitter.
         connect_timeout: seconds to reach the broker the first time.
-        reconnect_timeout: seconds to reach it again after the connection is lost.
+        reconnect_timeout: seconds to reach it, or a worker, again after the connection is lost.
         software: what to call ourselves in HELLO.
         inbox: messages of each room that may wait to be read.
     """
@@ -90,15 +94,16 @@ class ClientCore:
         software: str,
         inbox: int,
     ) -> None:
-        self.state = ClientState.IDLE
         self.data = ClientData(0, "")
         self.limits = Limits()
-        self.home = Membership("", self.limits, inbox)
+        self.broker = Contact(address, out, random)
+        self.workers: dict[str, Contact] = {}
+        """Those whose rooms we are in, or about to be, by endpoint."""
+        self.home = Membership("", self.broker, self.limits, inbox)
         """The session's own conversation with the server."""
         self.rooms: dict[str, Membership] = {}
-        self._address = address
         self._out = out
-        self._backoff = Backoff(random)
+        self._random = random
         self._connect_timeout = connect_timeout
         self._reconnect_timeout = reconnect_timeout
         self._software = software[:64]
@@ -106,68 +111,80 @@ class ClientCore:
         self._decode = download_decoder(self.limits)
         self._session = ""
         self._token = b""
-        self._asks: dict[int, Callable[[int], Message]] = {}
+        self._asks: dict[int, _Ask] = {}
         self._joining: dict[int, Membership] = {}
         self._next_ask = _FIRST_ASK
         self._opening_ask = 0
-        self._unsaid: deque[bytes] = deque()
-        """Frames that wait for room in the connection's queue."""
         self._to_cancel: list[int] = []
         self._to_recover: list[Membership] = []
-        self._gone_since = 0.0
-        self._deadline = 0.0
-        self._liveness = Liveness(self.limits.ping_timeout, 0.0)
-        self._pings = 0
-        self._ping_at = 0.0
 
-    # What the shell tells.
+    @property
+    def state(self) -> ClientState:
+        """Where the session is in its life: that of the contact with the broker."""
+        return self.broker.state
+
+    # What the shell tells. Of which contact: the broker, unless it says otherwise.
 
     def open(self, now: float) -> None:
         """Begin to connect."""
-        self._step(ClientEvent.OPEN)
-        self._gone_since = now
-        self._dial(now)
+        self.broker.gone_since = now
+        self._open(self.broker, now)
 
     def close(self, code: Code = Code.SESSION_ENDED) -> None:
         """End the session by our own wish: it leaves its rooms."""
-        if self.state is ClientState.ONLINE:
-            self._say(Goodbye(self.home.ref, int(code), ""))
+        if self.broker.online:
+            self.broker.say(Goodbye(self.home.ref, int(code), ""))
+        for membership in self.rooms.values():
+            if membership.contact is not self.broker and self._is_connected(membership):
+                membership.contact.say(Leave(membership.ref))
         self._end(None)
 
-    def up(self, now: float) -> None:
+    def up(self, now: float, contact: Contact | None = None) -> None:
         """The connection stands."""
-        self._step(ClientEvent.UP)
-        self._deadline = now + _OPENING_TIME
-        self._give_up_at_the_latest()
-        self._liveness.heard(now)
+        contact = contact or self.broker
+        contact.up(now, self._patience(contact), self.limits)
+        if contact is not self.broker:
+            contact.opened(self.limits, now)  # a worker is told nothing but what we want
+            self._say_again(contact)
+            return
         ask = self._opening_ask = self._number()
         if self._session:
-            self._say(Resume(ask, [VERSION], self._session, self._token, self.home.reader.direct))
+            contact.say(Resume(ask, [VERSION], self._session, self._token, self.home.reader.direct))
         else:
-            self._say(Hello(ask, [VERSION], self._software, {}))
+            contact.say(Hello(ask, [VERSION], self._software, {}))
 
-    def down(self, reason: str, now: float) -> None:
+    def down(self, reason: str, now: float, contact: Contact | None = None) -> None:
         """The connection failed, or is lost."""
-        self._lost(reason, now)
+        self._lost(contact or self.broker, reason, now)
 
-    def receive(self, frame: bytes, now: float) -> None:
+    def receive(self, frame: bytes, now: float, contact: Contact | None = None) -> None:
         """A frame came."""
-        self._liveness.heard(now)
+        contact = contact or self.broker
+        contact.heard(now)
         try:
-            message = parse(self._decode(frame))
+            self._handle(contact, parse(self._decode(frame)), now)
         except UnknownKind:
             return  # a newer server's; nothing that we asked for
         except BadMessage as error:
-            self._nonsense(error, now)
-            return
-        try:
-            self._handle(message, now)
-        except BadMessage as error:
-            self._nonsense(error, now)
+            contact.hang_up()
+            self._lost(contact, f"the server sent nonsense: {error}", now)
 
-    def _nonsense(self, error: BadMessage, now: float) -> None:
-        self._out.hang_up()
-        self._lost(f"the server sent nonsense: {error}", now)
+    def downlink_received(self, membership: Membership, frame: bytes, now: float) -> None:
+        """A frame came on the downlink of a membership. Only bundles of its own stream are heard."""
+        try:
+            message = parse(self._decode(frame))
+            if not isinstance(message, Deliver):
+                raise BadMessage("a downlink carries bundles")
+            self._deliver(membership, message, now)
+        except (BadMessage, UnknownKind):
+            self._out.close_downlink(membership)
+            self.downlink_lost(membership)
+
+    def downlink_lost(self, membership: Membership) -> None:
+        """The downlink failed, or is lost: what it carried is asked for again, on a new one."""
+        if membership.state is not MembershipState.ENDED:
+            membership.downlink = None
+            self._recover_soon(membership)
 
     def tick(self, now: float) -> float | None:
         """Do what is due.
@@ -175,41 +192,37 @@ class ClientCore:
         Returns:
             When to call again at the latest, or None.
         """
-        if self.state is ClientState.WAITING:
-            if now >= self._deadline:
-                self._step(ClientEvent.RETRY)
-                self._dial(now)
-            return self._deadline
-        if self.state in (ClientState.DIALING, ClientState.OPENING):
-            if now >= self._deadline:
-                self._out.hang_up()
-                self._lost("no answer", now)
-            return self._deadline
-        if self.state is not ClientState.ONLINE:
-            return None
-        if self._liveness.is_dead(now):
-            self._out.hang_up()
-            self._lost("nothing was heard for too long", now)
-            return self._deadline
-        # That we hear the server does not mean that it hears us: it would give up a client that only listens.
-        if now >= self._ping_at:
-            self._pings += 1
-            self._ping_at = now + self.limits.ping_interval
-            self._say(Ping(self._pings))
-        stuck = not self._say_unsaid()
-        if len(self._unsaid) > _MOST_UNSAID:
-            self._out.hang_up()
-            self._lost("the server takes nothing", now)
-            return self._deadline
         again, self._to_recover = self._to_recover, []
         for membership in again:
-            if self._is_connected(membership) or membership.state is MembershipState.AWAY:
+            if membership.contact.online and membership.state in (MembershipState.JOINED, MembershipState.AWAY):
                 self._recover(membership)
-        for membership in self._conversations():
+        due = [self._tick(contact, now) for contact in (self.broker, *self.workers.values())]
+        return min((when for when in due if when is not None), default=None)
+
+    def _tick(self, contact: Contact, now: float) -> float | None:
+        if contact.state is ClientState.WAITING:
+            if now >= contact.deadline:
+                contact.step(ClientEvent.RETRY)
+                contact.dial(now, self._patience(contact))
+            return contact.deadline
+        if contact.state in (ClientState.DIALING, ClientState.OPENING):
+            if now >= contact.deadline:
+                contact.hang_up()
+                self._lost(contact, "no answer", now)
+            return contact.deadline
+        if not contact.online:
+            return None
+        wrong = contact.wrong(now)
+        if wrong is not None:
+            contact.hang_up()
+            self._lost(contact, wrong, now)
+            return contact.deadline
+        stuck = not contact.say_unsaid()
+        for membership in self._conversations(contact):
             stuck |= not self.pump(membership)
             if membership.unacked:
                 self.ask_ack(membership)
-        return min(now + (_RETRY_FULL if stuck else _BEAT), self._ping_at)
+        return min(now + (_RETRY_FULL if stuck else _BEAT), contact.ping_at)
 
     # What the application wants.
 
@@ -221,20 +234,18 @@ class ClientCore:
                 same number and the session's new reference (``home.ref``).
         """
         ask = self._number()
-        self._asks[ask] = make
-        if self.state is ClientState.ONLINE:
-            self._say(make(ask))
+        self._ask(self.broker, ask, make)
         return ask
 
     def forget(self, ask: int) -> None:
         """The answer is not wanted any more. A match is cancelled."""
-        make = self._asks.pop(ask, None)
+        asked = self._asks.pop(ask, None)
         membership = self._joining.pop(ask, None)
         if membership is not None:
             self._finish(membership, None)
-        elif make is not None and isinstance(make(ask), Match):
-            if self.state is ClientState.ONLINE:
-                self._say(Cancel(self.home.ref, ask))
+        elif asked is not None and isinstance(asked.make(ask), Match):
+            if self.broker.online:
+                self.broker.say(Cancel(self.home.ref, ask))
             else:
                 self._to_cancel.append(ask)
 
@@ -251,21 +262,21 @@ class ClientCore:
     def ask_ack(self, membership: Membership) -> None:
         """Have it said soon how far messages are applied."""
         if self._is_connected(membership) and not membership.recovering:
-            self._say(Ack(membership.ref, membership.last))
+            membership.contact.say(Ack(membership.ref, membership.last))
 
     def leave(self, membership: Membership) -> None:
         """Leave a room: now, or as soon as it is reached again."""
         membership.leaving = True
         if self._is_connected(membership) and not membership.recovering:
-            self._say(Leave(membership.ref))
+            membership.contact.say(Leave(membership.ref))
 
     def read_on(self, membership: Membership, now: float) -> None:
         """The application takes messages again: fetch what was left out."""
         if not self._is_connected(membership):
             return  # a reconnect fetches it anyhow
         if membership is self.home:
-            self._out.hang_up()  # what the server says outside of rooms comes again with the next resume
-            self._lost("catching up with the server", now)
+            self.broker.hang_up()  # what the server says outside of rooms comes again with the next resume
+            self._lost(self.broker, "catching up with the server", now)
         else:
             self._recover(membership)
 
@@ -274,96 +285,111 @@ class ClientCore:
         if not self._is_connected(membership) or membership.recovering:
             return True
         for number, frame in membership.untransmitted():
-            if self._out.transmit(frame) is not Sent.TAKEN:
+            if not membership.contact.transmit(frame):
                 return False
             membership.transmitted(number)
         return True
 
-    # What the server says.
+    # What servers say.
 
-    def _handle(self, message: Message, now: float) -> None:
+    def _handle(self, contact: Contact, message: Message, now: float) -> None:
         if isinstance(message, Deliver):
-            self._deliver(message, now)
+            membership = self._by_ref(contact, message.ref) if message.ref else self._by_epoch(contact, message.epoch)
+            self._deliver(membership, message, now)
         elif isinstance(message, Ack):
-            membership = self._by_ref(message.ref)
+            membership = self._by_ref(contact, message.ref)
             if membership is not None:
                 membership.acknowledged(message.number)
                 self._out.progressed(membership)
-        elif isinstance(message, Welcome):
-            self._welcome(message, now)
-        elif isinstance(message, Assigned):
-            self._assigned(message)
         elif isinstance(message, Joined):
-            self._joined(message)
+            self._joined(contact, message)
         elif isinstance(message, Error):
-            self._error(message)
+            self._error(contact, message)
         elif isinstance(message, Goodbye):
-            self._goodbye(message, now)
+            self._goodbye(contact, message, now)
         elif isinstance(message, LeftRoom):
-            membership = self._by_ref(message.ref)
+            membership = self._by_ref(contact, message.ref)
             if membership is not None:
                 self._finish(membership, error_for(message.code, message.text))
         elif isinstance(message, Reset):
-            self._reset(message)
-        elif isinstance(message, Rooms) and self._asks.pop(message.ask, None) is not None:
+            self._reset(contact, message)
+        elif isinstance(message, Rekeyed):
+            membership = self._by_ref(contact, message.ref)
+            if membership is not None:
+                self._out.close_downlink(membership)
+                membership.downlink = None
+                self._recover(membership)
+        elif contact is self.broker:
+            self._handle_brokers(message, now)
+        # PONG is a sign of life; there is nothing more to do.
+
+    def _handle_brokers(self, message: Message, now: float) -> None:
+        if isinstance(message, Welcome):
+            self._welcome(message, now)
+        elif isinstance(message, Assigned):
+            self._assigned(message, now)
+        elif isinstance(message, RoomLost):
+            self._room_lost(message.room, error_for(message.code, message.text))
+        elif isinstance(message, Rooms | Endpoints) and self._asks.pop(message.ask, None) is not None:
             self._out.answered(message.ask, message)
-        # TICKET and PONG are signs of life; there is nothing more to do.
+        # TICKET is a sign of life.
 
     def _welcome(self, message: Welcome, now: float) -> None:
         if self.state is not ClientState.OPENING:
             return
-        self._step(ClientEvent.WELCOME)
-        self._backoff.reset()
         self._session, self._token = message.session, message.token
-        home = self.home
+        self.data = ClientData(message.client_id, message.address)
         if not message.resumed:
             self.limits = Limits.from_wire(message.limits)
             self._decode = download_decoder(self.limits)
-            self._liveness = Liveness(self.limits.ping_timeout, now)
-            self.data = ClientData(message.client_id, message.address)
-            home = self.home = Membership("", self.limits, self._inbox)
-            home.reader = StreamReader(Position(message.epoch, 0, message.direct))
-        self._ping_at = now + self.limits.ping_interval
+            self.home = Membership("", self.broker, self.limits, self._inbox)
+        home = self.home
+        self.broker.opened(self.limits, now)
+        if home.reader.epoch != message.epoch:
+            unknown = SessionUnknown("the server was started anew: it is not known whether this was applied")
+            for number in home.restart(Position(message.epoch, 0, message.direct)):
+                self._out.refused(home, number, unknown)
         home.ref = message.ref
         home.step(MembershipEvent.JOINED)
         home.acknowledged(message.uplink)
         home.repeat_from(message.uplink + 1)
-        self._say(Ack(home.ref, 0))  # confirms that the token has arrived
+        self.broker.say(Ack(home.ref, 0))  # confirms that the token has arrived
         for ask in self._to_cancel:
-            self._say(Cancel(home.ref, ask))
+            self.broker.say(Cancel(home.ref, ask))
         self._to_cancel.clear()
-        unanswered = list(self._asks.items())
-        for membership in self.rooms.values():
-            self._recover(membership)
-        for ask, make in unanswered:
-            self._say(make(ask))
+        self._say_again(self.broker)
         self.pump(home)
         if home.unacked:
             self.ask_ack(home)
         self._out.opened(message.resumed)
 
-    def _assigned(self, message: Assigned) -> None:
+    def _say_again(self, contact: Contact) -> None:
+        """What is not answered, and where we are in its rooms."""
+        unanswered = [(ask, asked) for ask, asked in self._asks.items() if asked.contact is contact]
+        for membership in self.rooms.values():
+            if membership.contact is contact:
+                self._recover(membership)
+        for ask, asked in unanswered:
+            contact.say(asked.make(ask))
+
+    def _assigned(self, message: Assigned, now: float) -> None:
         if self._asks.pop(message.ask, None) is None:
-            self._say(Cancel(self.home.ref, message.ask))  # not wanted any more: somebody else may have the seat
+            self.broker.say(Cancel(self.home.ref, message.ask))  # not wanted any more: somebody else may have the seat
             return
-        membership = Membership(message.room, self.limits, self._inbox)
+        contact = self.broker if message.endpoint is None else self._worker(message.endpoint, now)
+        membership = Membership(message.room, contact, self.limits, self._inbox)
         self._joining[message.ask] = membership
-        reservation = message.reservation
+        room, reservation = message.room, message.reservation
+        self._ask(contact, message.ask, lambda ask: Join(ask, room, reservation, {}))
 
-        def join(ask: int) -> Message:
-            return Join(ask, message.room, reservation, {})
-
-        self._asks[message.ask] = join
-        self._say(join(message.ask))
-
-    def _joined(self, message: Joined) -> None:
+    def _joined(self, contact: Contact, message: Joined) -> None:
         self._asks.pop(message.ask, None)
         membership = self._joining.pop(message.ask, None)
         first = membership is not None
         if membership is None:
             membership = self.rooms.get(message.room)
-            if membership is None:
-                self._say(Leave(message.ref))  # nobody waits for it any more
+            if membership is None or membership.contact is not contact:
+                contact.say(Leave(message.ref))  # nobody waits for it any more
                 return
         membership.recovering = False
         membership.ref, membership.token = message.ref, message.token
@@ -376,22 +402,27 @@ class ClientCore:
         membership.step(MembershipEvent.JOINED)
         membership.acknowledged(message.uplink)
         membership.repeat_from(message.uplink + 1)
-        self._say(Ack(membership.ref, 0))  # confirms that the token has arrived
+        contact.say(Ack(membership.ref, 0))  # confirms that the token has arrived
+        if membership.downlink != message.downlink:
+            self._out.close_downlink(membership)
+            membership.downlink = message.downlink
+            if message.downlink is not None:
+                self._out.open_downlink(membership, *message.downlink)
         self.pump(membership)
         if membership.unacked:
             self.ask_ack(membership)  # somebody may wait for it, who asked before the reconnect
         if membership.leaving:
-            self._say(Leave(membership.ref))
+            contact.say(Leave(membership.ref))
         if first:
             self._out.answered(message.ask, membership)
         self._out.progressed(membership)
 
-    def _deliver(self, message: Deliver, now: float) -> None:
-        membership = self._by_ref(message.ref) if message.ref else self._by_epoch(message.epoch)
+    def _deliver(self, membership: Membership | None, message: Deliver, now: float) -> None:
         if membership is None or membership.reader.epoch != message.epoch:
             self._out.misrouted(message.epoch)
             return
-        if membership.recovering or not membership.inbox.has_room():
+        # A downlink overtakes the answer to RECOVER, which comes on the other connection: there, all is read.
+        if (membership.recovering and membership.downlink is None) or not membership.inbox.has_room():
             return
         try:
             for number, reply, error in membership.read(message.offset, message.items):
@@ -401,15 +432,24 @@ class ClientCore:
             self.read_on(membership, now)
         self._out.progressed(membership)
 
-    def _reset(self, message: Reset) -> None:
-        membership = self._by_ref(message.ref)
+    def _room_lost(self, room: str, error: RemoteError) -> None:
+        membership = self.rooms.get(room)
+        if membership is not None:
+            self._finish(membership, error)
+        for ask in [ask for ask, joining in self._joining.items() if joining.room == room]:
+            self._asks.pop(ask, None)
+            self._finish(self._joining.pop(ask), error)
+            self._out.answered(ask, error)
+
+    def _reset(self, contact: Contact, message: Reset) -> None:
+        membership = self._by_ref(contact, message.ref)
         if membership is not None:
             membership.reset(Position(message.epoch, message.offset, message.direct), message.snapshot)
             self._out.progressed(membership)
 
-    def _error(self, message: Error) -> None:
+    def _error(self, contact: Contact, message: Error) -> None:
         error = error_for(message.code, message.text, message.data)
-        if message.ask == self._opening_ask:
+        if message.ask == self._opening_ask and contact is self.broker:
             self._end(error)
             return
         if message.ask >= _FIRST_ASK:
@@ -421,13 +461,13 @@ class ClientCore:
                 self._finish(recovered, error)
             elif recovered is not None:
                 recovered.recovering = False
-                self._to_recover.append(recovered)  # not now, the server says: at the next beat
+                self._recover_soon(recovered)  # not now, the server says: at the next beat
             else:
                 if membership is not None:
-                    membership.step(MembershipEvent.ENDED)
+                    self._finish(membership, error)
                 self._out.answered(message.ask, error)
             return
-        membership = self._by_ref(message.ref) if message.ref else self.home
+        membership = self._by_ref(contact, message.ref) if message.ref or contact is not self.broker else self.home
         if membership is None:
             return  # of a room that is over
         if message.code == Code.UPLINK_GAP and type(message.data) is int:
@@ -441,59 +481,75 @@ class ClientCore:
             membership.refused(message.ask)
         self._out.refused(membership, message.ask, error)
 
-    def _goodbye(self, message: Goodbye, now: float) -> None:
-        if message.ref not in (0, self.home.ref):
-            return
+    def _goodbye(self, contact: Contact, message: Goodbye, now: float) -> None:
         error = error_for(message.code, message.text)
-        if isinstance(error, TemporaryClose) and message.code != Code.SERVER_STOPPING:
-            self._out.hang_up()
-            self._lost(error.text, now)
+        if contact is not self.broker:
+            contact.hang_up()
+            self._lost(contact, error.text, now)
+        elif message.ref not in (0, self.home.ref):
+            return
+        elif isinstance(error, TemporaryClose) and message.code != Code.SERVER_STOPPING:
+            contact.hang_up()
+            self._lost(contact, error.text, now)
         else:
             self._end(error)
 
     # Connections.
 
-    def _dial(self, now: float) -> None:
-        self._deadline = now + _OPENING_TIME
-        self._give_up_at_the_latest()
-        self._out.dial()
+    def _worker(self, endpoint: str, now: float) -> Contact:
+        contact = self.workers.get(endpoint)
+        if contact is None:
+            contact = self.workers[endpoint] = Contact(endpoint, self._out, self._random, now)
+            self._open(contact, now)
+        return contact
 
-    def _lost(self, reason: str, now: float) -> None:
-        if self.state in (ClientState.CLOSED, ClientState.WAITING, ClientState.IDLE):
+    def _open(self, contact: Contact, now: float) -> None:
+        contact.step(ClientEvent.OPEN)
+        contact.dial(now, self._patience(contact))
+
+    def _lost(self, contact: Contact, reason: str, now: float) -> None:
+        if contact.state in (ClientState.CLOSED, ClientState.WAITING, ClientState.IDLE):
             return
-        was_online = self.state is ClientState.ONLINE
-        self._step(ClientEvent.LOST)
-        self._unsaid.clear()
-        self._to_recover.clear()
+        was_online = contact.online
+        contact.lost(now)
         if was_online:
-            self._gone_since = now
-            for membership in self._conversations():
+            for membership in self._conversations(contact):
+                self._out.close_downlink(membership)
+                membership.downlink = None
                 membership.ref = 0  # it may name another one on the next connection
                 membership.recovering = False
                 self._asks.pop(membership.recover_ask, None)
                 membership.step(MembershipEvent.LOST)
                 self._out.progressed(membership)
-            self._out.interrupted(reason)
-        self._deadline = now + self._backoff.next()
-        if self._deadline >= self._gone_since + self._patience:
-            self._end(
-                BrokerUnreachable(
-                    self._address, now - self._gone_since, max(1, self._backoff.attempts - bool(self._session))
-                )
-            )
+            self._out.interrupted(f"{contact.address}: {reason}")
+        if contact.deadline < contact.gone_since + self._patience(contact):
+            return
+        waited = now - contact.gone_since
+        if contact is not self.broker:
+            self._give_up(contact, waited)
+        else:
+            attempts = max(1, contact.backoff.attempts - bool(self._session))
+            self._end(BrokerUnreachable(contact.address, waited, attempts))
 
-    @property
-    def _patience(self) -> float:
+    def _give_up(self, contact: Contact, waited: float) -> None:
+        """A worker can't be reached: its rooms are over for us."""
+        lost = WorkerLost(f"the room's worker at {contact.address} could not be reached for {waited:.0f} s")
+        rooms = [one.room for one in (*self.rooms.values(), *self._joining.values()) if one.contact is contact]
+        for room in rooms:
+            self._room_lost(room, lost)
+
+    def _patience(self, contact: Contact) -> float:
+        if contact is self.broker and any(worker.online for worker in self.workers.values()):
+            return float("inf")  # our rooms go on without it, and so do we
         return self._reconnect_timeout if self._session else self._connect_timeout
-
-    def _give_up_at_the_latest(self) -> None:
-        self._deadline = min(self._deadline, self._gone_since + self._patience)
 
     def _end(self, error: ServerRoomError | None) -> None:
         if self.state is ClientState.CLOSED:
             return
-        self._step(ClientEvent.CLOSE)
-        self._out.hang_up()
+        for contact in (self.broker, *self.workers.values()):
+            contact.step(ClientEvent.CLOSE)
+            contact.hang_up()
+        self.workers.clear()
         for membership in list(self.rooms.values()):
             self._finish(membership, error if isinstance(error, RemoteError) else None)
         self._out.ended(error)
@@ -508,46 +564,51 @@ class ClientCore:
         def recover(number: int) -> Message:
             return Recover(number, membership.room, membership.token, *membership.reader.position)
 
-        self._asks[ask] = recover
-        self._say(recover(ask))
+        self._ask(membership.contact, ask, recover)
+
+    def _recover_soon(self, membership: Membership) -> None:
+        if membership not in self._to_recover:
+            self._to_recover.append(membership)
+
+    def _ask(self, contact: Contact, ask: int, make: Callable[[int], Message]) -> None:
+        self._asks[ask] = _Ask(contact, make)
+        if contact.online:
+            contact.say(make(ask))
 
     def _finish(self, membership: Membership, error: RemoteError | None) -> None:
         if membership.state is MembershipState.ENDED:
             return
         membership.step(MembershipEvent.ENDED)
         membership.error = error
+        self._out.close_downlink(membership)
         if self.rooms.get(membership.room) is membership:
             del self.rooms[membership.room]
         self._asks.pop(membership.recover_ask, None)
+        self._part_with(membership.contact)
         self._out.progressed(membership)
 
-    def _conversations(self) -> list[Membership]:
-        return [self.home, *self.rooms.values()]
+    def _part_with(self, contact: Contact) -> None:
+        """Hang up on a worker that has no room of ours any more."""
+        used = any(one.contact is contact for one in (*self.rooms.values(), *self._joining.values()))
+        if self.workers.get(contact.address) is contact and not used:
+            del self.workers[contact.address]
+            contact.step(ClientEvent.CLOSE)
+            contact.hang_up()
+
+    def _conversations(self, contact: Contact) -> Iterator[Membership]:
+        if contact is self.broker:
+            yield self.home
+        yield from [one for one in self.rooms.values() if one.contact is contact]
 
     def _is_connected(self, membership: Membership) -> bool:
-        return self.state is ClientState.ONLINE and membership.state is MembershipState.JOINED
+        return membership.contact.online and membership.state is MembershipState.JOINED
 
-    def _by_ref(self, ref: int) -> Membership | None:
-        return next((one for one in self._conversations() if one.ref == ref and ref), None)
+    def _by_ref(self, contact: Contact, ref: int) -> Membership | None:
+        return next((one for one in self._conversations(contact) if one.ref == ref and ref), None)
 
-    def _by_epoch(self, epoch: int) -> Membership | None:
-        return next((one for one in self.rooms.values() if one.reader.epoch == epoch), None)
+    def _by_epoch(self, contact: Contact, epoch: int) -> Membership | None:
+        return next((one for one in self._conversations(contact) if one.room and one.reader.epoch == epoch), None)
 
     def _number(self) -> int:
         self._next_ask = self._next_ask + 1 if self._next_ask < 0xFFFFFFFF else _FIRST_ASK
         return self._next_ask
-
-    def _say(self, message: Message) -> None:
-        self._unsaid.append(encode(message))
-        self._say_unsaid()
-
-    def _say_unsaid(self) -> bool:
-        """Say what waits; False if the connection takes no more now."""
-        while self._unsaid:
-            if self._out.transmit(self._unsaid[0]) is Sent.FULL:
-                return False
-            self._unsaid.popleft()
-        return True
-
-    def _step(self, event: ClientEvent) -> None:
-        self.state = step(CLIENT, self.state, event)

@@ -19,6 +19,7 @@ from ..protocol.lifecycle import Table, step
 from ..protocol.limits import Limits
 from ..protocol.messages import Item, Kind
 from ..protocol.streams import Position, StreamReader
+from .contact import Contact
 from .inbox import Inbox
 from .received import Received
 
@@ -76,12 +77,14 @@ class Membership:
 
     Args:
         room: the room's id; empty for the session.
+        contact: the server that has it.
         limits: the server's.
         most: messages that may wait to be read.
     """
 
-    def __init__(self, room: str, limits: Limits, most: int) -> None:
+    def __init__(self, room: str, contact: Contact, limits: Limits, most: int) -> None:
         self.room = room
+        self.contact = contact
         self.inbox = Inbox(most)
         self.state = MembershipState.JOINING
         self.ref = 0
@@ -96,6 +99,8 @@ class Membership:
         """A RECOVER is under way: what comes before its answer does not count."""
         self.recover_ask = 0
         """The number of the RECOVER that is under way, or was last."""
+        self.downlink: list[Any] | None = None
+        """Port and token of the connection that its stream comes down on; None: the same as all else."""
         self.leaving = False
         """We asked to leave: it is asked again after a reconnect."""
         self.acked = 0
@@ -161,6 +166,18 @@ class Membership:
     def repeat_from(self, number: int) -> None:
         """Send again what has this number or a higher one."""
         self._transmitted = min(self._transmitted, number - 1)
+
+    def restart(self, position: Position) -> list[int]:
+        """The other side has forgotten the conversation: begin it anew.
+
+        Returns:
+            The numbers of the messages of which nobody knows whether they were applied.
+        """
+        unknown = [sent.number for sent in self._unacked]
+        self._unacked.clear()
+        self.acked = self._last = self._transmitted = 0
+        self.reader = StreamReader(position)
+        return unknown
 
     def refused(self, number: int) -> None:
         """The other side will never apply this message; it has taken its number."""

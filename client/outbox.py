@@ -3,25 +3,21 @@
 from typing import Any, Protocol
 
 from ..protocol.errors import RemoteError, ServerRoomError
-from ..protocol.messages import Rooms
-from ..transport.network import Sent
+from ..protocol.messages import Endpoints, Rooms
+from .contact import ContactOutbox
 from .membership import Membership
 
 __all__ = ["ClientOutbox"]
 
 
-class ClientOutbox(Protocol):
+class ClientOutbox(ContactOutbox, Protocol):
     """Where the core writes what must happen."""
 
-    def dial(self) -> None:
-        """Make a connection; tell ``up``, ``receive`` and ``down``."""
+    def open_downlink(self, membership: Membership, port: int, token: bytes) -> None:
+        """Open the downlink of a membership at its server's host; tell ``downlink_received`` and ``downlink_lost``."""
 
-    def hang_up(self) -> None:
-        """Close the connection; ``down`` is not told."""
-
-    def transmit(self, frame: bytes) -> Sent:
-        """Send a frame on the connection."""
-        ...
+    def close_downlink(self, membership: Membership) -> None:
+        """Close it, if it has one; ``downlink_lost`` is not told."""
 
     def opened(self, resumed: bool) -> None:
         """The session is open, or open again."""
@@ -29,7 +25,7 @@ class ClientOutbox(Protocol):
     def interrupted(self, reason: str) -> None:
         """The connection is lost; the core tries to come back."""
 
-    def answered(self, ask: int, answer: Rooms | Membership | RemoteError) -> None:
+    def answered(self, ask: int, answer: Rooms | Endpoints | Membership | RemoteError) -> None:
         """A request has its answer."""
 
     def replied(self, membership: Membership, number: int, reply: Any, error: RemoteError | None) -> None:

@@ -14,10 +14,12 @@ from ..protocol.errors import (
     ServerRoomError,
     TimedOut,
 )
-from ..protocol.messages import Kind, Message, Rooms
-from ..transport.network import Link, Network, Sent
+from ..protocol.messages import Endpoints, Kind, Message, Rooms
+from ..transport.network import Network, Sent
+from .contact import Contact
 from .core import ClientCore
 from .life import ClientState
+from .links import Links
 from .membership import Membership, MembershipState
 from .received import Received
 from .shared_network import SharedNetwork
@@ -30,7 +32,7 @@ _SOFTWARE = "server-room-system"
 
 
 class Shell:
-    """Runs a core on the event loop. Outbox of the core, and sink of its link.
+    """Runs a core on the event loop, and is its outbox.
 
     Args: see ``connect``.
     """
@@ -53,9 +55,9 @@ class Shell:
         self._network = network
         self._shared: SharedNetwork | None = None
         self._connect_timeout = connect_timeout
-        self._link: Link | None = None
+        self._links: Links | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._answers: dict[int, asyncio.Future[Rooms | Membership]] = {}
+        self._answers: dict[int, asyncio.Future[Rooms | Endpoints | Membership]] = {}
         self._replies: dict[tuple[Membership, int], asyncio.Future[Any]] = {}
         self._refusals: dict[tuple[Membership, int], RemoteError | None] = {}
         self._waiters: dict[asyncio.Future[None], None] = {}  # in the order of waiting: a run can be repeated
@@ -71,6 +73,7 @@ class Shell:
         if self._network is None:
             self._shared = SharedNetwork.acquire()
             self._network = self._shared.network
+        self._links = Links(self.core, self._network, self._tick)
         self.core.open(self._loop.time())
         self._tick()
         await self.wait_until(
@@ -180,7 +183,7 @@ class Shell:
         assert isinstance(answer, Membership)
         return answer
 
-    async def ask(self, make: Callable[[int], Message], timeout: float) -> Rooms | Membership:
+    async def ask(self, make: Callable[[int], Message], timeout: float) -> Rooms | Endpoints | Membership:
         """Ask the broker; its answer. Raises what it refuses with, or TimedOut."""
         if self.closed:
             raise self.error or ClientClosedError("the client is closed")
@@ -190,27 +193,13 @@ class Shell:
         answer = self._answers[ask] = self._loop.create_future()
         try:
             async with asyncio.timeout(timeout):
-                result: Rooms | Membership = await answer
+                result: Rooms | Endpoints | Membership = await answer
                 return result
         except TimeoutError as error:
             raise TimedOut("answer", timeout) from error
         finally:
             del self._answers[ask]
             self.core.forget(ask)
-
-    # The link's sink.
-
-    def up(self) -> None:
-        self.core.up(self._loop.time())
-        self._tick()
-
-    def receive(self, frame: bytes) -> None:
-        self.core.receive(frame, self._loop.time())
-
-    def down(self, reason: str) -> None:
-        self._link = None
-        self.core.down(reason, self._loop.time())
-        self._tick()
 
     def _tick(self) -> None:
         if self._timer is not None:
@@ -222,17 +211,24 @@ class Shell:
 
     # The outbox of the core.
 
-    def dial(self) -> None:
-        assert self._network is not None
-        self._link = self._network.connect(self._address, self, self.core.limits.download)
+    def dial(self, contact: Contact) -> None:
+        assert self._links is not None
+        self._links.dial(contact)
 
-    def hang_up(self) -> None:
-        if self._link is not None:
-            self._link.close()
-            self._link = None
+    def hang_up(self, contact: Contact) -> None:
+        if self._links is not None:
+            self._links.hang_up(contact)
 
-    def transmit(self, frame: bytes) -> Sent:
-        return self._link.send(frame) if self._link is not None else Sent.GONE
+    def transmit(self, contact: Contact, frame: bytes) -> Sent:
+        return self._links.transmit(contact, frame) if self._links is not None else Sent.GONE
+
+    def open_downlink(self, membership: Membership, port: int, token: bytes) -> None:
+        assert self._links is not None
+        self._links.open_downlink(membership, port, token)
+
+    def close_downlink(self, membership: Membership) -> None:
+        if self._links is not None:
+            self._links.close_downlink(membership)
 
     def opened(self, resumed: bool) -> None:
         self._tick()
@@ -242,7 +238,7 @@ class Shell:
         logger.info("client %d: %s; connecting again", self.core.data.ID, reason)
         self._wake()
 
-    def answered(self, ask: int, answer: Rooms | Membership | RemoteError) -> None:
+    def answered(self, ask: int, answer: Rooms | Endpoints | Membership | RemoteError) -> None:
         future = self._answers.get(ask)
         if future is None or future.done():
             return

@@ -49,6 +49,7 @@ __all__ = [
     "MatchCancelled",
     "MatchExpired",
     "NoHandler",
+    "NoWorker",
     "NotAMember",
     "NotInRoomError",
     "PayloadError",
@@ -69,6 +70,7 @@ __all__ = [
     "ServerStopping",
     "SessionEnded",
     "SessionUnknown",
+    "StaleGeneration",
     "TemporaryClose",
     "TimedOut",
     "TooLarge",
@@ -77,6 +79,10 @@ __all__ = [
     "UplinkGap",
     "UsageError",
     "VersionMismatch",
+    "WorkerDrained",
+    "WorkerLost",
+    "WorkerRefused",
+    "WrongKey",
     "error_for",
 ]
 
@@ -100,6 +106,7 @@ class Code(IntEnum):
     ROOM_FAILED = 1014
     RESERVATION_REFUSED = 1015
     JOIN_REFUSED = 1016
+    NO_WORKER = 1017
     MATCH_EXPIRED = 1020
     MATCH_CANCELLED = 1021
     ALREADY_WAITING = 1022
@@ -112,12 +119,17 @@ class Code(IntEnum):
     CONNECTION_TIMED_OUT = 2001
     ROOM_CLOSED = 2100
     BELOW_MINIMUM = 2101
+    WORKER_LOST = 2102
+    WORKER_DRAINED = 2103
 
     VERSION_MISMATCH = 3000
     SESSION_UNKNOWN = 3001
     DISPLACED = 3002
     PROTOCOL_VIOLATION = 3003
     SESSION_ENDED = 3004
+    WRONG_KEY = 3005
+    WORKER_REFUSED = 3006
+    STALE_GENERATION = 3007
     LEFT = 3100
     KICKED = 3101
     GRACE_EXPIRED = 3102
@@ -336,6 +348,13 @@ class JoinRefused(RequestError):
     meaning = "the room refused to let this client in"
 
 
+class NoWorker(RequestError):
+    """No worker hosts rooms of this type, or none is free for one."""
+
+    code = Code.NO_WORKER
+    meaning = "no worker hosts this room type"
+
+
 class MatchExpired(RequestError):
     """The ticket's deadline passed without a match."""
 
@@ -413,6 +432,20 @@ class BelowMinimum(TemporaryClose):
     meaning = "the room closed: too few members were left"
 
 
+class WorkerLost(TemporaryClose):
+    """The process that hosted the room is gone, and the room with it."""
+
+    code = Code.WORKER_LOST
+    meaning = "the room is gone: its worker was lost"
+
+
+class WorkerDrained(TemporaryClose):
+    """The room's worker is being taken out of service."""
+
+    code = Code.WORKER_DRAINED
+    meaning = "the room closed: its worker is taken out of service"
+
+
 class VersionMismatch(FinalClose):
     """No version of the protocol is known to both sides."""
 
@@ -446,6 +479,27 @@ class SessionEnded(FinalClose):
 
     code = Code.SESSION_ENDED
     meaning = "the session was ended"
+
+
+class WrongKey(FinalClose):
+    """The cluster key is not the broker's."""
+
+    code = Code.WRONG_KEY
+    meaning = "this is not the broker's cluster key"
+
+
+class WorkerRefused(FinalClose):
+    """The broker does not take this worker: its name, endpoint or description is wrong."""
+
+    code = Code.WORKER_REFUSED
+    meaning = "the broker does not take this worker"
+
+
+class StaleGeneration(FinalClose):
+    """A newer registration has taken this one's place, or its lease has ended."""
+
+    code = Code.STALE_GENERATION
+    meaning = "this registration is over: its lease has ended, or a newer one has taken its place"
 
 
 class Left(FinalClose):

@@ -10,13 +10,34 @@ described here as well; the port and the fan-out read and write them in place.
 """
 
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
+from typing import NamedTuple
 
 from .codec import pack
-from .errors import BadMessage, UnknownKind
+from .fields import (
+    Ask,
+    Code16,
+    Data,
+    Epoch,
+    Flag,
+    Items,
+    Map,
+    Number,
+    OptionalDownlink,
+    OptionalEndpoint,
+    OptionalTypeName,
+    Ref,
+    RoomId,
+    Seconds,
+    Secret,
+    Sentence,
+    SessionId,
+    Shapes,
+    Token,
+    TypeName,
+    Version,
+    Versions,
+)
 
 __all__ = [
     "VERSION",
@@ -25,6 +46,7 @@ __all__ = [
     "Cancel",
     "Create",
     "Deliver",
+    "Endpoints",
     "Error",
     "Goodbye",
     "Hello",
@@ -35,15 +57,18 @@ __all__ = [
     "Kind",
     "Leave",
     "LeftRoom",
+    "ListEndpoints",
     "ListRooms",
     "Match",
     "Message",
     "Ping",
     "Pong",
     "Recover",
+    "Rekeyed",
     "Request",
     "Reset",
     "Resume",
+    "RoomLost",
     "Rooms",
     "Send",
     "Ticket",
@@ -77,6 +102,9 @@ class Kind(IntEnum):
     TICKET = 21
     ASSIGNED = 22
     ROOMS = 23
+    ROOM_LOST = 24
+    LIST_ENDPOINTS = 25
+    ENDPOINTS = 26
 
     JOIN = 32
     RECOVER = 33
@@ -84,6 +112,7 @@ class Kind(IntEnum):
     JOINED = 35
     RESET = 36
     LEFT = 37
+    REKEYED = 38
     SEND = 40
     REQUEST = 41
     ACK = 42
@@ -101,57 +130,11 @@ class Item(IntEnum):
     PRESENCE = 5
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
-    """What a field may hold: the words of the documentation, and the check."""
-
-    label: str
-    accepts: Callable[[Any], bool]
-
-
-def _uint(bits: int) -> _Field:
-    most = (1 << bits) - 1
-    return _Field(f"uint{bits}", lambda value: type(value) is int and 0 <= value <= most)
-
-
-def _text(most: int) -> _Field:
-    return _Field(f"str, at most {most} characters", lambda value: type(value) is str and len(value) <= most)
-
-
-def _optional(field: _Field) -> _Field:
-    return _Field(f"{field.label}, or nil", lambda value: value is None or field.accepts(value))
-
-
-_BIN16 = _Field("bin, 16 bytes", lambda value: type(value) is bytes and len(value) == 16)
-_MAP = _Field("map with str keys", lambda value: type(value) is dict and all(type(key) is str for key in value))
-_ARRAY = _Field("array", lambda value: type(value) is list)
-_ANY = _Field("any", lambda value: True)
-_BOOL = _Field("bool", lambda value: type(value) is bool)
-_SECONDS = _Field("seconds, over 0", lambda value: type(value) in (int, float) and 0 < value < 1e9)
-_VERSIONS = _Field(
-    "array of uint16, 1 to 16 of them",
-    lambda value: type(value) is list and 1 <= len(value) <= 16 and all(_uint(16).accepts(item) for item in value),
-)
-
-Ref = Annotated[int, _uint(32)]
-Number = Annotated[int, _uint(53)]
-Epoch = Annotated[int, _uint(53)]
-Ask = Annotated[int, _uint(32)]
-Secret = Annotated[bytes, _BIN16]
-SessionId = Annotated[str, _text(32)]
-RoomId = Annotated[str, _text(32)]
-TypeName = Annotated[str, _text(64)]
-Sentence = Annotated[str, _text(512)]
-Map = Annotated[dict[str, Any], _MAP]
-Data = Annotated[Any, _ANY]
-Seconds = Annotated[float, _SECONDS]
-
-
 class Hello(NamedTuple):
     """client → broker: open a session. Answer: WELCOME, or GOODBYE with a code."""
 
     ask: Ask
-    versions: Annotated[list[int], _VERSIONS]
+    versions: Versions
     software: TypeName
     options: Map
 
@@ -160,9 +143,9 @@ class Resume(NamedTuple):
     """client → broker: take a session back on this connection. Answer: WELCOME, or GOODBYE."""
 
     ask: Ask
-    versions: Annotated[list[int], _VERSIONS]
+    versions: Versions
     session: SessionId
-    token: Secret
+    token: Token
     direct: Number
 
 
@@ -170,16 +153,16 @@ class Welcome(NamedTuple):
     """broker → client: the session is open on this connection."""
 
     ask: Ask
-    version: Annotated[int, _uint(16)]
+    version: Version
     ref: Ref
     session: SessionId
-    token: Secret
+    token: Token
     client_id: Number
     address: TypeName
     epoch: Epoch
     direct: Number
     uplink: Number
-    resumed: Annotated[bool, _BOOL]
+    resumed: Flag
     limits: Map
 
 
@@ -199,7 +182,7 @@ class Goodbye(NamedTuple):
     """both ways: the session ends, with its memberships. From a server with ref 0: the whole connection."""
 
     ref: Ref
-    code: Annotated[int, _uint(16)]
+    code: Code16
     text: Sentence
 
 
@@ -208,7 +191,7 @@ class Error(NamedTuple):
 
     ref: Ref
     ask: Number
-    code: Annotated[int, _uint(16)]
+    code: Code16
     text: Sentence
     data: Data
 
@@ -218,7 +201,7 @@ class Match(NamedTuple):
 
     ref: Ref
     ask: Ask
-    ruleset: Annotated[list[Any], _ARRAY]
+    ruleset: Items
     options: Map
     timeout: Seconds
 
@@ -235,7 +218,7 @@ class Create(NamedTuple):
 
     ref: Ref
     ask: Ask
-    ruleset: Annotated[list[Any], _ARRAY]
+    ruleset: Items
     options: Map
 
 
@@ -253,7 +236,7 @@ class ListRooms(NamedTuple):
 
     ref: Ref
     ask: Ask
-    type: Annotated[str | None, _optional(_text(64))]
+    type: OptionalTypeName
 
 
 class Ticket(NamedTuple):
@@ -270,7 +253,7 @@ class Assigned(NamedTuple):
     ref: Ref
     ask: Ask
     room: RoomId
-    endpoint: Annotated[str | None, _optional(_text(256))]
+    endpoint: OptionalEndpoint
     reservation: Secret
     timeout: Seconds
 
@@ -280,7 +263,31 @@ class Rooms(NamedTuple):
 
     ref: Ref
     ask: Ask
-    rooms: Annotated[list[Any], _ARRAY]
+    rooms: Items
+
+
+class RoomLost(NamedTuple):
+    """broker → client: a room that this session is in is gone, and its worker can't say so itself."""
+
+    ref: Ref
+    room: RoomId
+    code: Code16
+    text: Sentence
+
+
+class ListEndpoints(NamedTuple):
+    """client → broker: where the workers are that a seat may be assigned at. Answer: ENDPOINTS."""
+
+    ref: Ref
+    ask: Ask
+
+
+class Endpoints(NamedTuple):
+    """broker → client: the endpoints that ASSIGNED may name; none where the broker hosts the rooms itself."""
+
+    ref: Ref
+    ask: Ask
+    endpoints: Items
 
 
 class Join(NamedTuple):
@@ -321,6 +328,7 @@ class Joined(NamedTuple):
     direct: Number
     uplink: Number
     token: Secret
+    downlink: OptionalDownlink
     info: Map
 
 
@@ -338,8 +346,14 @@ class LeftRoom(NamedTuple):
     """worker → client: the membership ended."""
 
     ref: Ref
-    code: Annotated[int, _uint(16)]
+    code: Code16
     text: Sentence
+
+
+class Rekeyed(NamedTuple):
+    """worker → client: the downlink of this membership carries nothing any more. RECOVER, and open the new one."""
+
+    ref: Ref
 
 
 class Send(NamedTuple):
@@ -373,13 +387,14 @@ class Deliver(NamedTuple):
     epoch: Epoch
     ref: Ref
     offset: Number
-    items: Annotated[list[Any], _ARRAY]
+    items: Items
 
 
 Message = (
     Hello | Resume | Welcome | Ping | Pong | Goodbye | Error
     | Match | Cancel | Create | JoinById | ListRooms | Ticket | Assigned | Rooms
-    | Join | Recover | Leave | Joined | Reset | LeftRoom
+    | RoomLost | ListEndpoints | Endpoints
+    | Join | Recover | Leave | Joined | Reset | LeftRoom | Rekeyed
     | Send | Request | Ack | Deliver
 )  # fmt: skip
 
@@ -388,52 +403,15 @@ SHAPES: dict[Kind, type[Message]] = {
     Kind.GOODBYE: Goodbye, Kind.ERROR: Error,
     Kind.MATCH: Match, Kind.CANCEL: Cancel, Kind.CREATE: Create, Kind.JOIN_BY_ID: JoinById, Kind.LIST: ListRooms,
     Kind.TICKET: Ticket, Kind.ASSIGNED: Assigned, Kind.ROOMS: Rooms,
+    Kind.ROOM_LOST: RoomLost, Kind.LIST_ENDPOINTS: ListEndpoints, Kind.ENDPOINTS: Endpoints,
     Kind.JOIN: Join, Kind.RECOVER: Recover, Kind.LEAVE: Leave, Kind.JOINED: Joined, Kind.RESET: Reset,
-    Kind.LEFT: LeftRoom, Kind.SEND: Send, Kind.REQUEST: Request, Kind.ACK: Ack, Kind.DELIVER: Deliver,
+    Kind.LEFT: LeftRoom, Kind.REKEYED: Rekeyed, Kind.SEND: Send, Kind.REQUEST: Request, Kind.ACK: Ack, Kind.DELIVER: Deliver,
 }  # fmt: skip
 
-_KIND_OF = {shape: int(kind) for kind, shape in SHAPES.items()}
-
-
-def fields_of(shape: type[Message]) -> dict[str, str]:
-    """The fields of a message in order, each with what it may hold in words."""
-    return {name: check.label for name, check in _checks(shape)}
-
-
-def _checks(shape: type[Message]) -> list[tuple[str, _Field]]:
-    hints = get_type_hints(shape, include_extras=True)
-    return [(name, hints[name].__metadata__[0]) for name in shape._fields]
-
-
-_CHECKS = {int(kind): (shape, _checks(shape)) for kind, shape in SHAPES.items()}
-
-M = TypeVar("M", bound=Message)
-
-
-def encode(message: Message) -> bytes:
-    """The frame of a message that we made. Payloads in it are checked before."""
-    return pack((_KIND_OF[type(message)], *message))
-
-
-def parse(value: object) -> Message:
-    """Check a decoded frame field by field.
-
-    Raises:
-        UnknownKind: no message has this kind.
-        BadMessage: the fields are too few, too many or of wrong types or sizes.
-    """
-    if type(value) is not list or not value or type(value[0]) is not int:
-        raise BadMessage("a message is an array that begins with its kind")
-    known = _CHECKS.get(value[0])
-    if known is None:
-        raise UnknownKind(f"unknown kind {value[0]:.0f}" if abs(value[0]) < 1e6 else "unknown kind")
-    shape, checks = known
-    if len(value) != len(checks) + 1:
-        raise BadMessage(f"{Kind(value[0]).name} has {len(checks)} fields, not {len(value) - 1}")
-    for (name, check), field in zip(checks, value[1:], strict=True):
-        if not check.accepts(field):
-            raise BadMessage(f"{Kind(value[0]).name}: {name} is not {check.label}")
-    return shape._make(value[1:])
+_shapes: Shapes[Message] = Shapes(SHAPES)
+fields_of = _shapes.fields_of
+encode = _shapes.encode
+parse = _shapes.parse
 
 
 # A bundle's head has a fixed width (28 bytes), so that one is made without a

@@ -21,6 +21,7 @@ from .errors import BadMessage
 from .messages import HEAD_SIZE, Item, bundle, encode_item
 
 __all__ = [
+    "MARK",
     "SKIP",
     "DirectLog",
     "Excepting",
@@ -30,11 +31,15 @@ __all__ = [
     "Position",
     "StreamReader",
     "bundles",
+    "mark",
     "merged",
 ]
 
 SKIP = encode_item(Item.SKIP)
 """Stands for a broadcast that this member was excepted from."""
+
+MARK = 6
+"""Kind of an item that says to one member, in a frame for many, what it must have got by now: see ``mark``."""
 
 MOST_ITEMS = 1024
 """Items of one bundle, so that a receiver can bound its arrays."""
@@ -194,6 +199,15 @@ def merged(entries: Iterable[Entry], directs: Iterable[_Direct], offset: int, ke
         yield from (rest.item for rest in waiting)
 
 
+def mark(ref: int, number: int) -> bytes:
+    """The item that says: what the member with this reference was sent alone, up to this number, came before here.
+
+    Where the shared part of a stream and what is for one member are sent apart, and
+    either may be lost, this is how a member knows of a loss before it reads on.
+    """
+    return pack((MARK, ref, number))
+
+
 def _advance(item: bytes) -> int:
     # The second byte of an encoded item is its kind: items are arrays of at most 15.
     return 1 if item[1] in _OFFSET_ITEMS else 0
@@ -237,15 +251,17 @@ class StreamReader:
         """The last broadcast and direct message that were seen."""
         return Position(self.epoch, self.offset, self.direct)
 
-    def read(self, offset: int, items: list[Any]) -> Iterator[tuple[list[Any], Position]]:
+    def read(self, offset: int, items: list[Any], ref: int = 0) -> Iterator[tuple[list[Any], Position]]:
         """The items of a bundle that were not seen before, each with its position.
 
         Args:
             offset: the stream's place before the first item.
-            items: decoded items.
+            items: decoded items; without any, the bundle says no more than where the stream stands.
+            ref: the membership's reference, for marks.
 
         Raises:
-            Gap: there is a hole before the next item; what was yielded counts.
+            Gap: there is a hole before the next item, or before the place where the
+                bundle ends; what was yielded counts.
             BadMessage: an item is not what the protocol describes.
         """
         for item in items:
@@ -268,7 +284,15 @@ class StreamReader:
                 if number <= self.direct:
                     continue
                 self.direct = number
+            elif kind == MARK:
+                if [type(field) for field in item[1:]] != [int, int]:
+                    raise BadMessage("a mark carries a reference and a number")
+                if offset > self.offset or (item[1] == ref and item[2] > self.direct):
+                    raise Gap
+                continue
             else:
                 raise BadMessage("unknown kind of item")
             if kind != Item.SKIP:
                 yield item, self.position
+        if offset > self.offset:
+            raise Gap

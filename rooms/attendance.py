@@ -102,7 +102,7 @@ class Attendance:
     def _admit(self, member: Member) -> None:
         runner = self._runner
         member.admitted = True
-        runner.out.report(runner, Seated(runner.id, member.session))
+        runner.out.report(runner, Seated(runner.id, member.session, member.data))
         runner.tell_presence("join", member)
         runner.flush()
         ask = self._asks.pop(member.seat.key)
@@ -133,6 +133,7 @@ class Attendance:
                 position.direct,
                 member.uplink,
                 member.seat.token,
+                None,
                 self._info(),
             )
         )
@@ -187,10 +188,10 @@ class Attendance:
         for member in list(self._runner.members.values()):
             self.remove(member, code, text)
 
-    def dismiss_silently(self) -> None:
+    def dismiss_silently(self, code: Code, text: str) -> None:
         """Every member goes, and no hook is asked."""
         for member in list(self._runner.members.values()):
-            member.say_left(Code.ROOM_CLOSED, RoomClosed.meaning)
+            member.say_left(code, text)
             self._free(member)
 
     def _dropped(self, member: Member) -> None:

@@ -1,15 +1,40 @@
-"""What broker and worker say to each other about rooms.
+"""What broker and worker say to each other about rooms: orders one way, reports the other.
 
-Plain values, so that they can cross a socket as well as a function call.
+Plain values. Where broker and worker share a process they are handed over as
+they are; between processes they travel as items of ORDERS and REPORTS.
 """
 
-from typing import Any, NamedTuple
+from enum import IntEnum
+from typing import Annotated, Any, NamedTuple
 
+from ..protocol.errors import BadMessage, RuleSetError
+from ..protocol.fields import (
+    ARRAY,
+    Ask,
+    Code16,
+    Flag,
+    Map,
+    Number,
+    RoomId,
+    Seconds,
+    Sentence,
+    SessionId,
+    Shapes,
+    TypeName,
+)
 from ..protocol.names import ClientData
 from ..protocol.rulesets import RuleSet
 
 __all__ = [
+    "CloseRoom",
+    "Drain",
+    "Draining",
+    "Failed",
+    "Inspect",
+    "Inspected",
+    "Kick",
     "OpenRoom",
+    "Order",
     "Refused",
     "ReleaseSeats",
     "ReserveSeats",
@@ -19,7 +44,12 @@ __all__ = [
     "RoomUpdated",
     "SeatWish",
     "Seated",
+    "Settled",
     "Unseated",
+    "order_from_wire",
+    "order_to_wire",
+    "report_from_wire",
+    "report_to_wire",
 ]
 
 
@@ -31,79 +61,248 @@ class SeatWish(NamedTuple):
     options: dict[str, Any]
 
 
-class OpenRoom(NamedTuple):
-    """broker → worker: make a room and hold these seats. Answer: Reserved or Refused."""
+# Orders.
 
-    ask: int
-    room: str
-    ruleset: RuleSet
-    options: dict[str, Any]
-    matched: bool
-    seats: list[SeatWish]
+
+class OpenRoom(NamedTuple):
+    """Make a room and hold these seats. Answer: Reserved or Refused."""
+
+    ask: Ask
+    room: RoomId
+    ruleset: Annotated[RuleSet, ARRAY]
+    options: Map
+    matched: Flag
+    seats: Annotated[list[SeatWish], ARRAY]
 
 
 class ReserveSeats(NamedTuple):
-    """broker → worker: hold these seats in a room that is there. Answer: Reserved or Refused."""
+    """Hold these seats in a room that is there. Answer: Reserved or Refused."""
 
-    ask: int
-    room: str
-    seats: list[SeatWish]
+    ask: Ask
+    room: RoomId
+    seats: Annotated[list[SeatWish], ARRAY]
 
 
 class ReleaseSeats(NamedTuple):
-    """broker → worker: a session gives up its seats in these rooms, joined or reserved."""
+    """A session gives up its seats in these rooms, joined or reserved."""
 
-    session: str
-    rooms: list[str]
+    session: SessionId
+    rooms: Annotated[list[str], ARRAY]
+
+
+class CloseRoom(NamedTuple):
+    """End a room; its members are told code and text."""
+
+    room: RoomId
+    code: Code16
+    text: Sentence
+
+
+class Kick(NamedTuple):
+    """Remove the members with this client number from a room."""
+
+    room: RoomId
+    client: Number
+    text: Sentence
+
+
+class Inspect(NamedTuple):
+    """Say how a room is. Answer: Inspected or Failed."""
+
+    ask: Ask
+    room: RoomId
+
+
+class Drain(NamedTuple):
+    """Take no new rooms; let those that are there end within so many seconds, close the rest with code; then stop."""
+
+    within: Seconds
+    code: Code16
+
+
+Order = OpenRoom | ReserveSeats | ReleaseSeats | CloseRoom | Kick | Inspect | Drain
+
+
+# Reports.
 
 
 class Reserved(NamedTuple):
-    """worker → broker: one reservation for each wish, in order; each is good for ``timeout`` seconds."""
+    """One reservation for each wish, in order; each is good for ``timeout`` seconds."""
 
-    ask: int
-    room: str
-    reservations: list[bytes]
-    timeout: float
+    ask: Ask
+    room: RoomId
+    reservations: Annotated[list[bytes], ARRAY]
+    timeout: Seconds
 
 
 class Refused(NamedTuple):
-    """worker → broker: no seat was taken, no room was made."""
+    """No seat was taken, no room was made."""
 
-    ask: int
-    code: int
-    text: str
+    ask: Ask
+    code: Code16
+    text: Sentence
 
 
 class RoomUpdated(NamedTuple):
-    """worker → broker: what the directory knows of a room has changed."""
+    """What the directory knows of a room has changed."""
 
-    room: str
-    type: str
-    clients: int
-    free: int
-    max_clients: int
-    locked: bool
-    metadata: dict[str, Any]
+    room: RoomId
+    type: TypeName
+    clients: Number
+    free: Number
+    max_clients: Number
+    locked: Flag
+    metadata: Map
 
 
 class Seated(NamedTuple):
-    """worker → broker: this session has joined the room."""
+    """This session has joined the room."""
 
-    room: str
-    session: str
+    room: RoomId
+    session: SessionId
+    client: Annotated[ClientData, ARRAY]
 
 
 class Unseated(NamedTuple):
-    """worker → broker: this session is no member of the room any more."""
+    """This session is no member of the room any more."""
 
-    room: str
-    session: str
+    room: RoomId
+    session: SessionId
 
 
 class RoomEnded(NamedTuple):
-    """worker → broker: the room is no more."""
+    """The room is no more."""
 
-    room: str
+    room: RoomId
 
 
-RoomReport = Reserved | Refused | RoomUpdated | Seated | Unseated | RoomEnded
+class Inspected(NamedTuple):
+    """How a room is."""
+
+    ask: Ask
+    data: Map
+
+
+class Failed(NamedTuple):
+    """What was asked can't be told."""
+
+    ask: Ask
+    code: Code16
+    text: Sentence
+
+
+class Draining(NamedTuple):
+    """This worker takes no new rooms any more."""
+
+
+class Settled(NamedTuple):
+    """After a registration that kept its rooms: all of them are reported now."""
+
+
+RoomReport = (
+    Reserved | Refused | RoomUpdated | Seated | Unseated | RoomEnded | Inspected | Failed | Draining | Settled
+)
+
+
+# Between processes.
+
+
+class _OrderKind(IntEnum):
+    OPEN = 1
+    RESERVE = 2
+    RELEASE = 3
+    CLOSE = 4
+    KICK = 5
+    INSPECT = 6
+    DRAIN = 7
+
+
+class _ReportKind(IntEnum):
+    RESERVED = 1
+    REFUSED = 2
+    UPDATED = 3
+    SEATED = 4
+    UNSEATED = 5
+    ENDED = 6
+    INSPECTED = 7
+    FAILED = 8
+    DRAINING = 9
+    SETTLED = 10
+
+
+_orders: Shapes[Order] = Shapes(
+    {
+        _OrderKind.OPEN: OpenRoom,
+        _OrderKind.RESERVE: ReserveSeats,
+        _OrderKind.RELEASE: ReleaseSeats,
+        _OrderKind.CLOSE: CloseRoom,
+        _OrderKind.KICK: Kick,
+        _OrderKind.INSPECT: Inspect,
+        _OrderKind.DRAIN: Drain,
+    }
+)
+_reports: Shapes[RoomReport] = Shapes(
+    {
+        _ReportKind.RESERVED: Reserved,
+        _ReportKind.REFUSED: Refused,
+        _ReportKind.UPDATED: RoomUpdated,
+        _ReportKind.SEATED: Seated,
+        _ReportKind.UNSEATED: Unseated,
+        _ReportKind.ENDED: RoomEnded,
+        _ReportKind.INSPECTED: Inspected,
+        _ReportKind.FAILED: Failed,
+        _ReportKind.DRAINING: Draining,
+        _ReportKind.SETTLED: Settled,
+    }
+)
+
+
+def order_to_wire(order: Order) -> tuple[Any, ...]:
+    """An item of ORDERS."""
+    if isinstance(order, OpenRoom):
+        kind, ask, room, ruleset, *rest = _orders.to_wire(order)
+        return (kind, ask, room, ruleset.to_wire(), *rest)
+    return _orders.to_wire(order)
+
+
+def order_from_wire(item: object) -> Order:
+    """Read an item of ORDERS. Raises BadMessage or UnknownKind for anything else."""
+    order = _orders.parse(item)
+    if isinstance(order, OpenRoom):
+        try:
+            ruleset = RuleSet.from_wire(list(order.ruleset))  # type: ignore[call-overload]  # an array until here
+        except RuleSetError as error:
+            raise BadMessage(str(error)) from error
+        return order._replace(ruleset=ruleset, seats=[_seat_wish(seat) for seat in order.seats])
+    if isinstance(order, ReserveSeats):
+        return order._replace(seats=[_seat_wish(seat) for seat in order.seats])
+    if isinstance(order, ReleaseSeats) and not all(type(room) is str for room in order.rooms):
+        raise BadMessage("a room's id is a string")
+    return order
+
+
+def report_to_wire(report: RoomReport) -> tuple[Any, ...]:
+    """An item of REPORTS."""
+    return _reports.to_wire(report)
+
+
+def report_from_wire(item: object) -> RoomReport:
+    """Read an item of REPORTS. Raises BadMessage or UnknownKind for anything else."""
+    report = _reports.parse(item)
+    if isinstance(report, Seated):
+        return report._replace(client=_client(report.client))
+    if isinstance(report, Reserved) and not all(type(one) is bytes and len(one) == 16 for one in report.reservations):
+        raise BadMessage("a reservation has 16 bytes")
+    return report
+
+
+def _seat_wish(seat: object) -> SeatWish:
+    if type(seat) is not list or len(seat) != 3 or type(seat[0]) is not str or type(seat[2]) is not dict:
+        raise BadMessage("a seat's wish is [session, client, options]")
+    return SeatWish(seat[0], _client(seat[1]), seat[2])
+
+
+def _client(value: object) -> ClientData:
+    if not isinstance(value, list) or len(value) != 2 or type(value[0]) is not int or type(value[1]) is not str:
+        raise BadMessage("a client is [number, address]")
+    return ClientData(*value)

@@ -1,4 +1,4 @@
-"""Unicast fan-out: what a room says in one turn leaves as one frame for each member.
+"""Fan-out: what a room says in one turn leaves together; and unicast, which makes it one frame for each member.
 
 Broadcasts are encoded once, when they are made, and joined once a turn. A
 member who got something of its own in the turn (a direct message, a reply, a
@@ -8,7 +8,7 @@ it missed, from the history: it costs no memory of its own.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..protocol.messages import HEAD_SIZE, bundle
 from ..protocol.streams import (
@@ -24,10 +24,12 @@ from ..protocol.streams import (
 )
 from ..transport.network import Sent
 
-__all__ = ["FramesOut", "Line", "UnicastFanout"]
+__all__ = ["MOST_ITEMS", "ONE_FRAME", "Downlink", "Fanout", "FramesOut", "Line", "Own", "UnicastFanout", "interleaved"]
 
-_ONE_FRAME = 64 * 1024
-_MOST_ITEMS = 1024
+ONE_FRAME = 64 * 1024
+"""Bytes after which a turn is full."""
+MOST_ITEMS = 1024
+"""Items after which a turn is full."""
 
 
 class FramesOut(Protocol):
@@ -38,14 +40,26 @@ class FramesOut(Protocol):
     def send_all(self, peers: Sequence[bytes], frame: bytes) -> list[tuple[bytes, Sent]]: ...
 
 
+class Downlink(NamedTuple):
+    """Where a member of a topic room gets all that the room says to it."""
+
+    shard: int
+    """Which of the worker's publishers."""
+    peer: int
+    """The connection there."""
+    topic: bytes
+    """The member's own topic, which it was granted beside the room's."""
+
+
 class Line:
     """One member's end of the stream.
 
     ``peer`` is None while there is no connection. ``offset`` and ``direct`` are
     what was handed to the network, and are kept up only while ``behind``.
+    ``downlink`` is for topic rooms: there, nothing is sent without one.
     """
 
-    __slots__ = ("_directs", "behind", "direct", "key", "offset", "peer", "ref", "start")
+    __slots__ = ("_directs", "behind", "direct", "downlink", "key", "offset", "peer", "ref", "start")
 
     def __init__(self, key: int, offset: int) -> None:
         self.key = key
@@ -54,6 +68,7 @@ class Line:
         self.behind = True
         self.start = self.offset = offset
         self.direct = 0
+        self.downlink: Downlink | None = None
         self._directs: DirectLog | None = None
 
     @property
@@ -69,12 +84,12 @@ class Line:
         return self._directs.last if self._directs is not None else 0
 
 
-_Own = list[tuple[int, bytes, bool]]
+Own = list[tuple[int, bytes, bool]]
 """A member's own items of a turn: before or at which broadcast, the item, whether it stands in its place."""
 
 
-class UnicastFanout:
-    """The stream of one room and the lines of its members.
+class Fanout:
+    """The stream of one room: what it says in a turn, and what is kept of it.
 
     Args:
         epoch: the random name of this life of the stream.
@@ -82,20 +97,7 @@ class UnicastFanout:
         most: bytes of one frame.
     """
 
-    __slots__ = (
-        "_entries",
-        "_items",
-        "_lines",
-        "_most",
-        "_own",
-        "_peers",
-        "_sharing",
-        "_size",
-        "behind",
-        "epoch",
-        "history",
-        "waiting",
-    )
+    __slots__ = ("_entries", "_items", "_most", "_own", "_size", "behind", "epoch", "history", "waiting")
 
     def __init__(self, epoch: int, history: HistoryLimits, most: int) -> None:
         self.epoch = epoch
@@ -108,10 +110,7 @@ class UnicastFanout:
         self._items: list[bytes] = []
         self._entries: list[Entry] | None = None
         self._size = 0
-        self._own: dict[Line, _Own] = {}
-        self._lines: dict[bytes, list[Line]] = {}
-        self._peers: list[bytes] | None = []
-        self._sharing: list[Line] = []
+        self._own: dict[Line, Own] = {}
 
     @property
     def offset(self) -> int:
@@ -128,7 +127,7 @@ class UnicastFanout:
         if self._entries is not None:
             self._entries.append(item)
         self._size += len(item)
-        return self._size >= _ONE_FRAME or len(self._items) >= _MOST_ITEMS
+        return self._size >= ONE_FRAME or len(self._items) >= MOST_ITEMS
 
     def broadcast_except(self, item: bytes, excepted: Iterable[Line]) -> bool:
         """The same for all but some members, who get a SKIP in its place."""
@@ -142,7 +141,7 @@ class UnicastFanout:
         for line in lines:
             if not line.behind:
                 self._own.setdefault(line, []).append((index, SKIP, True))
-        return self._size >= _ONE_FRAME or len(self._items) >= _MOST_ITEMS
+        return self._size >= ONE_FRAME or len(self._items) >= MOST_ITEMS
 
     def direct(self, line: Line, item: bytes, now: float) -> bool:
         """Add an item for one member; it carries the number ``line.last_direct + 1``."""
@@ -150,22 +149,75 @@ class UnicastFanout:
         if not line.behind:
             own = self._own.setdefault(line, [])
             own.append((len(self._items), item, False))
-            return len(own) >= _MOST_ITEMS
+            return len(own) >= MOST_ITEMS
         return False
+
+    def can_catch_up(self, line: Line) -> bool:
+        """Whether all that the line misses is still in the history. Flush before."""
+        return (
+            self.history.since(line.offset) is not None
+            and line.last_direct - line.direct >= 0
+            and (line.direct == line.last_direct or line.directs.since(line.direct) is not None)
+        )
+
+    def end(self, line: Line) -> Position:
+        """Where the stream ends for this line. Flush before."""
+        return Position(self.epoch, self.history.last, line.last_direct)
+
+    def jump(self, line: Line) -> None:
+        """Give up what a line missed: it goes on from the end of the stream. Flush before."""
+        _, line.offset, line.direct = self.end(line)
+
+    def forget(self) -> None:
+        """The stream is over. Rooms are in cycles, so that their memory is not freed at once: let the bulk of it go."""
+        self.history.clear()
+
+    def _end_turn(self, now: float) -> None:
+        """Into the history with what was broadcast; the next turn is empty."""
+        self.waiting = False
+        if self._items:
+            self.history.add(self._items if self._entries is None else self._entries, self._size, now)
+            self._items, self._entries, self._size = [], None, 0
+        if self._own:
+            self._own = {}
+
+
+def interleaved(items: Sequence[bytes], own: Own) -> tuple[list[bytes], int]:
+    """A turn as one member gets it, and how many direct items are in it."""
+    mine: list[bytes] = []
+    at = directs = 0
+    for index, item, in_place in own:
+        mine += items[at:index]
+        mine.append(item)
+        at = index + in_place
+        directs += not in_place
+    mine += items[at:]
+    return mine, directs
+
+
+class UnicastFanout(Fanout):
+    """A frame for each member, on its own connection.
+
+    For the arguments see ``Fanout``.
+    """
+
+    __slots__ = ("_lines", "_peers", "_sharing")
+
+    def __init__(self, epoch: int, history: HistoryLimits, most: int) -> None:
+        super().__init__(epoch, history, most)
+        self._lines: dict[bytes, list[Line]] = {}
+        self._peers: list[bytes] | None = []
+        self._sharing: list[Line] = []
 
     def flush(self, out: FramesOut, now: float) -> None:
         """End the turn: one frame for each member."""
-        self.waiting = False
         items, own, size = self._items, self._own, self._size
         before = self.history.last
-        if items:
-            self.history.add(items if self._entries is None else self._entries, self._size, now)
-            self._items, self._entries, self._size = [], None, 0
+        self._end_turn(now)
         peers = self._peers
         if peers is None:
             peers = self._find_peers()
         if own:
-            self._own = {}
             for line, parts in own.items():
                 if line.peer is not None and not line.behind:
                     self._send_own(out, line, before, items, parts)
@@ -213,14 +265,6 @@ class UnicastFanout:
         line.peer = None
         self._peers = None
 
-    def can_catch_up(self, line: Line) -> bool:
-        """Whether all that the line misses is still in the history. Flush before."""
-        return (
-            self.history.since(line.offset) is not None
-            and line.last_direct - line.direct >= 0
-            and (line.direct == line.last_direct or line.directs.since(line.direct) is not None)
-        )
-
     def catch_up(self, line: Line, out: FramesOut) -> bool:
         """Send a line what it missed, as far as its queue takes it. Flush before.
 
@@ -234,7 +278,7 @@ class UnicastFanout:
         if entries is None or directs is None:
             return False
         items = merged(entries, directs, line.offset, line.key)
-        for frame, end, count in bundles(self.epoch, line.ref, line.offset, items, _ONE_FRAME):
+        for frame, end, count in bundles(self.epoch, line.ref, line.offset, items, ONE_FRAME):
             if out.send(line.peer, frame) is not Sent.TAKEN:
                 return False
             line.offset = end
@@ -243,18 +287,6 @@ class UnicastFanout:
         del self.behind[line]
         self._peers = None
         return True
-
-    def end(self, line: Line) -> Position:
-        """Where the stream ends for this line. Flush before."""
-        return Position(self.epoch, self.history.last, line.last_direct)
-
-    def jump(self, line: Line) -> None:
-        """Give up what a line missed: it goes on from the end of the stream. Flush before."""
-        _, line.offset, line.direct = self.end(line)
-
-    def forget(self) -> None:
-        """The stream is over. Rooms are in cycles, so that their memory is not freed at once: let the bulk of it go."""
-        self.history.clear()
 
     def _find_peers(self) -> list[bytes]:
         # A connection that carries several members of this room gets a frame for
@@ -273,18 +305,11 @@ class UnicastFanout:
             slow.add(peer)
         return slow
 
-    def _send_own(self, out: FramesOut, line: Line, before: int, items: list[bytes], own: _Own) -> None:
-        mine: list[bytes] = []
-        at = directs = 0
-        for index, item, in_place in own:
-            mine += items[at:index]
-            mine.append(item)
-            at = index + in_place
-            directs += not in_place
-        mine += items[at:]
+    def _send_own(self, out: FramesOut, line: Line, before: int, items: list[bytes], own: Own) -> None:
+        mine, directs = interleaved(items, own)
         direct = line.last_direct - directs
         assert line.peer is not None
-        if sum(map(len, mine)) + HEAD_SIZE <= self._most and len(mine) <= _MOST_ITEMS:
+        if sum(map(len, mine)) + HEAD_SIZE <= self._most and len(mine) <= MOST_ITEMS:
             sent = out.send(line.peer, bundle(self.epoch, line.ref, before, mine))
             if sent is not Sent.TAKEN:
                 self._fall_behind(line, before, direct, sent)

@@ -11,9 +11,10 @@ import contextlib
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from ..protocol.alarms import Alarms
+from ..protocol.cluster import ClusterKind, ClusterMessage, parse_cluster
 from ..protocol.codec import upload_decoder
 from ..protocol.errors import (
     BadMessage,
@@ -40,6 +41,7 @@ from ..protocol.messages import (
     JoinById,
     Kind,
     Leave,
+    ListEndpoints,
     ListRooms,
     Match,
     Message,
@@ -56,7 +58,7 @@ from ..protocol.rates import TokenBucket
 from ..transport.network import Listener, Network, PeerSink, Sent
 from .uplink import Uplink
 
-__all__ = ["Connection", "Port"]
+__all__ = ["Connection", "Desk", "Port"]
 
 logger = logging.getLogger(__name__.partition(".rooms")[0] + ".port")
 
@@ -70,13 +72,26 @@ _MOST_UNSENT = 256
 _RETRY = 0.02
 _SLACK = 0.001
 """Deadlines this close to each other, in seconds, are met in one turn."""
-_FOR_THE_BROKER = (Hello, Resume, Goodbye, Match, Cancel, Create, JoinById, ListRooms)
+_FOR_THE_BROKER = (Hello, Resume, Goodbye, Match, Cancel, Create, JoinById, ListRooms, ListEndpoints)
+_FIRST_CLUSTER_KIND = int(min(ClusterKind))
+
+
+class Desk(Protocol):
+    """Who handles what a worker or an administrator says on one connection."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it has proved that it has the cluster key."""
+        ...
+
+    def lost(self) -> None:
+        """The connection is gone."""
 
 
 class Connection:
     """One life of one peer's connection."""
 
-    __slots__ = ("_bucket", "_refusals", "_unsent", "address", "peer", "port", "refs", "seen", "sessions")
+    __slots__ = ("_bucket", "_refusals", "_unsent", "address", "desk", "peer", "port", "refs", "seen", "sessions")
 
     def __init__(self, port: "Port", peer: bytes, address: str, now: float) -> None:
         self.port = port
@@ -85,6 +100,8 @@ class Connection:
         self.seen = now
         self.refs: dict[int, Uplink] = {}
         self.sessions: frozenset[str] = frozenset()
+        self.desk: Desk | None = None
+        """Who handles what a worker or an administrator says on it."""
         self._bucket: TokenBucket | None = None
         self._refusals = 0
         self._unsent: deque[bytes] | None = None
@@ -92,6 +109,7 @@ class Connection:
     def receive(self, frame: bytes) -> None:
         """Handle one frame. Nothing that a peer sends makes this raise."""
         port = self.port
+        port.received += 1
         self.seen = port.now
         try:
             message = port.decode(frame)
@@ -116,6 +134,9 @@ class Connection:
                     return
         parsed: Message | None = None
         try:
+            if type(message) is list and message and type(message[0]) is int and message[0] >= _FIRST_CLUSTER_KIND:
+                self._receive_cluster(message, len(frame))
+                return
             parsed = parse(message)
             if not isinstance(parsed, Ping | Ack) and not self._may_ask():
                 raise RateLimited
@@ -139,9 +160,27 @@ class Connection:
         self.say(Goodbye(0, int(Code.PROTOCOL_VIOLATION), rule))
         self.port.hang_up(self)
 
+    def _receive_cluster(self, message: list[Any], size: int) -> None:
+        port, desk = self.port, self.desk
+        if port.on_cluster_message is None:
+            raise UnknownKind("not a message for this port")
+        if desk is None or not desk.trusted:  # who has not proved anything asks slowly, and briefly
+            if size > port.limits.control:
+                raise TooLarge(f"{size} bytes are over the limit of {port.limits.control} for requests")
+            if not self._may_ask():
+                raise RateLimited
+        port.on_cluster_message(self, parse_cluster(message))
+
+    def hang_up(self) -> None:
+        """Close the connection, as soon as what was said has left."""
+        self.port.hang_up(self)
+
     def gone(self) -> None:
         """The connection is lost: everybody who was on it hears so."""
         self.port.forget(self)
+        desk, self.desk = self.desk, None
+        if desk is not None:
+            desk.lost()
         self.port.clear_alarm(self._say_unsent)
         while self.refs:
             _, uplink = self.refs.popitem()
@@ -149,7 +188,10 @@ class Connection:
 
     def say(self, message: Message) -> None:
         """Send one message to this peer, as soon as its queue takes it."""
-        frame = encode(message)
+        self.say_frame(encode(message))
+
+    def say_frame(self, frame: bytes) -> None:
+        """Send a frame that is encoded already."""
         if self._unsent is None and self.port.listener.send(self.peer, frame) is not Sent.FULL:
             return
         if self._unsent is None:
@@ -232,11 +274,16 @@ class Port:
         self.decode = upload_decoder(limits)
         self.now = 0.0
         self.in_turn = False
+        self.received = 0
+        """Frames that came, since the start."""
         self.counts: Counter[str] = Counter()
         """Refusals by the name of their error, since the start."""
         self.listener: Listener
         self.on_room_message: Callable[[Connection, Join | Recover], None]
         self.on_broker_message: Callable[[Connection, Message], None] | None = None
+        self.on_cluster_message: Callable[[Connection, ClusterMessage], None] | None = None
+        self.on_begin: Callable[[float], None] = _nothing
+        """Called as each turn begins, before anything is heard."""
         self.on_flush: Callable[[], None]
         self._connections: dict[bytes, Connection] = {}
         self._alarms: Alarms[tuple[Callable[..., None], tuple[Any, ...]]] = Alarms()
@@ -259,6 +306,7 @@ class Port:
         """See ``ListenerSink.begin``."""
         self.now = now
         self.in_turn = True
+        self.on_begin(now)
 
     def accept(self, peer: bytes, address: str) -> PeerSink:
         """See ``ListenerSink.accept``."""
@@ -350,3 +398,7 @@ class Port:
             if connection.seen <= oldest:
                 connection.say(Goodbye(0, int(Code.CONNECTION_TIMED_OUT), ConnectionTimedOut.meaning))
                 self.hang_up(connection)
+
+
+def _nothing(now: float) -> None:
+    pass

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Room"]
 
-
+_FANOUTS = ("auto", "unicast", "topic")
 _SETTINGS: dict[str, tuple[float, bool]] = {
     "max_clients": (1, True),
     "min_clients": (0, False),
@@ -30,6 +30,13 @@ _SETTINGS: dict[str, tuple[float, bool]] = {
 
 
 def _check_settings(room_class: type["Room"]) -> None:
+    labels = room_class.requires
+    if not isinstance(labels, (set, frozenset)) or not all(isinstance(label, str) and label for label in labels):
+        raise ConfigError(f"{room_class.__name__}.requires is a set of labels like {{'gpu'}}, not {labels!r:.60}")
+    if not isinstance(room_class.isolated, bool):
+        raise ConfigError(f"{room_class.__name__}.isolated is True or False, not {room_class.isolated!r:.40}")
+    if room_class.fanout not in _FANOUTS:
+        raise ConfigError(f"{room_class.__name__}.fanout is {', '.join(_FANOUTS)}, not {room_class.fanout!r:.40}")
     for name, (least, optional) in _SETTINGS.items():
         value = getattr(room_class, name)
         if isinstance(value, property) or (value is None and optional):
@@ -73,6 +80,13 @@ class Room:
     """Whether members are told who joins, drops, reconnects and leaves."""
     history: HistoryLimits = HistoryLimits()
     """What is kept for members who come back."""
+    requires: ClassVar[frozenset[str] | set[str]] = frozenset()
+    """Labels that a worker must have to host such rooms, like ``{"gpu"}``."""
+    isolated: ClassVar[bool] = False
+    """Whether each such room gets a worker process for itself."""
+    fanout: ClassVar[str] = "auto"
+    """How broadcasts reach members: ``unicast``, a send to each; ``topic``, one publish to all; ``auto``: topic
+    above 128 seats."""
 
     handlers: ClassVar[HandlerTable] = HandlerTable({}, {})
 
@@ -120,6 +134,13 @@ class Room:
 
     def on_tick(self, dt: float) -> Any:
         """Runs ``tick_rate`` times a second while the room is open; ``dt``: seconds since the last time."""
+
+    def on_drain(self, seconds: float) -> Any:
+        """The worker is taken out of service; the members were told (COMMAND ``draining``). End things, then ``close``.
+
+        Args:
+            seconds: after these the room is closed with code 2103, whatever it is at.
+        """
 
     def on_dispose(self) -> Any:
         """The room ends. Runs once, last, and has 5 s."""

@@ -11,7 +11,8 @@ or clock.
 
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any
+from typing import Protocol as Interface
 
 from ..protocol.codec import check_type_name, pack_payload
 from ..protocol.errors import (
@@ -23,11 +24,13 @@ from ..protocol.errors import (
     PayloadError,
     RequestError,
     RoomBusy,
+    RoomClosed,
 )
 from ..protocol.ids import Entropy, new_epoch
 from ..protocol.lifecycle import Table, step
 from ..protocol.limits import Limits
 from ..protocol.messages import HEAD_SIZE, Item, encode_item
+from ..protocol.names import Protocol
 from ..protocol.rates import TokenBucket
 from ..protocol.rulesets import RuleSet
 from .attendance import Attendance
@@ -49,6 +52,8 @@ _DISPOSE_TIME = 5.0
 _RETRY = 0.02
 """Seconds after which a member whose queue was full is tried again."""
 _MOST_METADATA = 4096
+_MOST_DESCRIBED = 500
+"""Members that an administrator is shown of one room."""
 _RESET_HEAD = 64
 """Bytes of a RESET besides its snapshot, at most."""
 
@@ -79,7 +84,7 @@ ROOM: Table[RoomState, RoomEvent] = {
 }
 
 
-class RoomOutbox(FramesOut, HookRunner, AlarmClock, Protocol):
+class RoomOutbox(FramesOut, HookRunner, AlarmClock, Interface):
     """Where a room writes what must happen."""
 
     def flush_later(self, runner: "Runner") -> None:
@@ -195,8 +200,25 @@ class Runner:
         """The time to dispose is over: the room ends, whatever its hooks do."""
         if self._state is RoomState.CLOSING:
             self.out.stop_hook(self.mailbox)
-            self.attendance.dismiss_silently()
+            self.attendance.dismiss_silently(Code.ROOM_CLOSED, RoomClosed.meaning)
             self._end(None, None)
+
+    def abandon(self, code: Code, text: str) -> None:
+        """Every member goes at once, whatever hooks are at work; then the room is disposed."""
+        if self._state is RoomState.OPEN:
+            self.flush()
+            self.attendance.dismiss_silently(code, text)
+            self.close(code, text)
+
+    def drain(self, seconds: float) -> None:
+        """The worker is taken out of service: tell the members, and let the room's owner end things well."""
+        if self._state is RoomState.OPEN:
+            self.mailbox.post(self._drain, seconds)
+
+    def _drain(self, seconds: float) -> None:
+        if self._state is RoomState.OPEN:
+            self.broadcast(Protocol.Response.COMMAND, "draining", None)
+            self.mailbox.call("on_drain", self.room.on_drain, (seconds,))
 
     def _dismiss(self, code: Code, text: str) -> None:
         # In one event: if a member's on_leave has to wait, the other members and the end queue up behind it.
@@ -394,8 +416,34 @@ class Runner:
     def report(self) -> None:
         """Tell the broker what the room looks like now."""
         if self._state is RoomState.OPEN:
-            seats = self.seats
-            update = RoomUpdated(
-                self.id, self.type, len(self.members), seats.free, seats.capacity, seats.locked, self.metadata
-            )
-            self.out.report(self, update)
+            self.out.report(self, self.summary())
+
+    def summary(self) -> RoomUpdated:
+        """What the directory knows of the room."""
+        seats = self.seats
+        return RoomUpdated(
+            self.id, self.type, len(self.members), seats.free, seats.capacity, seats.locked, self.metadata
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """How the room is, for administrators."""
+        seats = self.seats
+        members = list(self.members.values())
+        return {
+            "room": self.id,
+            "type": self.type,
+            "state": self._state.value,
+            "locked": seats.locked,
+            "max_clients": seats.capacity,
+            "reserved": seats.reserved,
+            "metadata": self.metadata,
+            "offset": self.fanout.offset,
+            "history_bytes": self.fanout.history.size,
+            "events_waiting": len(self.mailbox),
+            "behind": len(self.fanout.behind),
+            "members": [
+                {"client": one.id, "address": one.ADDRESS, "state": one.seat.state.value, "uplink": one.uplink}
+                for one in members[:_MOST_DESCRIBED]
+            ],
+            "more_members": max(0, len(members) - _MOST_DESCRIBED),
+        }

@@ -6,17 +6,34 @@ go through the port that it shares with the broker, or has for itself.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from typing import Any
 
-from ..protocol.errors import Code, RequestError, RoomFailed, RoomFull, RoomNotFound, ServerStopping
+from ..protocol.errors import (
+    Code,
+    RequestError,
+    RoomFailed,
+    RoomFull,
+    RoomNotFound,
+    ServerStopping,
+    WorkerLost,
+    error_for,
+)
 from ..protocol.ids import Entropy
 from ..protocol.messages import Join, Recover
 from ..protocol.rulesets import RuleSet
 from ..protocol.streams import Position
 from ..transport.network import Sent
 from .control import (
+    CloseRoom,
+    Drain,
+    Draining,
+    Failed,
+    Inspect,
+    Inspected,
+    Kick,
     OpenRoom,
+    Order,
     Refused,
     ReleaseSeats,
     Reserved,
@@ -24,6 +41,7 @@ from .control import (
     RoomEnded,
     RoomReport,
     RoomUpdated,
+    Seated,
     SeatWish,
 )
 from .mailbox import Mailbox, Then
@@ -34,6 +52,8 @@ from .runner import RoomState, Runner
 __all__ = ["RoomFactory", "Worker"]
 
 logger = logging.getLogger(__name__.partition(".rooms")[0] + ".rooms")
+
+_CODES = frozenset(map(int, Code))
 
 RoomFactory = Callable[[RuleSet], tuple[str, Room]]
 """Makes the room for a ruleset and names its type. Raises UnknownRoomType."""
@@ -63,6 +83,8 @@ class Worker:
         self.rooms: dict[str, Runner] = {}
         self.current: Mailbox | None = None
         self.stopping = False
+        self.draining = False
+        self._drain_until = 0.0
         self._port = port
         self._make_room = make_room
         self._on_report = on_report
@@ -73,18 +95,88 @@ class Worker:
         self._updates: dict[Runner, RoomUpdated] = {}
         self._hooks: dict[Mailbox, asyncio.Task[None]] = {}
         self._emptied = asyncio.Event()
+        self._drained = asyncio.Event()
         port.on_room_message = self.on_room_message
 
     # What the broker asks.
 
-    def on_control(self, message: OpenRoom | ReserveSeats | ReleaseSeats) -> None:
+    def order(self, order: Order) -> None:
         """Do what the broker asks; the answer goes to ``on_report``."""
-        if isinstance(message, OpenRoom):
-            self._open(message)
-        elif isinstance(message, ReserveSeats):
-            self._reserve(message)
+        if isinstance(order, OpenRoom):
+            self._open(order)
+        elif isinstance(order, ReserveSeats):
+            self._reserve(order)
+        elif isinstance(order, ReleaseSeats):
+            self._release(order)
+        elif isinstance(order, Drain):
+            self.drain(order.within, Code(order.code) if order.code in _CODES else Code.WORKER_DRAINED)
+        elif isinstance(order, Inspect):
+            self._inspect(order)
         else:
-            self._release(message)
+            self._act_on_room(order)
+
+    def _inspect(self, order: Inspect) -> None:
+        runner = self.rooms.get(order.room)
+        if runner is None:
+            self._on_report(Failed(order.ask, int(RoomNotFound.code), RoomNotFound.meaning))
+        else:
+            self._on_report(Inspected(order.ask, runner.describe()))
+
+    def _act_on_room(self, order: CloseRoom | Kick) -> None:
+        runner = self.rooms.get(order.room)
+        if runner is None or runner.state is not RoomState.OPEN:
+            return
+        if isinstance(order, CloseRoom):
+            runner.close(Code(order.code) if order.code in _CODES else Code.ROOM_CLOSED, order.text)
+            return
+        for member in [member for member in runner.members.values() if member.id == order.client]:
+            runner.remove(member, Code.KICKED, order.text)
+
+    def drain(self, within: float, code: Code = Code.WORKER_DRAINED) -> None:
+        """Make no new rooms; let those that are there end, and close what is left after ``within`` seconds.
+
+        Asked again, the shorter time counts.
+        """
+        if self.stopping:
+            return
+        text = error_for(code).text
+        if self.draining:
+            self.alarm(min(self._drain_until, self.now + within), self.close_rooms, code, text)
+            self._port.wake()
+            return
+        self.draining, self._drain_until = True, self.now + within
+        logger.info("draining: %d rooms have %.0f s to end", len(self.rooms), within)
+        self._on_report(Draining())
+        for runner in list(self.rooms.values()):
+            runner.drain(within)
+        self.alarm(self._drain_until, self.close_rooms, code, text)
+        self._port.wake()
+        if not self.rooms:
+            self._drained.set()
+
+    async def drained(self) -> None:
+        """Wait until a drain is over: no room is left, and none comes."""
+        await self._drained.wait()
+
+    def drop_rooms(self) -> None:
+        """The lease is over: every member goes at once, told code 2102, and every room is disposed."""
+        for runner in list(self.rooms.values()):
+            if runner.state is RoomState.CREATING:
+                self.stop_hook(runner.mailbox)
+            else:
+                runner.abandon(Code.WORKER_LOST, WorkerLost.meaning)
+        self.flush()
+
+    def everything(self) -> Iterator[RoomReport]:
+        """All that a broker which knows nothing needs to know of our rooms."""
+        for runner in self.rooms.values():
+            if runner.state is RoomState.OPEN:
+                yield runner.summary()
+                for member in runner.members.values():
+                    if member.admitted:
+                        yield Seated(runner.id, member.session, member.data)
+        if self.draining:
+            yield Draining()
 
     def close_rooms(self, code: Code, text: str) -> None:
         """Close every room, and make no new ones."""
@@ -121,7 +213,7 @@ class Worker:
         def refuse(error: RequestError) -> None:
             self._on_report(Refused(wanted.ask, error.code, error.text))
 
-        if self.stopping:
+        if self.stopping or self.draining:
             refuse(RoomFailed("the server is stopping"))
             return
         try:
@@ -283,6 +375,8 @@ class Worker:
         self.rooms.pop(room, None)
         if not self.rooms:
             self._emptied.set()
+            if self.draining:
+                self._drained.set()
 
     async def _await(self, mailbox: Mailbox, waiting: Awaitable[Any], then: Then) -> None:
         result: Any = None

@@ -5,18 +5,25 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any, TypeVar
 
-from server_room_system import BrokerLimits, Limits, RemoteError, Session
+from server_room_system import BrokerLimits, ClientData, Limits, RemoteError, Session
 from server_room_system.broker.broker import Broker
+from server_room_system.broker.tokens import TokenMint
+from server_room_system.broker.workers import LOCAL, WorkerRecord
 from server_room_system.protocol import Ack, Alarms, Error, Message, Welcome, download_decoder, encode, parse
 from server_room_system.rooms.control import (
+    Failed,
+    Inspected,
     OpenRoom,
+    Order,
     Refused,
     ReleaseSeats,
     Reserved,
     ReserveSeats,
     RoomUpdated,
+    RoomReport,
     Seated,
 )
+from server_room_system.rooms.registration import WorkerDescription
 from server_room_system.rooms.uplink import Uplink
 from server_room_system.transport import Sent
 
@@ -35,7 +42,7 @@ class FakeOutbox:
         self.frames: list[tuple[bytes, bytes]] = []
         self.full: set[bytes] = set()
         self.alarms: Alarms[tuple[Callable[..., None], tuple[Hashable, ...]]] = Alarms()
-        self.asked: list[OpenRoom | ReserveSeats | ReleaseSeats] = []
+        self.asked: list[Order] = []
         """What was asked of the worker."""
         self.application: list[tuple[Session, str, Any]] = []
         self.application_is_full = False
@@ -73,8 +80,19 @@ class FakeOutbox:
     def after_application(self, then: Callable[[], None]) -> None:
         self.later.append(then)
 
-    def control(self, message: OpenRoom | ReserveSeats | ReleaseSeats) -> None:
-        self.asked.append(message)
+    @property
+    def workers_expected(self) -> int:
+        return 0
+
+    def want_spare(self) -> bool:
+        return False
+
+    def inspected(self, report: Inspected | Failed) -> None:
+        raise AssertionError("nobody has asked")
+
+    def order(self, order: Order) -> None:
+        """The desk of the worker."""
+        self.asked.append(order)
 
     # What tests call.
 
@@ -185,7 +203,11 @@ class Bench:
 
     def __init__(self, limits: BrokerLimits | None = None, announced: Limits | None = None) -> None:
         self.out = FakeOutbox()
-        self.broker = Broker(announced or Limits(), self.out, Random(5).randbytes, limits or BrokerLimits())
+        mint = TokenMint(b"key of these tests", 1)
+        self.broker = Broker(announced or Limits(), self.out, Random(5).randbytes, limits or BrokerLimits(), mint)
+        description = WorkerDescription([], [], 1 << 30, False, 0, "")
+        self.worker = WorkerRecord(LOCAL, 0, None, description, self.out, START)
+        self.broker.workers.add(self.worker)
         self.out.flush = self.broker.reception.flush
 
     def say(self, caller: FakeCaller, message: Message) -> None:
@@ -198,22 +220,25 @@ class Bench:
 
     # The worker.
 
+    def report(self, report: RoomReport) -> None:
+        self.broker.on_report(self.worker, report)
+
     def grant(self, wanted: OpenRoom | ReserveSeats, *, timeout: float = 15.0) -> None:
         """The worker holds the seats."""
         reservations = [Random(f"{wanted.ask} {number}").randbytes(16) for number in range(len(wanted.seats))]
         with self.out.turn():
-            self.broker.on_report(Reserved(wanted.ask, wanted.room, reservations, timeout))
+            self.report(Reserved(wanted.ask, wanted.room, reservations, timeout))
             if isinstance(wanted, OpenRoom):
-                self.broker.on_report(RoomUpdated(wanted.room, "duel", 0, 0, len(wanted.seats), wanted.matched, {}))
+                self.report(RoomUpdated(wanted.room, "duel", 0, 0, len(wanted.seats), wanted.matched, {}))
 
     def refuse(self, wanted: OpenRoom | ReserveSeats, code: int, text: str = "no") -> None:
         with self.out.turn():
-            self.broker.on_report(Refused(wanted.ask, code, text))
+            self.report(Refused(wanted.ask, code, text))
 
     def seat(self, guest: Guest, room: str) -> None:
         """The worker tells that a client has joined."""
         with self.out.turn():
-            self.broker.on_report(Seated(room, guest.welcome.session))
+            self.report(Seated(room, guest.welcome.session, ClientData(guest.welcome.client_id, "")))
 
     @property
     def wanted(self) -> OpenRoom | ReserveSeats:

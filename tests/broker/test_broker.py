@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from server_room_system import BrokerLimits, Code, RuleSet
+from server_room_system import BrokerLimits, ClientData, Code, RuleSet
 from server_room_system.protocol import (
     Assigned,
     Cancel,
@@ -240,7 +240,7 @@ def test_a_client_may_be_in_several_rooms_up_to_a_limit() -> None:
     assert codes(create(ann, 12)) == [(12, Code.CAPACITY_REACHED)]
     assert len(ann.session.rooms) == 2
     with bench.out.turn():
-        bench.broker.on_report(Unseated(bench.wanted.room, ann.welcome.session))
+        bench.report(Unseated(bench.wanted.room, ann.welcome.session))
     assert codes(create(ann, 13)) == []
 
 
@@ -252,7 +252,7 @@ def test_a_server_makes_so_many_rooms() -> None:
     assert codes(match(bob)) == [(10, Code.CAPACITY_REACHED)]
     assert codes(join(ann, room, 11)) == []
     with bench.out.turn():
-        bench.broker.on_report(RoomEnded(room))
+        bench.report(RoomEnded(room))
     assert codes(create(bob, 12)) == []
 
 
@@ -302,7 +302,7 @@ def test_a_room_that_is_not_there_cannot_be_joined(bench: Bench) -> None:
     ann = come(bench)
     assert codes(join(ann, "nowhere")) == [(10, Code.ROOM_NOT_FOUND)]
     with bench.out.turn():
-        bench.broker.on_report(RoomEnded(room))
+        bench.report(RoomEnded(room))
     assert codes(join(ann, room, 11)) == [(11, Code.ROOM_NOT_FOUND)]
     assert codes(create(ann, 12)) == []
 
@@ -347,7 +347,7 @@ def test_a_list_of_rooms_is_cut_to_what_a_frame_holds(bench: Bench) -> None:
     with bench.out.turn():
         for number in range(500):
             metadata = {"text": "x" * 4000}
-            bench.broker.on_report(RoomUpdated(f"r{number}", "duel", 0, 2, 2, False, metadata))
+            bench.report(RoomUpdated(f"r{number}", "duel", 0, 2, 2, False, metadata))
     (answer,) = ann.ask(ListRooms(ann.ref, 10, None))
     assert isinstance(answer, Rooms)
     assert 50 < len(answer.rooms) < 66
@@ -407,10 +407,10 @@ def test_a_client_that_ends_gives_everything_back(bench: Bench) -> None:
 
 
 def test_reports_about_clients_who_are_not_here_are_nothing(bench: Bench) -> None:
-    bench.broker.on_report(Seated("r1", "nobody"))
-    bench.broker.on_report(Unseated("r1", "nobody"))
+    bench.report(Seated("r1", "nobody", ClientData(9, "")))
+    bench.report(Unseated("r1", "nobody"))
     ann = come(bench)
-    bench.broker.on_report(Unseated("r1", ann.welcome.session))
+    bench.report(Unseated("r1", ann.welcome.session))
     assert ann.session.rooms == set()
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from server_room_system.client.contact import Contact
 from server_room_system.client.core import ClientCore
 from server_room_system.client.life import ClientState
 from server_room_system.client.membership import Membership
@@ -10,6 +11,7 @@ from server_room_system.protocol import (
     Ack,
     Assigned,
     Deliver,
+    Endpoints,
     Hello,
     Item,
     Join,
@@ -59,6 +61,11 @@ def direct(number: int, data: Any, name: str = "message") -> list[Any]:
     return [int(Item.DIRECT), number, name, data]
 
 
+def contact() -> Contact:
+    """A server that a membership may be with."""
+    return Contact(ADDRESS, FakeOutbox(), lambda: 0.5)
+
+
 class FakeOutbox:
     """A ClientOutbox that notes every call, and takes frames unless it is told not to."""
 
@@ -67,7 +74,7 @@ class FakeOutbox:
         self.hung_up = 0
         self.opened_with: list[bool] = []
         self.interruptions: list[str] = []
-        self.answers: list[tuple[int, Rooms | Membership | RemoteError]] = []
+        self.answers: list[tuple[int, Rooms | Endpoints | Membership | RemoteError]] = []
         self.replies: list[tuple[Membership, int, Any, RemoteError | None]] = []
         self.refusals: list[tuple[Membership, int, RemoteError]] = []
         self.progress: list[Membership] = []
@@ -76,6 +83,8 @@ class FakeOutbox:
         self.room_for: int | None = None
         """How many more frames the connection takes; None: all."""
         self.now = START
+        self.downlinks: dict[str, tuple[int, bytes]] = {}
+        """Open ones, by room."""
         self._frames: list[bytes] = []
 
     def heard(self) -> list[Message]:
@@ -83,13 +92,19 @@ class FakeOutbox:
         frames, self._frames = self._frames, []
         return [read(frame) for frame in frames]
 
-    def dial(self) -> None:
+    def dial(self, contact: Contact) -> None:
         self.dialled.append(self.now)
 
-    def hang_up(self) -> None:
+    def hang_up(self, contact: Contact) -> None:
         self.hung_up += 1
 
-    def transmit(self, frame: bytes) -> Sent:
+    def open_downlink(self, membership: Membership, port: int, token: bytes) -> None:
+        self.downlinks[membership.room] = (port, token)
+
+    def close_downlink(self, membership: Membership) -> None:
+        self.downlinks.pop(membership.room, None)
+
+    def transmit(self, contact: Contact, frame: bytes) -> Sent:
         if self.room_for == 0:
             return Sent.FULL
         if self.room_for is not None:
@@ -103,7 +118,7 @@ class FakeOutbox:
     def interrupted(self, reason: str) -> None:
         self.interruptions.append(reason)
 
-    def answered(self, ask: int, answer: Rooms | Membership | RemoteError) -> None:
+    def answered(self, ask: int, answer: Rooms | Endpoints | Membership | RemoteError) -> None:
         self.answers.append((ask, answer))
 
     def replied(self, membership: Membership, number: int, reply: Any, error: RemoteError | None) -> None:
@@ -216,6 +231,7 @@ class Stage:
             "version": 1,
             "ref": self.new_ref(),
             "session": SESSION,
+            "downlink": None,
             "token": self.new_secret(),
             "client_id": 12,
             "address": "192.0.2.7",
@@ -236,6 +252,7 @@ class Stage:
             "offset": 0,
             "direct": 0,
             "uplink": 0,
+            "downlink": None,
             "token": self.new_secret(),
             "info": {},
         }

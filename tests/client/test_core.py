@@ -371,7 +371,7 @@ def test_a_seat_is_taken_at_once_and_the_room_is_the_answer(stage: Stage) -> Non
     stage.say(Assigned(stage.core.home.ref, ask, "r", None, secret(55), 15.0))
     assert stage.out.heard() == [Join(ask, "r", secret(55), {})]
     assert not stage.out.answers
-    stage.say(Joined(ask, 9, "r", "duel", 7, 40, 3, 0, secret(56), {"max_clients": 2, "members": [12, 13]}))
+    stage.say(Joined(ask, 9, "r", "duel", 7, 40, 3, 0, secret(56), None, {"max_clients": 2, "members": [12, 13]}))
     assert stage.out.heard() == [Ack(9, 0)]
     room = stage.core.rooms["r"]
     assert stage.out.answers == [(ask, room)]

@@ -9,7 +9,7 @@ from server_room_system.client.life import CLIENT, ClientEvent, ClientState
 from server_room_system.client.membership import MEMBERSHIP, Membership, MembershipEvent, MembershipState
 from server_room_system.protocol import IllegalTransition, Limits, Table, step
 
-from .fakes import Stage
+from .fakes import Stage, contact
 
 CLIENT_ALLOWED = {
     (ClientState.IDLE, ClientEvent.OPEN): ClientState.DIALING,
@@ -72,7 +72,7 @@ def test_every_state_is_in_the_table_and_reaches_its_end(table: Table[Any, Any],
 
 
 def test_a_membership_refuses_what_its_state_does_not_know() -> None:
-    membership = Membership("r", Limits(), 10)
+    membership = Membership("r", contact(), Limits(), 10)
     membership.step(MembershipEvent.ENDED)
     with pytest.raises(IllegalTransition):
         membership.step(MembershipEvent.JOINED)

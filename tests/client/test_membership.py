@@ -27,13 +27,13 @@ from server_room_system.protocol import (
     StreamReader,
 )
 
-from .fakes import broadcast, direct, read
+from .fakes import broadcast, contact, direct, read
 
 EPOCH = 7
 
 
 def made(**limits: int) -> Membership:
-    membership = Membership("r", Limits(**limits), 1000)
+    membership = Membership("r", contact(), Limits(**limits), 1000)
     membership.ref = 9
     membership.reader = StreamReader(Position(EPOCH, 0, 0))
     return membership

@@ -83,8 +83,8 @@ class FanoutMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()  # limits that a few items reach, in the proportions of the real ones
-        self.patch.setattr(fanout_module, "_ONE_FRAME", ONE_FRAME)
-        self.patch.setattr(fanout_module, "_MOST_ITEMS", MOST_ITEMS)
+        self.patch.setattr(fanout_module, "ONE_FRAME", ONE_FRAME)
+        self.patch.setattr(fanout_module, "MOST_ITEMS", MOST_ITEMS)
         self.patch.setattr(streams, "MOST_ITEMS", MOST_ITEMS)
         self.readers: list[Reader] = []
         self.given_up: dict[tuple[Position, int], int] = {}

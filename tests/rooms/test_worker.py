@@ -55,7 +55,7 @@ class Factory:
         """What the worker reports on it, in a turn of its own."""
         before = len(self.reports)
         self.port.begin(self.loop.now)
-        self.worker.on_control(message)
+        self.worker.order(message)
         self.port.flush()
         self.loop.settle()
         self.port.begin(self.loop.now)
@@ -497,7 +497,7 @@ def test_the_worker_knows_when_its_last_room_has_ended() -> None:
         port.on_flush = worker.flush
         port.open(FakeNetwork(), "127.0.0.1", 0)
         port.begin(0.0)
-        worker.on_control(OpenRoom(1, "r1", RuleSet(2), {}, False, [wish("ann")]))
+        worker.order(OpenRoom(1, "r1", RuleSet(2), {}, False, [wish("ann")]))
         asyncio.get_running_loop().call_soon(worker.close_rooms, Code.SERVER_STOPPING, "stopping")
         return await worker.emptied(5.0) and await worker.emptied(5.0)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server_room_system.client.backoff import Backoff
+from server_room_system.protocol.backoff import Backoff
 
 LONGEST = [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0]
 """The protocol document: 0.25 times two to the number of the attempt, and 5 s at most."""

@@ -9,21 +9,23 @@ class Backoff:
     """Delays that grow and never agree with anybody else's.
 
     The first is a random 50 to 250 ms, so that the clients of a server that
-    restarts do not come back at once; the bounds double up to 1 and 5 s. (Equal
+    restarts do not come back at once; the bounds double, up to 1 and 5 s by default. (Equal
     jitter, as in "Exponential Backoff And Jitter", AWS Architecture Blog, 2015,
     with a wider band.)
 
     Args:
         random: gives a float in [0, 1).
+        longest: seconds of the longest delay.
     """
 
-    def __init__(self, random: Callable[[], float]) -> None:
+    def __init__(self, random: Callable[[], float], longest: float = 5.0) -> None:
         self._random = random
+        self._longest = longest
         self.attempts = 0
 
     def next(self) -> float:
         """Seconds to wait before the next attempt."""
-        longest = min(5.0, 0.25 * 2.0 ** min(self.attempts, 5))  # a float has no 2.0**1024
+        longest = min(self._longest, 0.25 * 2.0 ** min(self.attempts, 5))  # a float has no 2.0**1024
         self.attempts += 1
         return longest * (0.2 + 0.8 * self._random())
 

@@ -1,0 +1,250 @@
+"""The workers' side of a running broker: their address, their registrations, and the launcher of local ones."""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+
+from ..protocol.cluster import ClusterMessage, Probed
+from ..protocol.errors import AddressInUse, Code, ConfigError, UnknownKind
+from ..protocol.ids import Entropy
+from ..protocol.limits import Limits
+from ..rooms.control import Drain, RoomReport
+from ..rooms.port import Connection, Port
+from ..transport.network import Network
+from .broker import Broker
+from .command import WorkerCommand
+from .launcher import Launcher
+from .probe import EndpointProbe, ask_endpoint
+from .registrar import Registrar, WorkerDesk
+from .supervision import Supervisor
+from .workers import WorkerRecord
+
+__all__ = ["Cluster", "ClusterOptions", "LauncherFactory"]
+
+logger = logging.getLogger(__name__.partition(".broker")[0] + ".workers")
+
+_LARGEST_REPORTS = 4 * 1024 * 1024
+"""Bytes of one frame from a worker."""
+_MOST_ITEMS = 65_536
+_WRAPPED = 4
+"""Containers around a room's metadata in REPORTS."""
+_MOST_PROBES = 64
+_AT_ONCE = 0.05
+"""Seconds that rooms get when the whole server stops: they close at once, as they do in one process."""
+
+LauncherFactory = Callable[[Callable[[str, bool], WorkerCommand], Callable[[str, int], None]], Launcher]
+"""Makes a launcher from what to start for a name (and whether it is for one room only), and whom to tell of an end."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterOptions:
+    """How a broker keeps workers."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on for workers."""
+    port: int = 0
+    settle: float = 0.0
+    """Seconds that workers of a broker before us have to come by themselves."""
+
+
+class Cluster:
+    """Workers come here. It is the outbox of the registrar.
+
+    Args:
+        broker: told of workers and what they report.
+        options: where to listen.
+        key: the cluster key.
+        limits: of clients: what their payloads may hold.
+        entropy: where nonces come from.
+        flush_later: has the host end its turn soon.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        options: ClusterOptions,
+        key: bytes,
+        limits: Limits,
+        entropy: Entropy,
+        flush: Callable[[], None],
+    ) -> None:
+        self._broker = broker
+        self._options = options
+        self._flush = flush
+        self._probes: dict[EndpointProbe, None] = {}
+        self._launcher: Launcher | None = None
+        self._supervisor: Supervisor | None = None
+        self._settled_at = 0.0
+        self._port = Port(
+            replace(limits, upload=_LARGEST_REPORTS, array=_MOST_ITEMS, nesting=limits.nesting + _WRAPPED), entropy
+        )
+        self._port.on_room_message = _refuse
+        self._port.on_cluster_message = self._on_message
+        self._port.on_flush = flush
+        # Above what any broker before us gave: seconds, with room for a million registrations in each.
+        first = int(time.time()) << 20
+        self.registrar = Registrar(key, broker.workers, broker.directory, self, entropy, first)
+
+    @property
+    def address(self) -> str:
+        """Where workers connect to."""
+        return self._port.listener.address
+
+    @property
+    def expected(self) -> int:
+        """Workers that may serve soon."""
+        launched = self._supervisor.expected if self._supervisor is not None else 0
+        return max(launched, int(self.now < self._settled_at))
+
+    def open(self, network: Network) -> None:
+        """Listen. Raises AddressInUse or ConfigError."""
+        self._network = network
+        where = self._options
+        try:
+            self._port.open(network, where.host, where.port)
+        except AddressInUse as error:
+            raise ConfigError(
+                f"the workers' address {error.address} is in use by another program: "
+                "stop that one, or choose another with --worker-address."
+            ) from error
+        self._port.touch()
+        self._settled_at = self.now + self._options.settle
+        self._port.alarm(self.now + 1.0, self._sweep)
+        self.registrar.start()
+
+    def launch(self, make: LauncherFactory, command: WorkerCommand, count: int) -> None:
+        """Start workers, and keep them running: ``count`` of them, and others for isolated rooms."""
+
+        def named(name: str, isolated: bool) -> WorkerCommand:
+            return replace(command, name=name, isolated=isolated)
+
+        launcher = make(named, self._process_ended)
+        self._launcher = launcher
+        self._supervisor = Supervisor(count, self.now, launcher, random.SystemRandom().random, self._options.settle)
+        self._supervise()
+
+    def _supervise(self) -> None:
+        assert self._supervisor is not None
+        when = self._supervisor.tick(self.now)
+        if when is not None:
+            self._port.alarm(when, self._supervise)
+
+    def _process_ended(self, name: str, code: int) -> None:
+        self._port.touch()
+        assert self._supervisor is not None
+        record = self._broker.workers.get(name)
+        self._supervisor.ended(name, code, self.now)
+        if record is not None:  # nobody needs to wait for it to come back
+            self.registrar.gone(record)
+        self._supervise()
+        self._port.wake()
+
+    async def stop(self, within: float) -> None:
+        """End the workers that we started, or took over; others go on without us."""
+        if self._supervisor is None or self._launcher is None:
+            return
+        self._port.touch()
+        for record in self._broker.workers:
+            if record.desk is not None and record.name in self._supervisor.states:
+                record.desk.order(Drain(_AT_ONCE, int(Code.SERVER_STOPPING)))
+        self._supervisor.stop(self.now, within)
+        self._supervise()
+        self._flush()
+        await self._launcher.close(within)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        for probe in list(self._probes):
+            probe.close()
+        self._port.close()
+
+    def flush(self) -> None:
+        """Send the orders of this turn."""
+        self.registrar.flush()
+
+    def want_spare(self) -> bool:
+        """Start one more worker, for one isolated room."""
+        if self._supervisor is None:
+            return False
+        self._supervisor.spare(self.now)
+        self._supervise()
+        return True
+
+    def _on_message(self, connection: Connection, message: ClusterMessage) -> None:
+        desk = connection.desk
+        if desk is None:
+            desk = connection.desk = WorkerDesk(self.registrar, connection)
+        assert isinstance(desk, WorkerDesk)
+        self.registrar.on_message(desk, message)
+
+    def _sweep(self) -> None:
+        self._port.sweep(self.now)
+        self._port.alarm(self.now + 1.0, self._sweep)
+
+    # The outbox of the registrar.
+
+    @property
+    def now(self) -> float:
+        """The time of this turn."""
+        return self._port.now
+
+    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
+        """See ``Port.alarm``."""
+        self._port.alarm(when, callback, *args)
+
+    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
+        """See ``Port.clear_alarm``."""
+        self._port.clear_alarm(callback, *args)
+
+    def flush_later(self) -> None:
+        """See ``RegistrarOutbox.flush_later``."""
+        self._port.wake()
+
+    def probe(self, endpoint: str, nonce: bytes, then: Callable[[Probed | None], None]) -> None:
+        """See ``RegistrarOutbox.probe``."""
+        if len(self._probes) >= _MOST_PROBES:
+            then(None)
+            return
+
+        def answered(answer: Probed | None) -> None:
+            self._probes.pop(probe, None)
+            self._port.touch()
+            then(answer)
+            self._port.wake()
+
+        probe = ask_endpoint(self._network, endpoint, nonce, answered)
+        self._probes[probe] = None
+
+    def worker_registered(self, record: WorkerRecord) -> None:
+        """See ``RegistrarOutbox.worker_registered``."""
+        if self._supervisor is not None:
+            self._supervisor.registered(record.name, self.now)
+            self._supervise()
+        self._broker.seating.retry()
+
+    def worker_report(self, record: WorkerRecord, report: RoomReport) -> None:
+        """See ``RegistrarOutbox.worker_report``."""
+        self._broker.on_report(record, report)
+
+    def worker_renewed(self, record: WorkerRecord) -> None:
+        """See ``RegistrarOutbox.worker_renewed``."""
+        if self._launcher is not None:
+            self._launcher.alive(record.name, self.now)
+        self._broker.seating.retry()
+
+    def worker_returned(self, record: WorkerRecord) -> None:
+        """See ``RegistrarOutbox.worker_returned``."""
+        self._broker.seating.unheard(record)
+
+    def worker_gone(self, record: WorkerRecord) -> None:
+        """See ``RegistrarOutbox.worker_gone``."""
+        if self._supervisor is not None:
+            self._supervisor.lost(record.name, self.now)
+            self._supervise()
+        self._broker.worker_gone(record)
+
+
+def _refuse(connection: object, message: object) -> None:
+    raise UnknownKind("workers register here; rooms are elsewhere")

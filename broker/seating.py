@@ -1,0 +1,208 @@
+"""Seating: from seats that sessions want to reservations that a worker holds for them."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from ..protocol.errors import CapacityReached, Code, NoWorker, RequestError, RoomNotFound, WorkerLost, error_for
+from ..protocol.ids import Entropy, new_id
+from ..protocol.rulesets import RuleSet
+from ..rooms.control import CloseRoom, OpenRoom, Refused, ReleaseSeats, Reserved, ReserveSeats, SeatWish
+from .directory import Directory
+from .placement import RoomNeeds
+from .workers import WorkerRecord, Workers
+
+__all__ = ["HeldSeats", "NewRoom", "Seating", "SeatingOutbox"]
+
+_LONGEST_WAIT = 10.0
+"""Seconds that a new room waits for a worker that can take it."""
+_MOST_TRIES = 4
+
+
+class HeldSeats(NamedTuple):
+    """Seats that are held: one reservation for each wish, in order."""
+
+    room: str
+    worker: WorkerRecord
+    reservations: list[bytes]
+    timeout: float
+
+
+Then = Callable[[HeldSeats | RequestError], None]
+"""What follows: gets the seats, or why there are none."""
+
+
+class SeatingOutbox(Protocol):
+    """Where seating writes what must happen."""
+
+    @property
+    def now(self) -> float:
+        """The time of this turn, monotonic seconds."""
+        ...
+
+    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
+        """Call back at that time."""
+
+    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
+        """Do not call back."""
+
+    @property
+    def workers_expected(self) -> int:
+        """Workers that are starting, or that may come back to a broker that has just started."""
+        ...
+
+    def want_spare(self) -> bool:
+        """Have one more worker started, for an isolated room. False: nobody can."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NewRoom:
+    """A room that is to be made."""
+
+    ruleset: RuleSet
+    needs: RoomNeeds
+    options: dict[str, object]
+    matched: bool
+
+
+@dataclass(slots=True, eq=False)
+class _Wish:
+    """Seats that somebody waits for."""
+
+    seats: list[SeatWish]
+    then: Then
+    new: NewRoom | None
+    """What to make; None: a room that is there."""
+    room: str
+    deadline: float
+    worker: WorkerRecord | None = None
+    """Who was asked; None: nobody can take it yet."""
+    tries: int = 0
+    spare: bool = False
+    """A worker for it alone was asked for."""
+
+
+class Seating:
+    """Asks workers for seats, waits for those that are coming, and asks others when one is lost.
+
+    Args:
+        workers: the table.
+        directory: which worker has which room.
+        out: where to write.
+        entropy: where ids of rooms come from.
+    """
+
+    def __init__(self, workers: Workers, directory: Directory, out: SeatingOutbox, entropy: Entropy) -> None:
+        self._workers = workers
+        self._directory = directory
+        self._out = out
+        self._entropy = entropy
+        self._wishes: dict[int, _Wish] = {}
+        self._next_ask = 1
+        self._waiting: dict[_Wish, None] = {}
+
+    def open(self, new: NewRoom, seats: list[SeatWish], then: Then) -> None:
+        """Have a room made, with these seats held."""
+        wish = _Wish(seats, then, new, "", self._out.now + _LONGEST_WAIT)
+        self._place(wish)
+
+    def reserve(self, room: str, seats: list[SeatWish], then: Then) -> None:
+        """Have seats held in a room that is there."""
+        entry = self._directory.get(room)
+        if entry is None:
+            then(RoomNotFound())
+            return
+        self._ask(_Wish(seats, then, None, room, self._out.now), entry.worker)
+
+    def answered(self, record: WorkerRecord, answer: Reserved | Refused) -> None:
+        """A worker has answered. What it answers too late, or was never asked, is not heard."""
+        wish = self._wishes.get(answer.ask)
+        if wish is None or wish.worker is not record:
+            return
+        del self._wishes[answer.ask]
+        record.promised.pop(answer.ask, None)
+        if isinstance(answer, Refused):
+            error = error_for(answer.code, answer.text)
+            wish.then(error if isinstance(error, RequestError) else NoWorker(error.text))
+        elif answer.room != wish.room or len(answer.reservations) != len(wish.seats):
+            wish.then(NoWorker("the worker's answer does not fit the question"))
+        else:
+            wish.then(HeldSeats(wish.room, record, answer.reservations, answer.timeout))
+
+    def unheard(self, record: WorkerRecord) -> None:
+        """What a worker was asked, or has answered, may be lost: ask again."""
+        asks = [ask for ask, wish in self._wishes.items() if wish.worker is record]
+        record.promised.clear()
+        for ask in asks:
+            wish = self._wishes.pop(ask)
+            wish.worker = None
+            if wish.new is not None:
+                if record.desk is not None:
+                    record.desk.order(CloseRoom(wish.room, int(Code.ROOM_CLOSED), ""))  # if it was made after all
+                self._place(wish)
+            elif record.desk is not None:
+                for seat in wish.seats:
+                    record.desk.order(ReleaseSeats(seat.session, [wish.room]))
+                self._ask(wish, record)
+            else:
+                wish.then(RoomNotFound(WorkerLost.meaning))
+
+    def retry(self) -> None:
+        """A worker has come, has room again, or is less busy."""
+        for wish in list(self._waiting):
+            del self._waiting[wish]
+            self._place(wish)
+
+    def _place(self, wish: _Wish) -> None:
+        assert wish.new is not None
+        needs, out = wish.new.needs, self._out
+        record = self._workers.place(needs)
+        if record is not None:
+            out.clear_alarm(self._waited_too_long, wish)
+            wish.room = new_id(self._entropy)
+            self._ask(wish, record)
+            return
+        if needs.isolated and not wish.spare:
+            wish.spare = out.want_spare()
+        hosts = self._workers.hosts(needs)
+        coming = out.workers_expected > 0 or wish.spare
+        if not hosts and not coming:
+            wish.then(NoWorker(_nobody(needs)))
+        elif hosts and not coming and (needs.isolated or all(self._workers.is_full(host) for host in hosts)):
+            wish.then(CapacityReached(_all_taken(needs)))
+        elif out.now >= wish.deadline or len(self._waiting) >= 10_000:
+            wish.then(CapacityReached("every worker that could take this room is too busy"))
+        else:
+            self._waiting[wish] = None
+            out.alarm(wish.deadline, self._waited_too_long, wish)
+
+    def _waited_too_long(self, wish: _Wish) -> None:
+        if wish in self._waiting:
+            del self._waiting[wish]
+            self._place(wish)
+
+    def _ask(self, wish: _Wish, record: WorkerRecord) -> None:
+        wish.tries += 1
+        if record.desk is None or wish.tries > _MOST_TRIES:
+            wish.then(NoWorker("no worker could make this room") if wish.new is not None else RoomNotFound())
+            return
+        ask, self._next_ask = self._next_ask, (self._next_ask + 1) & 0xFFFFFFFF
+        wish.worker = record
+        self._wishes[ask] = wish
+        if wish.new is not None:
+            new = wish.new
+            record.promised[ask] = len(wish.seats)
+            record.desk.order(OpenRoom(ask, wish.room, new.ruleset, new.options, new.matched, wish.seats))
+        else:
+            record.desk.order(ReserveSeats(ask, wish.room, wish.seats))
+
+
+def _nobody(needs: RoomNeeds) -> str:
+    what = f"room type {needs.type!r}" if needs.type is not None else "rooms"
+    labels = f" with {', '.join(sorted(needs.requires))}" if needs.requires else ""
+    return f"no worker hosts {what}{labels}"
+
+
+def _all_taken(needs: RoomNeeds) -> str:
+    return "no worker is free for an isolated room" if needs.isolated else "every worker has all the rooms it takes"

@@ -1,0 +1,77 @@
+"""A worker process: it loads a server, registers with the broker, and hosts rooms until it is drained.
+
+``python -m server_room_system.broker.work`` is how brokers start their own;
+``srs worker`` is the same for people.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import sys
+from pathlib import Path
+
+from ..protocol.errors import ServerRoomError
+from ..rooms.worker_host import WorkerHost, WorkerOptions
+from ..transport.keys import find_key
+from .command import WorkerCommand
+from .load import load_server
+from .process import stop_signals, tuned_collector
+from .server import Server
+
+__all__ = ["run_worker"]
+
+_ORPHAN_SECONDS = 60.0
+
+
+def run_worker(server: Server, options: WorkerOptions, key: bytes) -> None:
+    """Host this server's rooms until SIGTERM or SIGINT, and then until they have ended; a second one hurries.
+
+    Raises:
+        RemoteError: the broker will not have this worker.
+        ConfigError, AddressInUse: it can't listen.
+    """
+    with tuned_collector():
+        asyncio.run(_run(server, options, key))
+
+
+async def _run(server: Server, options: WorkerOptions, key: bytes) -> None:
+    host = WorkerHost(server, options, key)
+
+    def stop() -> None:
+        if host.worker.draining:
+            host.stop_soon()
+        else:
+            host.drain()
+
+    async with host:
+        with stop_signals(stop):
+            gc.collect()
+            gc.freeze()
+            await host.ended()
+
+
+def main() -> int:
+    """Run what a broker's command line says."""
+    command = WorkerCommand.from_argv(sys.argv[1:])
+    logging.basicConfig(level=command.log_level, format="%(levelname)-7s %(name)s: %(message)s")
+    try:
+        server = load_server(command.target)
+        key = find_key(None, Path(command.key_file) if command.key_file else None)
+        options = WorkerOptions(
+            command.broker,
+            command.name,
+            labels=command.labels,
+            isolated=command.isolated,
+            orphan_seconds=_ORPHAN_SECONDS,
+        )
+        run_worker(server, options, key)
+    except ServerRoomError as error:
+        with contextlib.suppress(OSError):
+            print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""The broker's table of workers: who serves, with which lease and which load.
+
+    serving ──lose──▶ missing ──return──▶ serving
+       │                 │
+     expire            expire
+       ▼                 ▼
+      gone              gone
+
+A worker is missing when its connection is lost: it has a moment to come back
+before its rooms count as lost. The worker in the broker's own process is one
+of them, without a lease.
+"""
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import Protocol
+
+from ..protocol.lifecycle import Table, step
+from ..rooms.control import Order
+from ..rooms.registration import WorkerDescription
+from .placement import Load, Placement, RoomNeeds, WorkerView
+
+__all__ = ["LOCAL", "WORKER", "Desk", "WorkerEvent", "WorkerRecord", "WorkerState", "Workers"]
+
+LOCAL = "local"
+"""The name of the worker in the broker's own process."""
+
+
+class WorkerState(Enum):
+    """Where a worker is in its life, as the broker sees it."""
+
+    SERVING = "serving"
+    MISSING = "missing"
+    GONE = "gone"
+
+
+class WorkerEvent(Enum):
+    """What happens to a worker."""
+
+    LOSE = "lose"
+    RETURN = "return"
+    EXPIRE = "expire"
+
+
+WORKER: Table[WorkerState, WorkerEvent] = {
+    WorkerState.SERVING: {
+        WorkerEvent.LOSE: WorkerState.MISSING,
+        WorkerEvent.RETURN: WorkerState.SERVING,
+        WorkerEvent.EXPIRE: WorkerState.GONE,
+    },
+    WorkerState.MISSING: {WorkerEvent.RETURN: WorkerState.SERVING, WorkerEvent.EXPIRE: WorkerState.GONE},
+    WorkerState.GONE: {},
+}
+
+
+class Desk(Protocol):
+    """Where orders for one worker go, while it is registered there."""
+
+    def order(self, order: Order) -> None:
+        """Have it done."""
+
+
+class WorkerRecord:
+    """One registration of one worker."""
+
+    __slots__ = (
+        "adopted",
+        "description",
+        "desk",
+        "draining",
+        "endpoint",
+        "generation",
+        "lease_until",
+        "load",
+        "name",
+        "promised",
+        "rooms",
+        "settled",
+        "since",
+        "state",
+    )
+
+    def __init__(
+        self, name: str, generation: int, endpoint: str | None, description: WorkerDescription, desk: Desk, now: float
+    ) -> None:
+        self.name = name
+        self.generation = generation
+        self.endpoint = endpoint
+        self.description = description
+        self.desk: Desk | None = desk
+        self.state = WorkerState.SERVING
+        self.draining = False
+        self.adopted = False
+        """It brought rooms along of a time that this broker knows nothing of."""
+        self.settled = True
+        """Whether all of its rooms are known; not, while it reports those that it brought along."""
+        self.since = now
+        self.lease_until = float("inf")
+        self.load = Load()
+        self.rooms: dict[str, int] = {}
+        """Its rooms, and how many seats are taken or held in each."""
+        self.promised: dict[int, int] = {}
+        """Seats that it was asked for and has not answered, by the number of the question."""
+
+    def step(self, event: WorkerEvent) -> None:
+        self.state = step(WORKER, self.state, event)
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has rooms, or soon will."""
+        return bool(self.rooms or self.promised)
+
+    def hosts(self, needs: RoomNeeds) -> bool:
+        """Whether it could ever take such a room."""
+        described = self.description
+        known = needs.type is None or self.endpoint is None or needs.type in described.types
+        return known and needs.requires <= frozenset(described.labels)
+
+    def view(self) -> WorkerView:
+        """What a policy sees of it."""
+        return WorkerView(
+            self.name,
+            frozenset(self.description.labels),
+            len(self.rooms) + len(self.promised),
+            sum(self.rooms.values()) + sum(self.promised.values()),
+            self.description.max_rooms,
+            self.load,
+        )
+
+    def __repr__(self) -> str:
+        return f"<WorkerRecord {self.name} {self.state.value} generation {self.generation}>"
+
+
+class Workers:
+    """All workers, by name.
+
+    Args:
+        policy: chooses among those that can take a room.
+    """
+
+    def __init__(self, policy: Placement) -> None:
+        self._policy = policy
+        self._by_name: dict[str, WorkerRecord] = {}
+        self.last_generation = 0
+        self._alone: set[str] = set()
+        """Workers whose one room has them for itself."""
+
+    def __iter__(self) -> Iterator[WorkerRecord]:
+        return iter(list(self._by_name.values()))
+
+    def get(self, name: str) -> WorkerRecord | None:
+        """The worker of this name, unless it is gone."""
+        return self._by_name.get(name)
+
+    def next_generation(self, at_least: int) -> int:
+        """A number that no registration had before."""
+        self.last_generation = max(self.last_generation, at_least) + 1
+        return self.last_generation
+
+    def add(self, record: WorkerRecord) -> None:
+        """A worker serves."""
+        self._by_name[record.name] = record
+
+    def remove(self, record: WorkerRecord) -> None:
+        """A worker is gone."""
+        record.step(WorkerEvent.EXPIRE)
+        record.desk = None
+        self._alone.discard(record.name)
+        if self._by_name.get(record.name) is record:
+            del self._by_name[record.name]
+
+    def hosts(self, needs: RoomNeeds) -> list[WorkerRecord]:
+        """Those that could ever take such a room."""
+        return [record for record in self if record.hosts(needs)]
+
+    def is_full(self, record: WorkerRecord) -> bool:
+        """Whether it takes no more rooms now, and not only for a moment."""
+        return record.draining or len(record.rooms) + len(record.promised) >= record.description.max_rooms
+
+    def place(self, needs: RoomNeeds) -> WorkerRecord | None:
+        """The worker for a new room, if there is one now."""
+        free = {record.name: record for record in self.hosts(needs) if self._can_take(record, needs)}
+        if not free:
+            return None
+        chosen = self._policy.choose([record.view() for record in free.values()], needs)
+        if chosen is None:
+            return None
+        if needs.isolated:
+            self._alone.add(chosen.name)
+        return free[chosen.name]
+
+    def _can_take(self, record: WorkerRecord, needs: RoomNeeds) -> bool:
+        if record.state is not WorkerState.SERVING or self.is_full(record) or record.load.lag > self._policy.most_lag:
+            return False
+        if not record.busy:
+            self._alone.discard(record.name)
+        if needs.isolated:
+            return not record.busy and record.name != LOCAL
+        return record.name not in self._alone and not record.description.isolated

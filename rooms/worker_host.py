@@ -1,0 +1,345 @@
+"""One life of a worker process: its port, its rooms, and its link to the broker, put together."""
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..protocol.backoff import Backoff
+from ..protocol.cluster import ClusterMessage, Probe, Probed, encode_cluster, parse_cluster
+from ..protocol.codec import decoder
+from ..protocol.errors import BadMessage, Code, ConfigError, RemoteError, UnknownKind
+from ..protocol.ids import Entropy
+from ..protocol.limits import Limits
+from ..protocol.proof import prove
+from ..protocol.rulesets import RuleSet
+from ..transport.descriptors import connections_allowed
+from ..transport.entropy import EntropyPool
+from ..transport.network import Link, Network, Sent
+from ..transport.zeromq import ZmqNetwork
+from .control import RoomEnded, RoomReport, Settled, order_from_wire, report_to_wire
+from .load import LoadMeter
+from .port import Connection, Port
+from .registration import Registration, RegistrationState, WorkerDescription
+from .room import Room
+from .watchdog import Watchdog
+from .worker import Worker
+
+__all__ = ["WorkerHost", "WorkerOptions"]
+
+logger = logging.getLogger(__name__.partition(".rooms")[0] + ".worker")
+
+_LARGEST_ORDERS = 64 * 1024 * 1024
+"""Bytes of one frame from the broker, which has proved who it is."""
+_WRAPPED = 6
+"""Containers around a client's options in ORDERS."""
+_ITEMS = 128
+"""Reports in one frame."""
+_MOST_UNSENT = 4096
+_RETRY = 0.02
+_LONGEST_PAUSE = 1.0
+"""Seconds between attempts to reach the broker, at most: one that is started anew must know us soon."""
+_SWEEP = 1.0
+_LAST_WORDS = 0.5
+_STOP_TIME = 6.0
+_MOST_CONNECTIONS = 50_000
+
+
+class WorkerApplication(Protocol):
+    """What a worker needs of a Server."""
+
+    limits: Limits
+    rooms: dict[str, type[Room]]
+
+    def make_room(self, ruleset: RuleSet) -> tuple[str, Room]:
+        """The room for a ruleset, and the name of its type."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """How a worker serves."""
+
+    broker: str
+    """The broker's address for workers: ``tcp://host:port``."""
+    name: str
+    host: str = "127.0.0.1"
+    """The address to listen on for clients."""
+    port: int = 0
+    public: str | None = None
+    """Where clients reach us: ``tcp://ip:port``. None: where we listen."""
+    labels: tuple[str, ...] = ()
+    max_rooms: int = 10_000
+    isolated: bool = False
+    """Take one room, and end with it."""
+    drain_seconds: float = 30.0
+    """How long rooms have to end when the process is asked to stop."""
+    orphan_seconds: float | None = None
+    """End after so long without a broker and without rooms. None: wait for a broker forever."""
+
+
+class WorkerHost:
+    """A worker that runs. Use it with ``async with``; ``ended()`` returns when it is to stop.
+
+    It is the outbox of its registration, and the sink of the link to the broker.
+    """
+
+    def __init__(
+        self,
+        application: WorkerApplication,
+        options: WorkerOptions,
+        key: bytes,
+        network: Network | None = None,
+        entropy: Entropy | None = None,
+    ) -> None:
+        self._application = application
+        self._options = options
+        self._key = key
+        self._network = network
+        self._own_network: ZmqNetwork | None = None
+        self._entropy = entropy or EntropyPool()
+        self._link: Link | None = None
+        self._redial: asyncio.TimerHandle | None = None
+        self._backoff = Backoff(random.SystemRandom().random, _LONGEST_PAUSE)
+        self._unsent: deque[bytes] = deque()
+        self._reports: list[tuple[Any, ...]] = []
+        self._decode = decoder(
+            _LARGEST_ORDERS, _LARGEST_ORDERS, application.limits.nesting + _WRAPPED, _LARGEST_ORDERS
+        )
+        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._alone_since = time.monotonic()
+        self._watchdog: Watchdog | None = None
+
+    @property
+    def address(self) -> str:
+        """Where we listen for clients."""
+        return self._port.listener.address
+
+    @property
+    def registered(self) -> bool:
+        """Whether the broker has us."""
+        return self.registration.state is RegistrationState.SERVING
+
+    async def ended(self) -> None:
+        """Wait until this worker is to stop: drained, or its one room is over.
+
+        Raises:
+            RemoteError: the broker will not have us.
+        """
+        drained = asyncio.ensure_future(self.worker.drained())
+        try:
+            await asyncio.wait((self._end, drained), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            drained.cancel()
+        if self._end.done():
+            self._end.result()
+
+    def drain(self) -> None:
+        """Take no new rooms, and end when those that are there have ended, or their time is over."""
+        self._port.touch()
+        self.worker.drain(self._options.drain_seconds)
+
+    def stop_soon(self) -> None:
+        """Let ``ended()`` return."""
+        if not self._end.done():
+            self._end.set_result(None)
+
+    async def __aenter__(self) -> "WorkerHost":
+        try:
+            self._start()
+        except BaseException:
+            if self._own_network is not None:
+                self._own_network.close()
+            raise
+        logger.info("worker %s listens at %s", self._options.name, self.address)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close the rooms that are left, tell the clients, and leave nothing behind."""
+        self._port.touch()
+        self.worker.close_rooms(Code.WORKER_DRAINED, "the worker stops")
+        if not await self.worker.emptied(_STOP_TIME):
+            logger.warning("%d rooms did not end in time", len(self.worker.rooms))
+        self.registration.stop()
+        await self._port.emptied(_LAST_WORDS)
+        await self.worker.stop()
+        self._meter.close()
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        if self._redial is not None:
+            self._redial.cancel()
+        if self._link is not None:
+            self._link.close()
+        self._port.close()
+        if self._own_network is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._own_network.close)
+        logger.info("worker %s has ended", self._options.name)
+
+    def _start(self) -> None:
+        options, limits = self._options, self._application.limits
+        if self._network is None:
+            self._network = self._own_network = ZmqNetwork()
+            if connections_allowed(None, _MOST_CONNECTIONS) < 1:
+                raise ConfigError("this process may have too few open files to serve anybody: raise ulimit -n.")
+        self._port = port = Port(limits, self._entropy)
+        self.worker = Worker(port, self._application.make_room, self._report, self._entropy, carries_sessions=False)
+        port.on_flush = self._flush
+        port.on_begin = self._begin
+        port.on_cluster_message = self._on_cluster_message
+        self._meter = LoadMeter(port, self.worker)
+        port.open(self._network, options.host, options.port)
+        self.registration = Registration(
+            options.name, self._key, options.public or self.address, self._describe, self._meter.read, self, self._entropy
+        )
+        port.touch()
+        port.alarm(port.now + _SWEEP, self._sweep)
+        self._dial()
+        if isinstance(self._network, ZmqNetwork):
+            self._watchdog = Watchdog(self.worker)
+
+    def _describe(self) -> WorkerDescription:
+        options = self._options
+        types = sorted(self._application.rooms)
+        most = 1 if options.isolated else options.max_rooms
+        return WorkerDescription(
+            types, sorted(options.labels), most, options.isolated, os.getpid(), socket.gethostname()
+        )
+
+    # Turns.
+
+    def _begin(self, now: float) -> None:
+        self.registration.check(now)
+
+    def _flush(self) -> None:
+        self.worker.flush()
+        reports, self._reports = self._reports, []
+        for start in range(0, len(reports), _ITEMS):
+            self.registration.report(reports[start : start + _ITEMS])
+
+    def _report(self, report: RoomReport) -> None:
+        self._reports.append(report_to_wire(report))
+        self._port.wake()
+        if isinstance(report, RoomEnded) and self._options.isolated:
+            self.stop_soon()
+
+    def _sweep(self) -> None:
+        now = self._port.now
+        self._port.sweep(now)
+        self._port.alarm(now + _SWEEP, self._sweep)
+        patience = self._options.orphan_seconds
+        if self.registered or self.worker.rooms:
+            self._alone_since = now
+        elif patience is not None and now - self._alone_since > patience:
+            logger.warning("no broker and no rooms for %.0f s: this worker ends", patience)
+            self.stop_soon()
+
+    def _tick(self) -> None:
+        when = self.registration.tick(self._port.now)
+        if when is not None:
+            self._port.alarm(when, self._tick)
+
+    def _on_cluster_message(self, connection: Connection, message: ClusterMessage) -> None:
+        if not isinstance(message, Probe):
+            raise UnknownKind("this is a worker: the broker answers that")
+        name = self._options.name
+        proof = prove(self._key, "endpoint", message.nonce, name.encode())
+        connection.say_frame(encode_cluster(Probed(name, proof)))
+
+    # The link to the broker.
+
+    def _dial(self) -> None:
+        assert self._network is not None
+        self._redial = None
+        self._link = self._network.connect(self._options.broker, self, _LARGEST_ORDERS)
+
+    def up(self) -> None:
+        """See ``LinkSink.up``."""
+        self._port.touch()
+        self.registration.up(self._port.now)
+        self._tick()
+
+    def receive(self, frame: bytes) -> None:
+        """See ``LinkSink.receive``."""
+        self._port.touch()
+        try:
+            message = parse_cluster(self._decode(frame))
+        except (BadMessage, UnknownKind) as error:
+            logger.error("the broker sent nonsense: %s", error)
+            return
+        self.registration.receive(message, self._port.now)
+        self._tick()
+        self._port.wake()
+
+    def down(self, reason: str) -> None:
+        """See ``LinkSink.down``."""
+        self._port.touch()
+        self._link = None
+        if self.registered:
+            logger.warning("the connection to the broker is lost (%s): rooms go on", reason)
+        self.registration.down(self._port.now)
+        self._port.wake()
+
+    # The outbox of the registration.
+
+    def dial_later(self) -> None:
+        """See ``RegistrationOutbox.dial_later``."""
+        self._unsent.clear()
+        if self._redial is None:
+            self._redial = asyncio.get_running_loop().call_later(self._backoff.next(), self._dial)
+
+    def hang_up(self) -> None:
+        """See ``RegistrationOutbox.hang_up``."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def transmit(self, message: ClusterMessage) -> None:
+        """See ``RegistrationOutbox.transmit``."""
+        self._unsent.append(encode_cluster(message))
+        self._send_unsent()
+
+    def _send_unsent(self) -> None:
+        while self._unsent and self._link is not None:
+            if self._link.send(self._unsent[0]) is Sent.FULL:
+                self._port.alarm(self._port.now + _RETRY, self._send_unsent)
+                break
+            self._unsent.popleft()
+        if len(self._unsent) > _MOST_UNSENT:
+            logger.error("the broker takes nothing: connecting anew")
+            self.hang_up()
+            self.down("it took nothing")
+
+    def obey(self, items: list[Any]) -> None:
+        """See ``RegistrationOutbox.obey``."""
+        for item in items:
+            try:
+                order = order_from_wire(item)
+            except (BadMessage, UnknownKind) as error:
+                logger.error("the broker sent an order that makes no sense: %s", error)
+                continue
+            self.worker.order(order)
+
+    def serving(self, keep: bool) -> None:
+        """See ``RegistrationOutbox.serving``."""
+        self._backoff.reset()
+        self._reports.clear()
+        logger.info("worker %s is registered, generation %d", self._options.name, self.registration.generation)
+        if keep:
+            self._reports = [report_to_wire(report) for report in (*self.worker.everything(), Settled())]
+            self._port.wake()
+
+    def drop_rooms(self) -> None:
+        """See ``RegistrationOutbox.drop_rooms``."""
+        logger.error("the lease is over: %d rooms are dropped", len(self.worker.rooms))
+        self._reports.clear()
+        self.worker.drop_rooms()
+
+    def over(self, error: RemoteError) -> None:
+        """See ``RegistrationOutbox.over``."""
+        if not self._end.done():
+            self._end.set_exception(error)
