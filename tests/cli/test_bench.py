@@ -126,7 +126,8 @@ def test_a_server_that_does_not_start_is_told_in_one_line(tmp_path: Path) -> Non
     assert "no such luck" in done.stderr
 
 
-def test_a_server_that_is_killed_breaks_it_off() -> None:
+def test_a_server_that_is_killed_breaks_it_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # a server that is killed can't remove the files that it keeps
     with Program([*SRS, "bench", "--seconds", "30", "--bots", "4"]) as program:
         program.expect("warming up")
         (server,) = [pid for pid in tree(program.process.pid) if _is_serve(pid)]
