@@ -338,7 +338,6 @@ class ClientCore:
         if self.state is not ClientState.OPENING:
             return
         self._session, self._token = message.session, message.token
-        self.data = ClientData(message.client_id, message.address)
         if not message.resumed:
             self.limits = Limits.from_wire(message.limits)
             self._decode = download_decoder(self.limits)
@@ -346,6 +345,7 @@ class ClientCore:
         home = self.home
         self.broker.opened(self.limits, now)
         if home.reader.epoch != message.epoch:
+            self.data = ClientData(message.client_id, message.address)
             unknown = SessionUnknown("the server was started anew: it is not known whether this was applied")
             for number in home.restart(Position(message.epoch, 0, message.direct)):
                 self._out.refused(home, number, unknown)
@@ -521,7 +521,7 @@ class ClientCore:
                 self._asks.pop(membership.recover_ask, None)
                 membership.step(MembershipEvent.LOST)
                 self._out.progressed(membership)
-            self._out.interrupted(f"{contact.address}: {reason}")
+            self._out.interrupted(reason if contact is self.broker else f"worker at {contact.address}: {reason}")
         if contact.deadline < contact.gone_since + self._patience(contact):
             return
         waited = now - contact.gone_since

@@ -1,5 +1,6 @@
 """Identifiers and secrets, made from entropy that the caller passes in."""
 
+import hashlib
 import hmac
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ __all__ = [
     "TOKEN_SIZE",
     "TOPIC_SIZE",
     "Entropy",
+    "mark_of",
     "new_epoch",
     "new_id",
     "new_token",
@@ -47,6 +49,11 @@ def new_topic(kind: bytes, entropy: Entropy) -> bytes:
 def new_epoch(entropy: Entropy) -> int:
     """The random name of one life of a stream: 1 to 2^53 - 1, exact in JavaScript too."""
     return (int.from_bytes(entropy(7), "big") & ((1 << 53) - 1)) or 1
+
+
+def mark_of(token: bytes) -> int:
+    """The number by which marks name who has this token of a downlink: everybody may read it, and learns nothing."""
+    return int.from_bytes(hashlib.sha256(token).digest()[:6], "big")
 
 
 def same_secret(one: bytes, other: bytes) -> bool:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from .codec import pack
 from .errors import BadMessage
 from .messages import HEAD_SIZE, Item, bundle, encode_item
 
@@ -199,13 +200,15 @@ def merged(entries: Iterable[Entry], directs: Iterable[_Direct], offset: int, ke
         yield from (rest.item for rest in waiting)
 
 
-def mark(ref: int, number: int) -> bytes:
-    """The item that says: what the member with this reference was sent alone, up to this number, came before here.
+def mark(name: int, number: int) -> bytes:
+    """The item that says to one member: what you were sent alone, up to this number, came before here.
+
+    ``name`` is who is meant, see ``mark_of``.
 
     Where the shared part of a stream and what is for one member are sent apart, and
     either may be lost, this is how a member knows of a loss before it reads on.
     """
-    return pack((MARK, ref, number))
+    return pack((MARK, name, number))
 
 
 def _advance(item: bytes) -> int:
@@ -251,13 +254,13 @@ class StreamReader:
         """The last broadcast and direct message that were seen."""
         return Position(self.epoch, self.offset, self.direct)
 
-    def read(self, offset: int, items: list[Any], ref: int = 0) -> Iterator[tuple[list[Any], Position]]:
+    def read(self, offset: int, items: list[Any], name: int = 0) -> Iterator[tuple[list[Any], Position]]:
         """The items of a bundle that were not seen before, each with its position.
 
         Args:
             offset: the stream's place before the first item.
             items: decoded items; without any, the bundle says no more than where the stream stands.
-            ref: the membership's reference, for marks.
+            name: by which marks mean this reader, see ``mark_of``.
 
         Raises:
             Gap: there is a hole before the next item, or before the place where the
@@ -286,8 +289,8 @@ class StreamReader:
                 self.direct = number
             elif kind == MARK:
                 if [type(field) for field in item[1:]] != [int, int]:
-                    raise BadMessage("a mark carries a reference and a number")
-                if offset > self.offset or (item[1] == ref and item[2] > self.direct):
+                    raise BadMessage("a mark carries a name and a number")
+                if offset > self.offset or (item[1] == name and item[2] > self.direct):
                     raise Gap
                 continue
             else:

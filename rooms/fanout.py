@@ -49,6 +49,8 @@ class Downlink(NamedTuple):
     """The connection there."""
     topic: bytes
     """The member's own topic, which it was granted beside the room's."""
+    mark: int
+    """By which marks in shared frames mean this member: ``mark_of`` its token."""
 
 
 class Line:

@@ -217,7 +217,7 @@ class TopicFanout(Fanout):
         for line, parts in own.items():
             number = line.last_direct - len(parts)
             last = {index: number + nth for nth, (index, _, _) in enumerate(parts, 1)}
-            marks += [(index, mark(line.ref, upto), False) for index, upto in last.items() if index < end]
+            marks += [(index, self._mark(line, upto), False) for index, upto in last.items() if index < end]
         marks.sort(key=_index)
         return marks
 
@@ -246,7 +246,10 @@ class TopicFanout(Fanout):
 
     def _mark_before(self, line: Line, parts: Own) -> bytes:
         """The mark for what a line was sent of its own before this turn."""
-        return mark(line.ref, line.last_direct - sum(not in_place for _, _, in_place in parts))
+        return self._mark(line, line.last_direct - sum(not in_place for _, _, in_place in parts))
+
+    def _mark(self, line: Line, number: int) -> bytes:
+        return mark(self._up[line].mark, number)
 
     def _send(self, out: TopicsOut, line: Line, before: int, items: list[bytes]) -> None:
         downlink = self._up[line]

@@ -231,7 +231,6 @@ class Stage:
             "version": 1,
             "ref": self.new_ref(),
             "session": SESSION,
-            "downlink": None,
             "token": self.new_secret(),
             "client_id": 12,
             "address": "192.0.2.7",
