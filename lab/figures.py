@@ -179,7 +179,10 @@ class Figures:
                 "passed in the load processes: many messages came at once, and bots take them one after the other."
             )
         if self.held:
-            return f"The server held bots up: {self.held:,} acts began late, and are measured from when they were due."
+            return (
+                f"{self.held:,} acts began late because the one before still waited, as a rule for the server; "
+                "they are measured from when they were due."
+            )
         if busiest_server >= BUSY:
             return f"The server was at its limit: one of its processes used {shown_share(busiest_server)} of a core."
         return "Neither side was at its limit: this is the latency at this load, not the most that the server can do."

@@ -97,8 +97,9 @@ def _tiles(figures: Figures) -> str:
         (shown_time(latency.p99), f"{what} p99"),
         (shown_time(latency.p999), f"{what} p99.9"),
         (f"{figures.joins_per_second or figures.deliveries_per_second:,.0f}", f"{_plural(what)} a second"),
-        (f"{figures.faults.total:,}", "lost, doubled or out of order"),
     ]
+    if not figures.visits:
+        tiles.append((f"{figures.faults.total:,}", "lost, doubled or out of order"))
     shown = "".join(f'<div class="tile"><b>{escape(value)}</b><span>{name}</span></div>' for value, name in tiles)
     return f'<div class="tiles">{shown}</div>'
 
@@ -145,22 +146,22 @@ def _over_time(times: Sequence[float], figures: Figures, key: str) -> str:
 
 def _checks(figures: Figures) -> str:
     faults = figures.faults
-    return _table(
-        ["", "count"],
-        [
-            ("deliveries checked, warm-up included", f"{figures.checked:,}"),
-            ("never came", f"{faults.lost:,}"),
-            ("came twice", f"{faults.doubled:,}"),
-            ("came out of order", f"{faults.disordered:,}"),
-            ("offsets that a member never saw", f"{faults.skipped:,}"),
-            ("senders whose messages members saw in different orders", f"{faults.disagreed:,}"),
-            ("came from another room", f"{faults.crossed:,}"),
-            ("share of the time in which the busiest load process had something to do", shown_share(figures.busy)),
-            ("acts that were due and could not be done", f"{figures.unsent:,}"),
-            ("acts that began late because the one before waited for the server", f"{figures.held:,}"),
-            *((f"error: {what}", f"{count:,}") for what, count in figures.errors.items()),
-        ],
-    )
+    streams = [
+        ("deliveries checked, warm-up included", f"{figures.checked:,}"),
+        ("never came", f"{faults.lost:,}"),
+        ("came twice", f"{faults.doubled:,}"),
+        ("came out of order", f"{faults.disordered:,}"),
+        ("offsets that a member never saw", f"{faults.skipped:,}"),
+        ("senders whose messages members saw in different orders", f"{faults.disagreed:,}"),
+        ("came from another room", f"{faults.crossed:,}"),
+    ]
+    load = [
+        ("acts that were due and could not be done", f"{figures.unsent:,}"),
+        ("acts that began late because the one before still waited", f"{figures.held:,}"),
+        *((f"error: {what}", f"{count:,}") for what, count in figures.errors.items()),
+        ("share of the time in which the busiest load process had something to do", shown_share(figures.busy)),
+    ]
+    return _table([], load if figures.visits else [*streams, *load])
 
 
 def _processes(uses: Iterable[ProcessUse]) -> str:

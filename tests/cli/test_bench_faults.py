@@ -9,6 +9,7 @@ import pytest
 from .programs import srs
 
 SERVER = """\
+import asyncio
 import time
 
 from server_room_system import Room, RuleSet, Server, on_message
@@ -71,7 +72,7 @@ class Excepting(Passing):
         self.broadcast("said", data, except_=client)
 
 
-ROOM_TYPES = {each.__name__: each for each in (Stalling, Losing, LosingForOne, Doubling, Crossing, Excepting)}
+ROOM_TYPES = {each.__name__: each for each in (Passing, Stalling, Losing, LosingForOne, Doubling, Crossing, Excepting)}
 server = Server(rooms=ROOM_TYPES)
 
 
@@ -85,6 +86,17 @@ class Bots(Bot):
 
     async def act(self, room, stamp):
         await room.send("say", {"stamp": stamp})
+
+
+class Hesitating(Bots):
+    room = "Passing"
+    acts = 0
+
+    async def act(self, room, stamp):
+        self.acts += 1
+        if self.acts == 20:
+            await asyncio.sleep(0.5)
+        await super().act(room, stamp)
 
 
 class InStalling(Bots):
@@ -131,6 +143,13 @@ def test_a_pause_of_50_ms_once_a_second_shows_in_the_percentiles(tmp_path: Path)
     # waits for at least four fifths of it. That the machine adds to it can't hurt.
     assert told["delivery"]["p99"] >= 0.035
     assert told["delivery"]["p999"] >= 0.045
+
+
+def test_what_an_act_before_held_up_is_measured_from_when_it_was_due(tmp_path: Path) -> None:
+    code, told = run(tmp_path, "Hesitating", "--seconds", "1.5")
+    assert (code, told["problems"]) == (0, [])
+    assert told["held"] > 0
+    assert told["delivery"]["p90"] >= 0.1, "a third of all acts were due during half a second of waiting"
 
 
 def test_a_budget_fails_for_the_pause(tmp_path: Path) -> None:

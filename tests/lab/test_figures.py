@@ -68,7 +68,7 @@ def test_a_run_that_measured_nothing_has_failed() -> None:
         ),
         ({"lag": latency(0.02)}, "late by 20.1 ms"),
         ({"own": latency(0.004)}, "passed in the load processes"),
-        ({"held": 12}, "held bots up: 12"),
+        ({"held": 12}, "12 acts began late because the one before still waited"),
         ({"servers": [ProcessUse("server", 1, [0.97], [1.0])]}, "The server was at its limit"),
     ],
 )
