@@ -2,7 +2,19 @@
 
 from .broker import BrokerLimits
 from .matchmaking import MatchMaker
+from .options import RunOptions
+from .placement import Load, Placement, RoomNeeds, WorkerView
 from .server import Server
 from .sessions import Session
 
-__all__ = ["BrokerLimits", "MatchMaker", "Server", "Session"]
+__all__ = [
+    "BrokerLimits",
+    "Load",
+    "MatchMaker",
+    "Placement",
+    "RoomNeeds",
+    "RunOptions",
+    "Server",
+    "Session",
+    "WorkerView",
+]

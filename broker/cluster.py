@@ -122,6 +122,7 @@ class Cluster:
 
         launcher = make(named, self._process_ended)
         self._launcher = launcher
+        self._broker.workers.spares = True
         self._supervisor = Supervisor(count, self.now, launcher, random.SystemRandom().random, self._options.settle)
         self._supervise()
 
@@ -220,6 +221,8 @@ class Cluster:
     def worker_registered(self, record: WorkerRecord) -> None:
         """See ``RegistrarOutbox.worker_registered``."""
         if self._supervisor is not None:
+            if record.description.isolated and record.name not in self._supervisor.states:
+                self._supervisor.adopt(record.name, self.now)  # a broker before us started it
             self._supervisor.registered(record.name, self.now)
             self._supervise()
         self._broker.seating.retry()

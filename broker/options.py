@@ -36,6 +36,8 @@ class RunOptions:
     """Bytes that each of them may hold."""
     worker_stall: float | None = None
     """Seconds that each of them may compute without a turn of its loop."""
+    metrics_port: int | None = None
+    """Where to serve Prometheus metrics; None: nowhere."""
     log_level: str = "WARNING"
     """Of the workers that are started."""
 

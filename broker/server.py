@@ -15,7 +15,7 @@ from ..rooms.room import Room
 from ..transport.network import Network
 from .broker import BrokerLimits
 from .console import Console
-from .host import Host, HostOptions
+from .host import Host
 from .matchmaking import MatchMaker
 from .options import RunOptions, host_options
 from .placement import Placement
@@ -135,7 +135,6 @@ class Server:
         port: int = 0,
         *,
         network: Network | None = None,
-        options: HostOptions | None = None,
     ) -> Host:
         """Run inside a program of your own, on its event loop.
 
@@ -148,11 +147,11 @@ class Server:
             host: the address to listen on.
             port: 0 takes a free one; ``host.address`` tells which.
             network: real sockets, unless tests give another one.
-            options: with workers in processes of their own, for instance.
 
         Raises (on entering):
             AddressInUse, ConfigError: the address can't be had.
         """
+        options = None if self.workers is None else host_options(self, port, RunOptions())
         return Host(self, host, port, network, options=options)
 
     def run(self, host: str = "127.0.0.1", port: int = 1234, *, options: RunOptions | None = None) -> None:

@@ -16,6 +16,7 @@ from ..rooms.worker_host import WorkerHost, WorkerOptions
 from ..transport.keys import find_key
 from .command import WorkerCommand
 from .load import load_server
+from .output import print_without_waiting
 from .process import stop_signals, tuned_collector
 from .server import Server
 
@@ -54,6 +55,7 @@ async def _run(server: Server, options: WorkerOptions, key: bytes) -> None:
 def main() -> int:
     """Run what a broker's command line says."""
     command = WorkerCommand.from_argv(sys.argv[1:])
+    print_without_waiting()  # what we print goes through the broker, which may be gone, or stopped
     logging.basicConfig(level=command.log_level, format="%(levelname)-7s %(name)s: %(message)s")
     try:
         server = load_server(command.target)

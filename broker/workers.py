@@ -139,6 +139,8 @@ class Workers:
     """
 
     def __init__(self, policy: Placement) -> None:
+        self.spares = False
+        """Whether workers are started for isolated rooms: then these take no others."""
         self._policy = policy
         self._by_name: dict[str, WorkerRecord] = {}
         self.last_generation = 0
@@ -195,5 +197,5 @@ class Workers:
         if not record.busy:
             self._alone.discard(record.name)
         if needs.isolated:
-            return not record.busy and record.name != LOCAL
+            return not record.busy and record.name != LOCAL and (record.description.isolated or not self.spares)
         return record.name not in self._alone and not record.description.isolated

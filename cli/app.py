@@ -18,6 +18,7 @@ from .rooms import rooms
 from .screen import Palette
 from .serve import serve
 from .version import VERSION
+from .worker import worker
 
 __all__ = ["run", "srs"]
 
@@ -68,7 +69,7 @@ def srs(ctx: click.Context, debug: bool) -> None:
     ctx.obj = debug
 
 
-for _command in (demo, new, serve, chat, rooms, bench, doctor):
+for _command in (demo, new, serve, worker, chat, rooms, bench, doctor):
     srs.add_command(_command)
 
 

@@ -1,19 +1,40 @@
 """``srs serve``: run somebody's Server."""
 
 import logging
+import re
 import sys
+from pathlib import Path
 
 import rich_click as click
 
-from ..broker import MatchMaker, Server
+from ..broker import MatchMaker, RunOptions, Server
 from ..broker.load import load_server
 from ..protocol.errors import ServerRoomError
+from .address import parse_address
+from .options import debugging, key_file_option, label_option, log_level_option, set_log_level
 
 __all__ = ["serve"]
 
 logger = logging.getLogger(__name__)
 
-_LEVELS = ["debug", "info", "warning", "error"]
+_SIZE = re.compile(r"(\d+)\s*([KMG]?)(?:i?B)?", re.IGNORECASE)
+_UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
+
+
+def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    found = _SIZE.fullmatch(value.strip())
+    if found is None:
+        raise click.UsageError(f"{value!r} is no size: write 512M or 2G.", ctx)
+    return int(found[1]) << _UNITS[found[2].upper()]
+
+
+def _where(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, int] | None:
+    if value is None:
+        return None
+    host, _, port = parse_address(value, ctx).removeprefix("tcp://").rpartition(":")
+    return host, int(port)
 
 
 @click.command()
@@ -29,14 +50,48 @@ _LEVELS = ["debug", "info", "warning", "error"]
     "--port", metavar="PORT", type=click.IntRange(0, 65535), default=1234, show_default=True, help="0 takes a free one."
 )
 @click.option(
-    "--log-level",
-    type=click.Choice(_LEVELS),
-    default="warning",
-    show_default=True,
-    metavar="LEVEL",
-    help=f"What to log: {', '.join(_LEVELS)}.",
+    "--workers",
+    metavar="N",
+    type=click.IntRange(0, 256),
+    help="Host the rooms in N processes, started and supervised here. 0: only in those that join from elsewhere.",
 )
-def serve(target: str, host: str, port: int, log_level: str) -> None:
+@click.option(
+    "--worker-address",
+    metavar="HOST:PORT",
+    callback=_where,
+    help="Where to listen for workers. By default on this machine only, at the port after the clients'.",
+)
+@click.option(
+    "--worker-memory", metavar="SIZE", callback=_size, help="Restart a worker that holds more, like 512M. Linux only."
+)
+@click.option(
+    "--worker-stall",
+    metavar="SECONDS",
+    type=click.FloatRange(2.0, 3600.0),
+    help="Restart a worker that computes for so long without a turn of its loop. Linux only.",
+)
+@label_option
+@key_file_option
+@click.option(
+    "--metrics-port",
+    metavar="PORT",
+    type=click.IntRange(1, 65535),
+    help="Serve Prometheus metrics there, on the address of --host. Needs the extra [metrics].",
+)
+@log_level_option
+def serve(
+    target: str,
+    host: str,
+    port: int,
+    workers: int | None,
+    worker_address: tuple[str, int] | None,
+    worker_memory: int | None,
+    worker_stall: float | None,
+    labels: tuple[str, ...],
+    key_file: Path | None,
+    metrics_port: int | None,
+    log_level: str,
+) -> None:
     """Run a server.
 
     MODULE:ATTR names it: app:server, or path/to/app.py:server. It is a Server,
@@ -45,17 +100,27 @@ def serve(target: str, host: str, port: int, log_level: str) -> None:
 
     Type close, or press Ctrl-C, to stop it.
     """
-    debug = logging.getLogger().isEnabledFor(logging.DEBUG)
-    logging.getLogger().setLevel(logging.DEBUG if debug else log_level.upper())
+    set_log_level(log_level)
     server = load_server(target)
     if type(server.match_maker) is MatchMaker and not server.rooms:
         logger.warning("%s has no rooms and no MatchMaker of its own: nobody will get into a room", target)
-    _run(server, host, port)
+    options = RunOptions(
+        workers=workers,
+        worker_address=worker_address,
+        target=target,
+        key_file=key_file,
+        labels=labels,
+        worker_memory=worker_memory,
+        worker_stall=worker_stall,
+        metrics_port=metrics_port,
+        log_level="DEBUG" if debugging() else log_level.upper(),
+    )
+    _run(server, host, port, options)
 
 
-def _run(server: Server, host: str, port: int) -> None:
+def _run(server: Server, host: str, port: int, options: RunOptions) -> None:
     try:
-        server.run(host, port)
+        server.run(host, port, options=options)
     except SystemExit as end:
         if isinstance(end.__context__, ServerRoomError):
             raise end.__context__ from None  # for the exit code: run() has one for all
