@@ -14,6 +14,10 @@ from .version import VERSION
 __all__ = ["Foreign", "Meter", "machine", "tree"]
 
 
+_WORKER = b".broker.work\0"
+"""In the command line of a worker process."""
+
+
 class Meter:
     """Reads the CPU and the memory of processes that come and go.
 
@@ -40,6 +44,10 @@ class Meter:
         """One for each process that was seen, with as many values as there were samples."""
         return [use for use in self._uses.values() if any(value is not None for value in use.rss)]
 
+    def _name_of(self, pid: int, parent: str) -> str:
+        kind = "worker" if _WORKER in _command_line(pid) else f"{parent}, child"
+        return f"{kind} {1 + sum(use.name.startswith(f'{kind} ') for use in self._uses.values())}"
+
     def _take(self, elapsed: float) -> None:
         cpu: dict[int, float] = {}
         for root, name in self._roots.items():
@@ -47,7 +55,7 @@ class Meter:
                 with suppress(OSError):  # it has ended
                     cpu[pid] = _cpu_seconds(pid)
                     if pid not in self._uses:
-                        shown = name if pid == root else f"{name}, child {len(self._uses)}"
+                        shown = name if pid == root else self._name_of(pid, name)
                         self._uses[pid] = ProcessUse(shown, pid, [None] * self._read, [None] * self._read)
         if elapsed:
             for pid, use in self._uses.items():
@@ -82,7 +90,7 @@ def tree(pid: int) -> list[int]:
     while waiting:
         one = waiting.pop(0)
         with suppress(OSError):
-            if b"multiprocessing.resource_tracker" in Path(f"/proc/{one}/cmdline").read_bytes():
+            if b"multiprocessing.resource_tracker" in _command_line(one):
                 continue
             found.append(one)
             for listing in Path(f"/proc/{one}/task").glob("*/children"):
@@ -100,6 +108,10 @@ def machine() -> dict[str, str]:
         "msgpack": ".".join(map(str, msgpack.version)),
         "server-room-system": VERSION,
     }
+
+
+def _command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _cpu_seconds(pid: int) -> float:

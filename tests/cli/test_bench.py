@@ -91,6 +91,14 @@ def test_the_other_scenarios_run(scenario: str, bots: str, tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
+def test_worker_processes_are_measured_by_name() -> None:
+    done = srs(
+        "bench", "--workers", "2", "--bots", "8", "--seconds", "0.8", "--warm-up", "0.2", "--json", timeout=50
+    )  # fmt: skip
+    assert done.returncode == Exit.OK, done.stderr
+    assert [use["name"] for use in json.loads(done.stdout)["servers"]] == ["server", "worker 1", "worker 2"]
+
+
 def test_a_load_process_whose_bots_only_listen_is_not_taken_for_busy() -> None:
     done = srs("bench", "audience", "--bots", "4", "--seconds", "0.8", "--warm-up", "0.2", "--json", timeout=50)
     assert done.returncode == Exit.OK, done.stderr
