@@ -1,29 +1,54 @@
 """What is said on the wire, and the pure pieces that both ends share. No sockets, loops or clocks."""
 
-from . import alarms, codec, errors, ids, lifecycle, limits, liveness, messages, names, rates, rulesets, streams
+from . import (
+    alarms,
+    backoff,
+    cluster,
+    codec,
+    errors,
+    fields,
+    ids,
+    lifecycle,
+    limits,
+    liveness,
+    messages,
+    names,
+    proof,
+    rates,
+    rulesets,
+    streams,
+)
 from .alarms import *
+from .backoff import *
+from .cluster import *
 from .codec import *
 from .errors import *
+from .fields import *
 from .ids import *
 from .lifecycle import *
 from .limits import *
 from .liveness import *
 from .messages import *
 from .names import *
+from .proof import *
 from .rates import *
 from .rulesets import *
 from .streams import *
 
 __all__: list[str] = []
 __all__ += alarms.__all__
+__all__ += backoff.__all__
+__all__ += cluster.__all__
 __all__ += codec.__all__
 __all__ += errors.__all__
+__all__ += fields.__all__
 __all__ += ids.__all__
 __all__ += lifecycle.__all__
 __all__ += limits.__all__
 __all__ += liveness.__all__
 __all__ += messages.__all__
 __all__ += names.__all__
+__all__ += proof.__all__
 __all__ += rates.__all__
 __all__ += rulesets.__all__
 __all__ += streams.__all__

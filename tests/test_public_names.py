@@ -24,15 +24,23 @@ MODULES = sorted(
 """Every module of every part, without the package's own name."""
 
 SHELLS = {
+    "broker.cluster",
     "broker.console",
     "broker.host",
+    "broker.launcher",
+    "broker.probe",
+    "broker.process",
     "broker.server",
+    "broker.work",
     "client.blocking",
+    "client.links",
     "client.shared_network",
     "client.shell",
+    "rooms.load",
     "rooms.port",
     "rooms.watchdog",
     "rooms.worker",
+    "rooms.worker_host",
 }
 """Own sockets, tasks, clocks and entropy, or stand around what does. All other modules decide, and are pure."""
 SHELL_PARTS = {"cli", "testing", "transport"}

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from server_room_system import BrokerLimits, ClientData, Limits, RemoteError, Session
 from server_room_system.broker.broker import Broker
 from server_room_system.broker.tokens import TokenMint
-from server_room_system.broker.workers import LOCAL, WorkerRecord
+from server_room_system.broker.workers import LOCAL, Desk, WorkerRecord
 from server_room_system.protocol import Ack, Alarms, Error, Message, Welcome, download_decoder, encode, parse
 from server_room_system.rooms.control import (
     Failed,
@@ -32,6 +32,14 @@ START = 1000.0
 M = TypeVar("M")
 
 _decode = download_decoder(Limits())
+_DESCRIBED: dict[str, Any] = {
+    "types": [],
+    "labels": [],
+    "max_rooms": 1 << 30,
+    "isolated": False,
+    "pid": 0,
+    "host": "",
+}
 
 
 class FakeOutbox:
@@ -84,6 +92,10 @@ class FakeOutbox:
     def workers_expected(self) -> int:
         return 0
 
+    @property
+    def workers_starting(self) -> bool:
+        return False
+
     def want_spare(self) -> bool:
         return False
 
@@ -113,6 +125,12 @@ class FakeOutbox:
 
     def asked_for(self, kind: type[M]) -> list[M]:
         return [message for message in self.asked if isinstance(message, kind)]
+
+
+def a_worker(name: str, desk: Desk, endpoint: str | None = None, **described: Any) -> WorkerRecord:
+    """A worker that serves; without an endpoint it is the one in the broker's own process."""
+    description = WorkerDescription(**{**_DESCRIBED, **described})
+    return WorkerRecord(name, 0, endpoint, description, desk, START)
 
 
 class FakeCaller:
@@ -205,8 +223,7 @@ class Bench:
         self.out = FakeOutbox()
         mint = TokenMint(b"key of these tests", 1)
         self.broker = Broker(announced or Limits(), self.out, Random(5).randbytes, limits or BrokerLimits(), mint)
-        description = WorkerDescription([], [], 1 << 30, False, 0, "")
-        self.worker = WorkerRecord(LOCAL, 0, None, description, self.out, START)
+        self.worker = a_worker(LOCAL, self.out)
         self.broker.workers.add(self.worker)
         self.out.flush = self.broker.reception.flush
 

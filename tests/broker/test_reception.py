@@ -10,13 +10,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from server_room_system import CapacityReached, ClientData, Code, IllegalTransition, Limits, PayloadError, Position
 from server_room_system.broker.reception import Reception
-from server_room_system.broker.sessions import SESSION, Session, SessionEvent, SessionState
+from server_room_system.broker.sessions import SESSION, Session, SessionEvent, Sessions, SessionState
+from server_room_system.broker.tokens import TokenMint
 from server_room_system.protocol import Ack, Deliver, Error, Goodbye, Hello, Reset, Resume, StreamReader, Welcome, step
 from server_room_system.rooms.uplink import Uplink
 
 from .fakes import FakeCaller, FakeOutbox
 
 GRACE = 30.0
+FORGER = TokenMint(b"another key", 2)
+"""Somebody who makes tokens without our key; of another life, so that only the key tells."""
 
 
 class Ledger:
@@ -64,7 +67,8 @@ class ReceptionMachine(RuleBasedStateMachine):
     def open(self, most: int, seed: int) -> None:
         self.out, self.ledger, self.most = FakeOutbox(), Ledger(), most
         self.random = Random(seed)
-        self.reception = Reception(Limits(), self.out, self.random.randbytes, self.ledger, most, GRACE)
+        sessions = Sessions(most, self.random.randbytes, TokenMint(b"key of these tests", 1))
+        self.reception = Reception(Limits(), self.out, self.random.randbytes, self.ledger, sessions, GRACE)
         self.out.flush = self.reception.flush
         self.clients: list[Client] = []
         self.callers: list[FakeCaller] = []
@@ -163,10 +167,11 @@ class ReceptionMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def resume_with_a_bad_token(self, data: st.DataObject) -> None:
-        forged = [("", self.random.randbytes(16)), (self.random.randbytes(16).hex(), self.random.randbytes(16))]
+        forged = [("", self.random.randbytes(36)), (self.random.randbytes(16).hex(), self.random.randbytes(36))]
         for client in self.clients:
             forged += [(client.session.session, token) for token in sorted(client.void)]
-            forged += [(client.session.session, self.random.randbytes(16))]
+            forged += [(client.session.session, self.random.randbytes(size)) for size in (16, 36, 64)]
+            forged += [(client.session.session, FORGER.make(client.session.session, client.session.id, 1))]
             forged += [(other.session.session, client.token) for other in self.clients if other is not client]
         session, token = data.draw(st.sampled_from(forged))
         caller = self.a_caller(data)
@@ -315,9 +320,11 @@ def test_the_table_of_sessions(state: SessionState, event: SessionEvent) -> None
 class Desk:
     """A reception with a client or two."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, life: int = 1) -> None:
         self.out, self.ledger = FakeOutbox(), Ledger()
-        self.reception = Reception(limits or Limits(), self.out, Random(1).randbytes, self.ledger, 1000, GRACE)
+        entropy = Random(1).randbytes
+        sessions = Sessions(1000, entropy, TokenMint(b"key of these tests", life))
+        self.reception = Reception(limits or Limits(), self.out, entropy, self.ledger, sessions, GRACE)
         self.out.flush = self.reception.flush
 
     def hello(self, caller: FakeCaller | None = None) -> tuple[FakeCaller, Session]:
@@ -352,7 +359,7 @@ def test_a_welcome_announces_limits_and_who_one_is() -> None:
     assert (welcome.ask, welcome.version, welcome.client_id, welcome.address) == (7, 1, 1, caller.address)
     assert Limits.from_wire(welcome.limits) == Limits(upload=1234)
     assert len(welcome.session) == 32
-    assert len(welcome.token) == 16
+    assert len(welcome.token) == 36
 
 
 @pytest.mark.parametrize("resumes", [False, True])

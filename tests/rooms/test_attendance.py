@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from server_room_system import (
+    ClientData,
     Code,
     HistoryLimits,
     JoinRefused,
@@ -50,7 +51,7 @@ def test_a_guest_is_answered_before_it_hears_anything() -> None:
     assert joined.info == {"max_clients": 4, "min_clients": 1, "metadata": {}}
     assert ann.heard == ["welcome 1", "only 1"]
     assert bench.room.events == [("create", {}), ("join", 1, {"colour": "red"})]  # type: ignore[attr-defined]
-    assert bench.reported(Seated) == [Seated("r1", "session 1")]
+    assert bench.reported(Seated) == [Seated("r1", "session 1", ClientData(1, "10.0.0.1"))]
 
 
 def test_what_was_said_before_a_guest_came_is_not_for_it() -> None:
@@ -93,7 +94,7 @@ def test_a_guest_whom_on_join_refuses_was_never_a_member(error: BaseException, t
     assert refusal == Error(0, 72, Code.JOIN_REFUSED, text, None)
     assert bob.caller.refs == {}
     assert len(bench.runner.seats) == 1
-    assert bench.reported(Seated) == [Seated("r1", "session 1")]
+    assert bench.reported(Seated) == [Seated("r1", "session 1", ClientData(1, "10.0.0.1"))]
     assert bench.reported(Unseated) == []
     assert room.names == ["create", "join", "join", "error"]
     assert ann.heard == [1, 2]

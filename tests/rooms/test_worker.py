@@ -295,7 +295,10 @@ def test_a_client_takes_its_seat_once_and_on_its_own_connection() -> None:
     (answer,) = factory.say(ann, Join(7, "r1", reservation, {}))
     assert isinstance(answer, Error)
     assert (answer.ask, answer.code) == (7, Code.RESERVATION_REFUSED)
-    assert factory.reports[-2:] == [Seated("r1", "ann"), RoomUpdated("r1", "diary", 1, 2, 4, False, {})]
+    assert factory.reports[-2:] == [
+        Seated("r1", "ann", ClientData(1, "10.0.0.1")),
+        RoomUpdated("r1", "diary", 1, 2, 4, False, {}),
+    ]
 
 
 def test_where_connections_carry_no_sessions_the_reservation_is_enough() -> None:
