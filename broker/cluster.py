@@ -31,6 +31,8 @@ _MOST_ITEMS = 65_536
 _WRAPPED = 4
 """Containers around a room's metadata in REPORTS."""
 _MOST_PROBES = 64
+_STARTING = 5.0
+"""Seconds that rooms wait at most for all of the first workers."""
 _AT_ONCE = 0.05
 """Seconds that rooms get when the whole server stops: they close at once, as they do in one process."""
 
@@ -77,6 +79,7 @@ class Cluster:
         self._launcher: Launcher | None = None
         self._supervisor: Supervisor | None = None
         self._settled_at = 0.0
+        self._started_at = 0.0
         self._port = Port(
             replace(limits, upload=_LARGEST_REPORTS, array=_MOST_ITEMS, nesting=limits.nesting + _WRAPPED), entropy
         )
@@ -97,6 +100,11 @@ class Cluster:
         """Workers that may serve soon."""
         launched = self._supervisor.expected if self._supervisor is not None else 0
         return max(launched, int(self.now < self._settled_at))
+
+    @property
+    def starting(self) -> bool:
+        """Whether the first workers are just starting."""
+        return self._supervisor is not None and self.now < self._started_at and self._supervisor.expected > 0
 
     def open(self, network: Network) -> None:
         """Listen. Raises AddressInUse or ConfigError."""
@@ -124,6 +132,8 @@ class Cluster:
         self._launcher = launcher
         self._broker.workers.spares = True
         self._supervisor = Supervisor(count, self.now, launcher, random.SystemRandom().random, self._options.settle)
+        self._started_at = self.now + _STARTING
+        self._port.alarm(self._started_at, self._broker.seating.retry)
         self._supervise()
 
     def _supervise(self) -> None:

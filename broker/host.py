@@ -13,6 +13,7 @@ from ..protocol.ids import Entropy
 from ..protocol.limits import Limits
 from ..protocol.names import ClientData
 from ..protocol.rulesets import RuleSet
+from ..rooms.beside import open_beside
 from ..rooms.control import Failed, Inspected, RoomReport
 from ..rooms.mailbox import Mailbox
 from ..rooms.port import Connection, Port
@@ -204,7 +205,15 @@ class Host:
         self._port.open(network, *self._where)
         self._port.touch()
         key = self._find_key()
-        self.worker = Worker(self._port, self._server.make_room, self._on_report, self._entropy, carries_sessions=True)
+        self.worker = Worker(
+            self._port,
+            self._server.make_room,
+            self._on_report,
+            self._entropy,
+            lambda sink: open_beside(network, self._where[0], self._where[1], sink, self._server.limits),
+            carries_sessions=True,
+        )
+        self._port.on_begin = self._begin
         self.broker = Broker(
             self._server.limits,
             self,
@@ -268,6 +277,9 @@ class Host:
     def _on_report(self, report: RoomReport) -> None:
         self.broker.on_report(self.local, report)
 
+    def _begin(self, now: float) -> None:
+        self.worker.begin()
+
     def _flush(self) -> None:
         self._unflushed = False
         self.worker.flush()
@@ -316,6 +328,11 @@ class Host:
     def workers_expected(self) -> int:
         """See ``SeatingOutbox.workers_expected``."""
         return self._cluster.expected if self._cluster is not None else 0
+
+    @property
+    def workers_starting(self) -> bool:
+        """See ``SeatingOutbox.workers_starting``."""
+        return self._cluster is not None and self._cluster.starting
 
     def want_spare(self) -> bool:
         """See ``SeatingOutbox.want_spare``."""

@@ -51,6 +51,11 @@ class SeatingOutbox(Protocol):
         """Workers that are starting, or that may come back to a broker that has just started."""
         ...
 
+    @property
+    def workers_starting(self) -> bool:
+        """Whether the first workers of this server are just starting: who comes first would get all the rooms."""
+        ...
+
     def want_spare(self) -> bool:
         """Have one more worker started, for an isolated room. False: nobody can."""
         ...
@@ -157,7 +162,7 @@ class Seating:
     def _place(self, wish: _Wish) -> None:
         assert wish.new is not None
         needs, out = wish.new.needs, self._out
-        record = self._workers.place(needs)
+        record = None if out.workers_starting else self._workers.place(needs)
         if record is not None:
             out.clear_alarm(self._waited_too_long, wish)
             wish.room = new_id(self._entropy)
@@ -166,7 +171,7 @@ class Seating:
         if needs.isolated and not wish.spare:
             wish.spare = out.want_spare()
         hosts = self._workers.hosts(needs)
-        coming = out.workers_expected > 0 or wish.spare
+        coming = out.workers_expected > 0 or out.workers_starting or wish.spare
         if not hosts and not coming:
             wish.then(NoWorker(_nobody(needs)))
         elif hosts and not coming and (needs.isolated or all(self._workers.is_full(host) for host in hosts)):

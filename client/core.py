@@ -22,6 +22,7 @@ from ..protocol.errors import (
     WorkerLost,
     error_for,
 )
+from ..protocol.ids import mark_of
 from ..protocol.limits import Limits
 from ..protocol.messages import (
     VERSION,
@@ -175,7 +176,9 @@ class ClientCore:
             message = parse(self._decode(frame))
             if not isinstance(message, Deliver):
                 raise BadMessage("a downlink carries bundles")
-            self._deliver(membership, message, now)
+            # A topic that was granted to the wrong connection ends here: of another room, or another member's own.
+            own = membership.downlink is not None and message.ref in (0, mark_of(membership.downlink[1]) & 0xFFFFFFFF)
+            self._deliver(membership if own else None, message, now)
         except (BadMessage, UnknownKind):
             self._out.close_downlink(membership)
             self.downlink_lost(membership)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from ..protocol.codec import pack_payload
 from ..protocol.errors import Backpressure, BadMessage, RemoteError, error_for
 from ..protocol.lifecycle import Table, step
+from ..protocol.ids import mark_of
 from ..protocol.limits import Limits
 from ..protocol.messages import Item, Kind
 from ..protocol.streams import Position, StreamReader
@@ -194,7 +195,8 @@ class Membership:
         Raises:
             Gap, BadMessage: see ``StreamReader.read``.
         """
-        for item, position in self.reader.read(offset, items):
+        name = mark_of(self.downlink[1]) if self.downlink is not None else 0
+        for item, position in self.reader.read(offset, items, name):
             kind, fields = item[0], item[1:]
             if kind == Item.BROADCAST and len(fields) == 2 and type(fields[0]) is str:
                 self.inbox.put(Received(fields[0], fields[1], position, "broadcast"))

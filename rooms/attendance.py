@@ -133,7 +133,7 @@ class Attendance:
                 position.direct,
                 member.uplink,
                 member.seat.token,
-                None,
+                runner.audience.offer(member) if runner.audience is not None else None,
                 self._info(),
             )
         )
@@ -159,7 +159,7 @@ class Attendance:
     def lost(self, member: Member) -> None:
         """A member's connection is gone: it has the grace period to come back."""
         runner = self._runner
-        runner.fanout.disconnect(member.line)
+        self._disconnect(member)
         grace = runner.room.reconnect_grace
         runner.seats.drop(member.seat, runner.out.now + grace)
         runner.out.alarm(runner.out.now + grace, self.time_is_up, member.seat.key)
@@ -220,7 +220,7 @@ class Attendance:
     def _free(self, member: Member) -> None:
         runner = self._runner
         runner.out.clear_alarm(self.time_is_up, member.seat.key)
-        runner.fanout.disconnect(member.line)
+        self._disconnect(member)
         member.detach()
         runner.seats.leave(member.seat)
         del runner.members[member.seat.key]
@@ -228,6 +228,11 @@ class Attendance:
         if member.admitted:
             runner.out.report(runner, Unseated(runner.id, member.session))
         runner.report()
+
+    def _disconnect(self, member: Member) -> None:
+        self._runner.fanout.disconnect(member.line)
+        if self._runner.audience is not None:
+            self._runner.audience.part_with(member)
 
     # What follows.
 

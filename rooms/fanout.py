@@ -52,6 +52,11 @@ class Downlink(NamedTuple):
     mark: int
     """By which marks in shared frames mean this member: ``mark_of`` its token."""
 
+    @property
+    def ref(self) -> int:
+        """What frames on the member's own topic carry as their reference, so that it knows them for its own."""
+        return self.mark & 0xFFFFFFFF
+
 
 class Line:
     """One member's end of the stream.

@@ -26,7 +26,7 @@ from ..protocol.errors import (
     RoomBusy,
     RoomClosed,
 )
-from ..protocol.ids import Entropy, new_epoch
+from ..protocol.ids import ROOM_TOPIC, Entropy, new_epoch, new_topic
 from ..protocol.lifecycle import Table, step
 from ..protocol.limits import Limits
 from ..protocol.messages import HEAD_SIZE, Item, encode_item
@@ -34,6 +34,7 @@ from ..protocol.names import Protocol
 from ..protocol.rates import TokenBucket
 from ..protocol.rulesets import RuleSet
 from .attendance import Attendance
+from .audience import Audience, DownlinkDesk
 from .control import RoomEnded, RoomReport, RoomUpdated
 from .fanout import FramesOut, Line, UnicastFanout
 from .mailbox import HookRunner, Mailbox
@@ -41,6 +42,7 @@ from .member import Member
 from .room import Room
 from .seats import Seat, Seats, SeatState
 from .timers import AlarmClock, Timers
+from .topic import TopicFanout, TopicsOut
 
 __all__ = ["ROOM", "RoomEvent", "RoomOutbox", "RoomState", "Runner"]
 
@@ -54,6 +56,8 @@ _RETRY = 0.02
 _MOST_METADATA = 4096
 _MOST_DESCRIBED = 500
 """Members that an administrator is shown of one room."""
+_MOST_UNICAST = 128
+"""Seats up to which ``fanout = "auto"`` sends to each member: beyond, that would hold up the loop."""
 _RESET_HEAD = 64
 """Bytes of a RESET besides its snapshot, at most."""
 
@@ -84,7 +88,7 @@ ROOM: Table[RoomState, RoomEvent] = {
 }
 
 
-class RoomOutbox(FramesOut, HookRunner, AlarmClock, Interface):
+class RoomOutbox(FramesOut, TopicsOut, DownlinkDesk, HookRunner, AlarmClock, Interface):
     """Where a room writes what must happen."""
 
     def flush_later(self, runner: "Runner") -> None:
@@ -119,6 +123,7 @@ class Runner:
         "_retrying",
         "_state",
         "attendance",
+        "audience",
         "fanout",
         "id",
         "mailbox",
@@ -152,7 +157,10 @@ class Runner:
         self.metadata: dict[str, Any] = {}
         self.members: dict[int, Member] = {}
         self.seats = Seats(room.max_clients or ruleset.clients, entropy)
-        self.fanout = UnicastFanout(new_epoch(entropy), room.history, limits.download)
+        self.fanout: UnicastFanout | TopicFanout
+        self.audience: Audience | None
+        """The downlinks of the members, if the room is a topic."""
+        self.fanout, self.audience = self._make_fanout(entropy, limits)
         self.mailbox = Mailbox(room_id, out, room.on_error)
         self.timers = Timers(out, self.mailbox)
         self.attendance = Attendance(self)
@@ -162,6 +170,15 @@ class Runner:
         self._payload = limits.download - HEAD_SIZE
         self._nesting = limits.nesting + 1
         room._bind(self, ruleset)  # noqa: SLF001  # the two halves of one thing
+
+    def _make_fanout(
+        self, entropy: Entropy, limits: Limits
+    ) -> tuple[UnicastFanout, None] | tuple[TopicFanout, Audience]:
+        room, epoch = self.room, new_epoch(entropy)
+        if room.fanout == "unicast" or (room.fanout == "auto" and self.seats.capacity <= _MOST_UNICAST):
+            return UnicastFanout(epoch, room.history, limits.download), None
+        fanout = TopicFanout(epoch, room.history, limits.download, new_topic(ROOM_TOPIC, entropy))
+        return fanout, Audience(self, fanout, self.out, entropy)
 
     # Life cycle.
 
@@ -233,6 +250,8 @@ class Runner:
         if self._state is RoomState.CLOSING:
             self._step(RoomEvent.DISPOSE)
             self.out.clear_alarm(self.dispose_now)
+            if self.audience is not None:
+                self.audience.end()
             self.fanout.forget()
             self.out.report(self, RoomEnded(self.id))
 
@@ -368,6 +387,8 @@ class Runner:
         fanout = self.fanout
         if fanout.waiting:
             fanout.flush(self.out, self.out.now)
+            if self.audience is not None:
+                self.audience.beat_later()
         if fanout.behind:
             self.retry_later()
 
@@ -441,6 +462,7 @@ class Runner:
             "history_bytes": self.fanout.history.size,
             "events_waiting": len(self.mailbox),
             "behind": len(self.fanout.behind),
+            "fanout": "unicast" if self.audience is None else "topic",
             "members": [
                 {"client": one.id, "address": one.ADDRESS, "state": one.seat.state.value, "uplink": one.uplink}
                 for one in members[:_MOST_DESCRIBED]

@@ -44,11 +44,13 @@ class TopicFanout(Fanout):
         topic: the room's.
     """
 
-    __slots__ = ("_beats", "_lately", "_shards", "_since", "_stirred", "_up", "topic")
+    __slots__ = ("_beats", "_granted", "_lately", "_shards", "_since", "_stirred", "_up", "topic")
 
     def __init__(self, epoch: int, history: HistoryLimits, most: int, topic: bytes) -> None:
         super().__init__(epoch, history, most)
         self.topic = topic
+        self._granted: dict[Line, None] = {}
+        """Lines that have a downlink."""
         self._up: dict[Line, Downlink] = {}
         """Lines that get what is said, and where."""
         self._shards: dict[int, int] = {}
@@ -94,6 +96,7 @@ class TopicFanout(Fanout):
         """
         self._lower(line)
         line.downlink = downlink
+        self._granted[line] = None
         if line.peer is not None:
             self.behind[line] = None
 
@@ -102,6 +105,7 @@ class TopicFanout(Fanout):
         if line.downlink == downlink:
             self._lower(line)
             line.downlink = None
+            del self._granted[line]
 
     def rekey(self, topic: bytes) -> list[Line]:
         """Go on with another topic, because somebody has the old one who is not to hear any more. Flush before.
@@ -110,7 +114,7 @@ class TopicFanout(Fanout):
             The lines that lost their downlink by it: their members need new grants.
         """
         self.topic = topic
-        lines = list(self._up)
+        lines, self._granted = list(self._granted), {}
         for line in lines:
             self._lower(line)
             line.downlink = None
@@ -153,7 +157,7 @@ class TopicFanout(Fanout):
         if entries is None or directs is None:
             return False
         items = merged(entries, directs, line.offset, line.key)
-        for frame, _, _ in bundles(self.epoch, line.ref, line.offset, items, ONE_FRAME):
+        for frame, _, _ in bundles(self.epoch, downlink.ref, line.offset, items, ONE_FRAME):
             out.publish(downlink.shard, downlink.topic, frame)
         line.behind = False
         del self.behind[line]
@@ -185,16 +189,17 @@ class TopicFanout(Fanout):
         place = self.history.last
         if len(self._lately) > _MOST_MARKS:
             for line in self._lately:
-                self._send(out, line, place, [mark(line.ref, line.last_direct)])
+                self._send(out, line, place, [self._mark(line, line.last_direct)])
             self._publish(out, bundle(self.epoch, 0, place, []))
         else:
             self._publish(
-                out, bundle(self.epoch, 0, place, [mark(line.ref, line.last_direct) for line in self._lately])
+                out, bundle(self.epoch, 0, place, [self._mark(line, line.last_direct) for line in self._lately])
             )
 
     def forget(self) -> None:
         """See ``Fanout.forget``."""
         super().forget()
+        self._granted.clear()
         self._up.clear()
         self._shards.clear()
         self._lately.clear()
@@ -253,7 +258,7 @@ class TopicFanout(Fanout):
 
     def _send(self, out: TopicsOut, line: Line, before: int, items: list[bytes]) -> None:
         downlink = self._up[line]
-        for frame, _, _ in bundles(self.epoch, line.ref, before, items, self._most):
+        for frame, _, _ in bundles(self.epoch, downlink.ref, before, items, self._most):
             out.publish(downlink.shard, downlink.topic, frame)
 
     def _publish(self, out: TopicsOut, frame: bytes) -> None:

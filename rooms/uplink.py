@@ -55,6 +55,9 @@ class Caller(Protocol):
     def refuse(self, error: RemoteError, ref: int = 0, ask: int = 0) -> None:
         """Answer with an error."""
 
+    def hang_up(self) -> None:
+        """Close it, when what was said has left."""
+
 
 class ClientFace:
     """Who a client is, in the words that hooks use: for what stands for one."""

@@ -23,7 +23,8 @@ from ..protocol.ids import Entropy
 from ..protocol.messages import Join, Recover
 from ..protocol.rulesets import RuleSet
 from ..protocol.streams import Position
-from ..transport.network import Sent
+from ..transport.network import Publisher, PublisherSink, Sent
+from .audience import DownlinkOfMember
 from .control import (
     CloseRoom,
     Drain,
@@ -44,6 +45,7 @@ from .control import (
     Seated,
     SeatWish,
 )
+from .downlinks import Downlinks
 from .mailbox import Mailbox, Then
 from .port import Connection, Port
 from .room import Room
@@ -67,6 +69,7 @@ class Worker:
         make_room: called with a ruleset for each new room.
         on_report: gets what the broker must know.
         entropy: where secrets come from.
+        open_publisher: binds one more port for topic rooms.
         carries_sessions: whether the port's connections carry sessions too, so
             that a reservation can be held against them.
     """
@@ -77,6 +80,7 @@ class Worker:
         make_room: RoomFactory,
         on_report: Callable[[RoomReport], None],
         entropy: Entropy,
+        open_publisher: Callable[[PublisherSink], Publisher],
         *,
         carries_sessions: bool,
     ) -> None:
@@ -90,6 +94,7 @@ class Worker:
         self._on_report = on_report
         self._entropy = entropy
         self._carries_sessions = carries_sessions
+        self._downlinks = Downlinks(open_publisher, entropy, port.wake)
         self._loop = asyncio.get_running_loop()
         self._unflushed: list[Runner] = []
         self._updates: dict[Runner, RoomUpdated] = {}
@@ -208,6 +213,7 @@ class Worker:
         if hooks:
             await asyncio.wait(hooks, timeout=1.0)
         self.rooms.clear()
+        self._downlinks.close()
 
     def _open(self, wanted: OpenRoom) -> None:
         def refuse(error: RequestError) -> None:
@@ -319,6 +325,22 @@ class Worker:
     def send_all(self, peers: Sequence[bytes], frame: bytes) -> list[tuple[bytes, Sent]]:
         """See ``Listener.send_all``."""
         return self._port.listener.send_all(peers, frame)
+
+    def begin(self) -> None:
+        """A turn begins: grant and notice, before anything is heard or said."""
+        self._downlinks.pump()
+
+    def publish(self, shard: int, topic: bytes, frame: bytes) -> None:
+        """See ``Publisher.publish``."""
+        self._downlinks.publish(shard, topic, frame)
+
+    def offer(self, holder: DownlinkOfMember) -> tuple[int, bytes]:
+        """See ``DownlinkDesk.offer``."""
+        return self._downlinks.offer(holder)
+
+    def revoke(self, token: bytes) -> bool:
+        """See ``DownlinkDesk.revoke``."""
+        return self._downlinks.revoke(token)
 
     def flush_later(self, runner: Runner) -> None:
         """See ``RoomOutbox.flush_later``."""

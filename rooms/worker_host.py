@@ -20,8 +20,9 @@ from ..protocol.proof import prove
 from ..protocol.rulesets import RuleSet
 from ..transport.descriptors import connections_allowed
 from ..transport.entropy import EntropyPool
-from ..transport.network import Link, Network, Sent
+from ..transport.network import Link, Network, Publisher, PublisherSink, Sent
 from ..transport.zeromq import ZmqNetwork
+from .beside import open_beside
 from .control import RoomEnded, RoomReport, Settled, order_from_wire, report_to_wire
 from .load import LoadMeter
 from .port import Connection, Port
@@ -187,7 +188,9 @@ class WorkerHost:
             if connections_allowed(None, _MOST_CONNECTIONS) < 1:
                 raise ConfigError("this process may have too few open files to serve anybody: raise ulimit -n.")
         self._port = port = Port(limits, self._entropy)
-        self.worker = Worker(port, self._application.make_room, self._report, self._entropy, carries_sessions=False)
+        self.worker = Worker(
+            port, self._application.make_room, self._report, self._entropy, self._open_publisher, carries_sessions=False
+        )
         port.on_flush = self._flush
         port.on_begin = self._begin
         port.on_cluster_message = self._on_cluster_message
@@ -214,6 +217,11 @@ class WorkerHost:
 
     def _begin(self, now: float) -> None:
         self.registration.check(now)
+        self.worker.begin()
+
+    def _open_publisher(self, sink: PublisherSink) -> Publisher:
+        assert self._network is not None
+        return open_beside(self._network, self._options.host, self._options.port, sink, self._application.limits)
 
     def _flush(self) -> None:
         self.worker.flush()

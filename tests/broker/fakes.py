@@ -16,11 +16,10 @@ from server_room_system.rooms.control import (
     OpenRoom,
     Order,
     Refused,
-    ReleaseSeats,
     Reserved,
     ReserveSeats,
-    RoomUpdated,
     RoomReport,
+    RoomUpdated,
     Seated,
 )
 from server_room_system.rooms.registration import WorkerDescription

@@ -236,4 +236,4 @@ async def test_many_come_and_go_and_nothing_is_left_of_them() -> None:
         await until(lambda: not len(host._port))
         assert len(host.broker.queues) == len(host.broker.directory) == 0
         assert not host.broker._searches
-        assert not host.broker._wishes
+        assert not host.broker.seating._wishes

@@ -1,0 +1,155 @@
+"""The audience of a topic room: which member's downlink stands, and when the room says where its stream ends."""
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..protocol.errors import Code, ConnectionTimedOut
+from ..protocol.ids import MEMBER_TOPIC, ROOM_TOPIC, Entropy, new_topic
+from ..protocol.messages import Goodbye, Rekeyed
+from .fanout import Downlink
+from .member import Member
+from .topic import TopicFanout
+
+if TYPE_CHECKING:
+    from .runner import Runner
+
+__all__ = ["Audience", "DownlinkDesk"]
+
+_OPENING_TIME = 10.0
+"""Seconds that a connected member may be without a downlink, before it counts as lost."""
+
+
+class DownlinkDesk(Protocol):
+    """Where tokens for downlinks come from."""
+
+    def offer(self, holder: "DownlinkOfMember") -> tuple[int, bytes]:
+        """Port and token for a new downlink."""
+        ...
+
+    def revoke(self, token: bytes) -> bool:
+        """A token is worth nothing any more. False: its connection could not be closed."""
+        ...
+
+
+class DownlinkOfMember:
+    """One token that a member was given, and what became of it."""
+
+    __slots__ = ("_audience", "member", "port", "token", "topic")
+
+    def __init__(self, audience: "Audience", member: Member, topic: bytes) -> None:
+        self._audience = audience
+        self.member = member
+        self.topic = topic
+        self.port = 0
+        self.token = b""
+
+    def topics(self) -> tuple[bytes, bytes]:
+        """What the token is worth: the room's topic, and the member's own."""
+        return self._audience.fanout.topic, self.topic
+
+    def granted(self, downlink: Downlink) -> None:
+        """It stands."""
+        self._audience.granted(self, downlink)
+
+    def ungranted(self, downlink: Downlink) -> None:
+        """It is lost."""
+        self._audience.ungranted(self, downlink)
+
+
+class Audience:
+    """The downlinks of one room's members.
+
+    Args:
+        runner: the room.
+        fanout: its stream.
+        desk: where tokens come from.
+        entropy: where topics come from.
+    """
+
+    __slots__ = ("_beating", "_desk", "_entropy", "_of", "_runner", "fanout")
+
+    def __init__(self, runner: "Runner", fanout: TopicFanout, desk: DownlinkDesk, entropy: Entropy) -> None:
+        self.fanout = fanout
+        self._runner = runner
+        self._desk = desk
+        self._entropy = entropy
+        self._of: dict[Member, DownlinkOfMember] = {}
+        self._beating = False
+
+    def offer(self, member: Member) -> list[Any]:
+        """What JOINED tells a member of its downlink: the one that stands, or a new one."""
+        known = self._of.get(member)
+        if known is not None and member.line.downlink is not None:
+            return [known.port, known.token]
+        self.part_with(member)
+        downlink = self._of[member] = DownlinkOfMember(self, member, new_topic(MEMBER_TOPIC, self._entropy))
+        downlink.port, downlink.token = self._desk.offer(downlink)
+        self._runner.out.alarm(self._runner.out.now + _OPENING_TIME, self._not_opened, member)
+        return [downlink.port, downlink.token]
+
+    def part_with(self, member: Member) -> None:
+        """A member is gone, or gets another downlink: the one that it had is closed."""
+        downlink = self._of.pop(member, None)
+        if downlink is None:
+            return
+        self._runner.out.clear_alarm(self._not_opened, member)
+        if member.line.downlink is not None:
+            self.fanout.ungrant(member.line, member.line.downlink)
+        if not self._desk.revoke(downlink.token):
+            self._rekey()
+
+    def granted(self, offered: DownlinkOfMember, downlink: Downlink) -> None:
+        """A member's downlink stands: it gets what it missed, and from here on what is said."""
+        member = offered.member
+        if self._of.get(member) is not offered:
+            return
+        self._runner.out.clear_alarm(self._not_opened, member)
+        self._runner.flush()
+        self.fanout.grant(member.line, downlink)
+        self._runner.attendance.bring_up(member)
+        self.beat_later()
+
+    def ungranted(self, offered: DownlinkOfMember, downlink: Downlink) -> None:
+        """A member's downlink is lost. It notices, and asks for another."""
+        member = offered.member
+        if self._of.get(member) is offered:
+            self.fanout.ungrant(member.line, downlink)
+            self._runner.out.alarm(self._runner.out.now + _OPENING_TIME, self._not_opened, member)
+
+    def beat_later(self) -> None:
+        """See that whoever lost the end of what was said finds out."""
+        if not self._beating:
+            when = self.fanout.next_beat(self._runner.out.now)
+            if when is not None:
+                self._beating = True
+                self._runner.out.alarm(when, self._beat)
+
+    def end(self) -> None:
+        """The room is over."""
+        for member in list(self._of):
+            self.part_with(member)
+        self._runner.out.clear_alarm(self._beat)
+
+    def _beat(self) -> None:
+        self._beating = False
+        self._runner.flush()
+        self.fanout.beat(self._runner.out, self._runner.out.now)
+        self.beat_later()
+
+    def _not_opened(self, member: Member) -> None:
+        # It hears nothing of the room, so it is not there, whatever else it says.
+        connection = member.connection
+        if connection is not None and member in self._of and member.line.downlink is None:
+            connection.say(Goodbye(0, int(Code.CONNECTION_TIMED_OUT), ConnectionTimedOut.meaning))
+            connection.hang_up()
+
+    def _rekey(self) -> None:
+        # Who could not be cut keeps the old topic, and hears nothing on it any more.
+        self._runner.flush()
+        members = {member.line: member for member in self._of}
+        for line in self.fanout.rekey(new_topic(ROOM_TOPIC, self._entropy)):
+            member = members.get(line)
+            if member is None:
+                continue
+            downlink = self._of.pop(member)
+            self._desk.revoke(downlink.token)
+            member.say(Rekeyed(member.ref))

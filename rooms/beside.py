@@ -1,0 +1,34 @@
+"""Where a worker publishes: at the ports after its own, so that a firewall can be told."""
+
+from ..protocol.errors import AddressInUse
+from ..protocol.limits import Limits
+from ..transport.network import Network, Publisher, PublisherSink
+
+__all__ = ["open_beside"]
+
+_PORTS = 128
+"""How many ports after a worker's own are tried."""
+
+
+def open_beside(network: Network, host: str, port: int, sink: PublisherSink, limits: Limits) -> Publisher:
+    """Bind one more publisher.
+
+    Args:
+        network: where.
+        host: the address that the worker listens on.
+        port: the port that it was told to listen on: the first free one after it is taken. 0: any free one.
+        sink: answers what is presented.
+        limits: how large its frames are.
+
+    Raises:
+        AddressInUse: none of the ports after it is free.
+        ConfigError: the host can't be bound.
+    """
+    if not port:
+        return network.publish(host, 0, sink, limits.download)
+    for candidate in range(port + 1, min(port + _PORTS, 65_535)):
+        try:
+            return network.publish(host, candidate, sink, limits.download)
+        except AddressInUse as error:
+            taken = error
+    raise taken
