@@ -1,0 +1,49 @@
+"""Requests that are not answered: numbered, and said again on the next connection."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..protocol.messages import Message
+from .contact import Contact
+
+__all__ = ["FIRST_ASK", "Asks", "MakeMessage"]
+
+FIRST_ASK = 1 << 31
+"""Requests are numbered from here, so that an ERROR's number is never a message's as well."""
+
+MakeMessage = Callable[[int], Message]
+"""Makes a request from its number. Called again after a reconnect, when references have changed."""
+
+
+class _Ask(NamedTuple):
+    contact: Contact
+    """Whom it is for."""
+    make: MakeMessage
+
+
+class Asks:
+    """What one client has asked, of any server, and has no answer to."""
+
+    def __init__(self) -> None:
+        self._asks: dict[int, _Ask] = {}
+        self._last = FIRST_ASK
+
+    def number(self) -> int:
+        """A number for the next request."""
+        self._last = self._last + 1 if self._last < 0xFFFFFFFF else FIRST_ASK
+        return self._last
+
+    def put(self, contact: Contact, ask: int, make: MakeMessage) -> None:
+        """Ask: now, if the server hears us, and on each connection to come until it is answered."""
+        self._asks[ask] = _Ask(contact, make)
+        if contact.online:
+            contact.say(make(ask))
+
+    def pop(self, ask: int) -> MakeMessage | None:
+        """It is answered, or not wanted any more; what it was, if it was asked."""
+        asked = self._asks.pop(ask, None)
+        return asked.make if asked is not None else None
+
+    def of(self, contact: Contact) -> list[tuple[int, MakeMessage]]:
+        """What this server has not answered, in the order of asking."""
+        return [(ask, asked.make) for ask, asked in self._asks.items() if asked.contact is contact]
