@@ -18,6 +18,7 @@ from ..protocol.cluster import (
 from ..protocol.errors import (
     BadMessage,
     Code,
+    NotAMember,
     RemoteError,
     RequestError,
     RoomNotFound,
@@ -31,7 +32,9 @@ from ..protocol.messages import Error, encode
 from ..protocol.proof import prove
 from ..rooms.control import CloseRoom, Drain, Failed, Inspect, Inspected, Kick
 from .broker import Broker
-from .workers import WorkerRecord
+from .directory import RoomEntry
+from .placement import Load
+from .workers import LOCAL, WorkerRecord
 
 __all__ = ["AdminDesk", "Administration", "AdministrationOutbox"]
 
@@ -39,8 +42,10 @@ logger = logging.getLogger(__name__.partition(".broker")[0] + ".admin")
 
 _PAGE = 400
 """Rooms in one answer."""
-_ANSWER_TIME = 5.0
+_ANSWER_TIME = 3.0
 _MOST_QUESTIONS = 1024
+_SHORTEST_BEGINNING = 4
+"""Characters of a room's id that stand for the whole, if no other begins with them."""
 
 
 class AdminConnection(Protocol):
@@ -64,6 +69,11 @@ class AdministrationOutbox(Protocol):
     @property
     def now(self) -> float:
         """The time of this turn, monotonic seconds."""
+        ...
+
+    @property
+    def load(self) -> Load:
+        """How much the broker's own process has to do."""
         ...
 
     def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
@@ -114,8 +124,9 @@ class Administration:
         self._out = out
         self._entropy = entropy
         self._software = software
-        self._questions: dict[int, tuple[AdminDesk, int]] = {}
-        """Which command waits for a worker's answer."""
+        self._since = out.now
+        self._questions: dict[int, tuple[AdminDesk, int, str]] = {}
+        """Which command waits for the answer of which worker."""
         self._next_ask = 1
         self._commands: dict[str, Callable[[AdminDesk, Command], Any]] = {
             "workers": self._workers,
@@ -167,8 +178,11 @@ class Administration:
     # The commands. None: the answer comes later.
 
     def _workers(self, desk: AdminDesk, command: Command) -> Any:
-        broker = self._broker
+        broker, load = self._broker, self._out.load
         return {
+            "software": self._software,
+            "up": self._out.now - self._since,
+            "broker": {"lag": load.lag, "cpu": load.cpu, "rss": load.rss, "messages": load.messages},
             "sessions": len(broker.sessions),
             "rooms": len(broker.directory),
             "tickets": len(broker.queues),
@@ -196,14 +210,14 @@ class Administration:
         return {"rooms": found[after : after + _PAGE], "all": len(found)}
 
     def _inspect(self, desk: AdminDesk, command: Command) -> None:
-        record = self._worker_of(command)
+        entry = self._find(command)
         if len(self._questions) >= _MOST_QUESTIONS:
             raise BadMessage("too many questions are not answered yet")
         ask, self._next_ask = self._next_ask, (self._next_ask + 1) & 0xFFFFFFFF
-        self._questions[ask] = (desk, command.ask)
+        self._questions[ask] = (desk, command.ask, entry.worker.name)
         self._out.alarm(self._out.now + _ANSWER_TIME, self._no_answer, ask)
-        assert record.desk is not None
-        record.desk.order(Inspect(ask, command.arguments["room"]))
+        assert entry.worker.desk is not None
+        entry.worker.desk.order(Inspect(ask, entry.report.room))
 
     def inspected(self, report: Inspected | Failed) -> None:
         """A worker has answered a question."""
@@ -211,59 +225,76 @@ class Administration:
         if waiting is None:
             return
         self._out.clear_alarm(self._no_answer, report.ask)
-        desk, ask = waiting
+        desk, ask, worker = waiting
         if isinstance(report, Inspected):
-            desk.say(Result(ask, report.data))
+            desk.say(Result(ask, {"worker": worker, **report.data}))
         else:
             desk.refuse(ask, error_for(report.code, report.text))
 
     def _no_answer(self, ask: int) -> None:
         waiting = self._questions.pop(ask, None)
         if waiting is not None:
-            waiting[0].refuse(waiting[1], RoomNotFound(f"its worker has not answered within {_ANSWER_TIME:.0f} s"))
+            waiting[0].refuse(
+                waiting[1], RoomNotFound(f"its worker {waiting[2]} has not answered within {_ANSWER_TIME:.0f} s")
+            )
 
     def _kick(self, desk: AdminDesk, command: Command) -> Any:
         client, text = command.arguments.get("client"), command.arguments.get("text", "")
         if type(client) is not int or client < 0 or type(text) is not str:
             raise BadMessage("kick takes room, client (a number) and text")
-        record = self._worker_of(command)
-        assert record.desk is not None
-        logger.info("room %s: client %d kicked by an administrator", command.arguments["room"], client)
-        record.desk.order(Kick(command.arguments["room"], client, text[:512]))
-        return {}
+        entry = self._find(command)
+        room, members = entry.report.room, map(self._broker.sessions.get, entry.sessions)
+        if not any(member is not None and client == member.data.ID for member in members):
+            raise NotAMember(f"client {client} is not in room {room}")
+        assert entry.worker.desk is not None
+        logger.info(
+            "room %s: client %d kicked by an administrator", room, client, extra={"room": room, "client": client}
+        )
+        entry.worker.desk.order(Kick(room, client, text[:512]))
+        return {"room": room, "client": client}
 
     def _close(self, desk: AdminDesk, command: Command) -> Any:
         text = command.arguments.get("text", "")
         if type(text) is not str:
             raise BadMessage("close takes room and text")
-        record = self._worker_of(command)
-        assert record.desk is not None
-        logger.info("room %s: closed by an administrator", command.arguments["room"])
-        record.desk.order(CloseRoom(command.arguments["room"], int(Code.ROOM_CLOSED), text[:512]))
-        return {}
+        entry = self._find(command)
+        room = entry.report.room
+        assert entry.worker.desk is not None
+        logger.info("room %s: closed by an administrator", room, extra={"room": room})
+        entry.worker.desk.order(CloseRoom(room, int(Code.ROOM_CLOSED), text[:512]))
+        return {"room": room}
 
     def _drain(self, desk: AdminDesk, command: Command) -> Any:
         name, within = command.arguments.get("worker"), command.arguments.get("within", 30.0)
         if type(name) is not str or type(within) not in (int, float) or not 0 < within <= 86_400:
             raise BadMessage("drain takes worker (a name) and within (seconds, up to a day)")
         record = self._broker.workers.get(name)
+        if name == LOCAL and record is not None:
+            raise BadMessage("the broker hosts the rooms itself: stop it, and it closes them first")
         if record is None or record.endpoint is None:
             names = ", ".join(sorted(one.name for one in self._broker.workers if one.endpoint)) or "none"
             raise BadMessage(f"no worker is named {name!r:.80}; there are: {names}")
         if record.desk is None:
             raise BadMessage(f"worker {name!r} is not connected right now")
         record.draining = True
+        logger.info("worker %s: drained by an administrator", name, extra={"worker": name})
         record.desk.order(Drain(float(within), int(Code.WORKER_DRAINED)))
-        return {"rooms": len(record.rooms)}
+        return {"worker": name, "generation": record.generation, "rooms": len(record.rooms)}
 
-    def _worker_of(self, command: Command) -> WorkerRecord:
+    def _find(self, command: Command) -> RoomEntry:
+        """The room that a command names, by its id or how that begins, on a worker that can be reached."""
         room = command.arguments.get("room")
         entry = self._broker.directory.get(room) if type(room) is str else None
+        if entry is None and type(room) is str and len(room) >= _SHORTEST_BEGINNING:
+            found = [one for one in self._broker.directory if one.report.room.startswith(room)]
+            if len(found) > 1:
+                raise BadMessage(f"{len(found)} rooms have an id that begins with {room!r:.80}: write more of it")
+            entry = found[0] if found else None
         if entry is None:
-            raise RoomNotFound(f"no room has the id {room!r:.80}")
+            raise RoomNotFound(f"no room has the id {room!r:.80}, nor one that begins so")
         if entry.worker.desk is None:
             raise RoomNotFound(WorkerLost.meaning)
-        return entry.worker
+        return entry
 
 
 def _worker(record: WorkerRecord, now: float) -> dict[str, Any]:

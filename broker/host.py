@@ -15,6 +15,7 @@ from ..protocol.names import ClientData
 from ..protocol.rulesets import RuleSet
 from ..rooms.beside import open_beside
 from ..rooms.control import Failed, Inspected, RoomReport
+from ..rooms.load import LoadMeter
 from ..rooms.mailbox import Mailbox
 from ..rooms.port import Connection, Port
 from ..rooms.registration import WorkerDescription
@@ -30,7 +31,7 @@ from .administration import AdminDesk, Administration
 from .broker import MOST_SESSIONS, Broker, BrokerLimits
 from .cluster import Cluster, ClusterOptions, LauncherFactory
 from .command import WorkerCommand
-from .placement import Placement, RoomNeeds
+from .placement import Load, Placement, RoomNeeds
 from .sessions import Session
 from .tokens import TokenMint
 from .workers import LOCAL, WorkerRecord
@@ -128,6 +129,9 @@ class Host:
         self._cluster: Cluster | None = None
         self._stop = asyncio.Event()
         self._watchdog: Watchdog | None = None
+        self._meter: LoadMeter | None = None
+        self.load = Load()
+        """How much this process has to do, as of the last second. On other networks than real sockets: nothing."""
         self._unflushed = False
 
     @property
@@ -182,6 +186,8 @@ class Host:
     def _close(self) -> None:
         if self._watchdog is not None:
             self._watchdog.stop()
+        if self._meter is not None:
+            self._meter.close()
         if self._cluster is not None:
             self._cluster.close()
         self._port.close()
@@ -235,6 +241,7 @@ class Host:
         self._port.alarm(self.now + _SWEEP, self._sweep)
         if isinstance(network, ZmqNetwork):
             self._watchdog = Watchdog(self.worker)
+            self._meter = LoadMeter(self._port, self.worker)
 
     def _find_key(self) -> bytes:
         options = self._options
@@ -290,6 +297,10 @@ class Host:
     def _sweep(self) -> None:
         self._port.sweep(self.now)
         self._keep_numbers()
+        if self._meter is not None:
+            self.load = Load.from_wire(self._meter.read())
+            if self._cluster is None:
+                self.local.load = self.load
         self._port.alarm(self.now + _SWEEP, self._sweep)
 
     def _keep_numbers(self) -> None:

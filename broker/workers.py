@@ -192,7 +192,9 @@ class Workers:
         return free[chosen.name]
 
     def _can_take(self, record: WorkerRecord, needs: RoomNeeds) -> bool:
-        if record.state is not WorkerState.SERVING or self.is_full(record) or record.load.lag > self._policy.most_lag:
+        if record.state is not WorkerState.SERVING or self.is_full(record):
+            return False
+        if record.load.lag > self._policy.most_lag and record.name != LOCAL:  # there, nobody else could take it
             return False
         if not record.busy:
             self._alone.discard(record.name)
