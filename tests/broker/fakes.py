@@ -163,6 +163,9 @@ class FakeCaller:
     def refuse(self, error: RemoteError, ref: int = 0, ask: int = 0) -> None:
         self.say(Error(ref, ask, int(error.code), error.text, error.data))
 
+    def hang_up(self) -> None:
+        self.lose()
+
     def lose(self) -> None:
         """The connection is gone."""
         with self._out.turn():

@@ -27,13 +27,23 @@ from server_room_system.protocol import (
     encode,
     parse,
 )
+from server_room_system.rooms.audience import DownlinkOfMember
 from server_room_system.rooms.control import RoomReport
 from server_room_system.rooms.mailbox import Mailbox, Then
 from server_room_system.rooms.member import Member
 from server_room_system.rooms.runner import RoomState, Runner
 from server_room_system.rooms.seats import Seat
 from server_room_system.rooms.uplink import Uplink
-from server_room_system.transport import Link, LinkSink, Listener, ListenerSink, Sent
+from server_room_system.transport import (
+    Link,
+    LinkSink,
+    Listener,
+    ListenerSink,
+    Publisher,
+    PublisherSink,
+    Sent,
+    Subscription,
+)
 
 START = 1000.0
 
@@ -119,9 +129,29 @@ class FakeOutbox(Hooks):
         """How many frames a queue takes before it is full."""
         self.reports: list[RoomReport] = []
         self.alarms: Alarms[tuple[Callable[..., None], tuple[Hashable, ...]]] = Alarms()
+        self.offers: dict[bytes, DownlinkOfMember] = {}
+        """Tokens for downlinks that are good."""
+        self.published: list[tuple[int, bytes, bytes]] = []
+        """Publisher, topic and frame."""
+        self.can_cut = True
+        """Whether a downlink that is taken back can be closed."""
         self._unflushed: list[Runner] = []
+        self._tokens = 0
 
     # What runners call.
+
+    def publish(self, shard: int, topic: bytes, frame: bytes) -> None:
+        self.published.append((shard, topic, frame))
+
+    def offer(self, holder: DownlinkOfMember) -> tuple[int, bytes]:
+        self._tokens += 1
+        token = self._tokens.to_bytes(16, "big")
+        self.offers[token] = holder
+        return 7777, token
+
+    def revoke(self, token: bytes) -> bool:
+        del self.offers[token]
+        return self.can_cut
 
     def send(self, peer: bytes, frame: bytes) -> Sent:
         if peer in self.gone:
@@ -218,6 +248,9 @@ class FakeCaller:
     def refuse(self, error: RemoteError, ref: int = 0, ask: int = 0) -> None:
         self.refusals.append((int(error.code), ask))
         self._out.send(self.peer, encode(Error(ref, ask, int(error.code), error.text, error.data)))
+
+    def hang_up(self) -> None:
+        self.lose()
 
     def lose(self) -> None:
         """The connection is gone."""
@@ -611,6 +644,32 @@ class FakeListener:
         return [read(frame) for to, frame in self.frames if to == peer]
 
 
+class FakePublisher:
+    """A publisher that records, and whose subscribers are the tests."""
+
+    connections = 0
+
+    def __init__(self, number: int) -> None:
+        self.address = f"tcp://127.0.0.1:{7000 + number}"
+        self.published: list[tuple[bytes, bytes]] = []
+        self.cuts: list[int] = []
+        self.pumps = 0
+        self.is_closed = False
+
+    def publish(self, topic: bytes, frame: bytes) -> None:
+        self.published.append((topic, frame))
+
+    def cut(self, peer: int) -> bool:
+        self.cuts.append(peer)
+        return True
+
+    def pump(self) -> None:
+        self.pumps += 1
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
 class FakeNetwork:
     """Makes the listener."""
 
@@ -621,6 +680,12 @@ class FakeNetwork:
     def listen(self, host: str, port: int, sink: ListenerSink, largest: int) -> Listener:
         self.bound = (host, port, largest)
         return self.listener
+
+    def publish(self, host: str, port: int, sink: PublisherSink, largest: int) -> Publisher:
+        raise AssertionError("a port publishes nothing")
+
+    def subscribe(self, address: str, sink: LinkSink, largest: int) -> Subscription:
+        raise AssertionError("a port subscribes to nothing")
 
     def connect(self, address: str, sink: LinkSink, largest: int) -> Link:
         raise AssertionError("a port makes no links")

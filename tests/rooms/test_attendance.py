@@ -778,8 +778,11 @@ def test_members_are_told_nothing_in_rooms_that_do_not() -> None:
 
 def test_a_drop_of_thousands_fits_into_the_frames_of_those_who_stay() -> None:
     """Presence ignored that a turn was full: a frame of more than 1,024 items."""
-    room = Watched()
-    bench = Bench(room, 1500)
+
+    class Crowd(Watched):
+        fanout = "unicast"
+
+    bench = Bench(Crowd(), 1500)
     guests = [bench.join() for _ in range(1050)]
     stays = guests[0]
     with bench.out.turn():

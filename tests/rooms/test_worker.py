@@ -24,8 +24,9 @@ from server_room_system.rooms.control import (
 )
 from server_room_system.rooms.port import Connection, Port
 from server_room_system.rooms.worker import Worker
+from server_room_system.transport import Publisher, PublisherSink
 
-from .fakes import START, Diary, FakeLoop, FakeNetwork, Gate
+from .fakes import START, Diary, FakeLoop, FakeNetwork, FakePublisher, Gate
 
 
 class Factory:
@@ -34,6 +35,7 @@ class Factory:
     def __init__(self, make: Callable[[RuleSet], Room], *, carries_sessions: bool = True) -> None:
         self.loop = FakeLoop()
         self.network = FakeNetwork()
+        self.publishers: list[FakePublisher] = []
         self.reports: list[RoomReport] = []
         entropy = Random(3).randbytes
         with pytest.MonkeyPatch.context() as patch:
@@ -44,12 +46,19 @@ class Factory:
                 lambda ruleset: ("diary", make(ruleset)),
                 self.reports.append,
                 entropy,
+                self.open_publisher,
                 carries_sessions=carries_sessions,
             )
+        self.port.on_begin = lambda now: self.worker.begin()
         self.port.on_flush = self.worker.flush
         self.port.open(self.network, "127.0.0.1", 0)
         self.port.begin(START)
         self.port.flush()
+
+    def open_publisher(self, sink: PublisherSink) -> Publisher:
+        publisher = FakePublisher(len(self.publishers))
+        self.publishers.append(publisher)
+        return publisher
 
     def ask(self, message: OpenRoom | ReserveSeats | ReleaseSeats) -> list[RoomReport]:
         """What the worker reports on it, in a turn of its own."""
@@ -495,7 +504,12 @@ def test_the_worker_knows_when_its_last_room_has_ended() -> None:
     async def stop() -> bool:
         port = Port(Limits(), Random(1).randbytes)
         worker = Worker(
-            port, lambda ruleset: ("diary", Diary()), lambda report: None, Random(2).randbytes, carries_sessions=True
+            port,
+            lambda ruleset: ("diary", Diary()),
+            lambda report: None,
+            Random(2).randbytes,
+            lambda sink: FakePublisher(0),
+            carries_sessions=True,
         )
         port.on_flush = worker.flush
         port.open(FakeNetwork(), "127.0.0.1", 0)
