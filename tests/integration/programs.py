@@ -5,6 +5,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +40,7 @@ class Program:
         self._command = command
         self._stdin = subprocess.DEVNULL if stdin is None else stdin
         self._printed = b""
+        self._state = tempfile.TemporaryDirectory()  # a server that is killed leaves its file
 
     def __enter__(self) -> "Program":
         before = signal.signal(signal.SIGINT, signal.SIG_IGN) if self._ignored else None
@@ -48,7 +50,7 @@ class Program:
                 stdin=self._stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": SOURCES},
+                env={**os.environ, "PYTHONPATH": SOURCES, "XDG_RUNTIME_DIR": self._state.name},
             )
         finally:
             if before is not None:
@@ -61,6 +63,7 @@ class Program:
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate()
+        self._state.cleanup()
 
     def type(self, line: str) -> None:
         """Type a line and press Enter."""
