@@ -2,7 +2,7 @@
 
 import rich_click as click
 
-__all__ = ["DEFAULT_ADDRESS", "address_argument", "parse_address", "timeout_option"]
+__all__ = ["DEFAULT_ADDRESS", "address_argument", "address_option", "parse_address", "timeout_option"]
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:1234"
 
@@ -41,6 +41,16 @@ def _parse(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 address_argument = click.argument("address", default=DEFAULT_ADDRESS, callback=_parse)
 """``[ADDRESS]`` of the commands that talk to a server."""
+
+address_option = click.option(
+    "--address",
+    metavar="ADDRESS",
+    default=DEFAULT_ADDRESS,
+    show_default="127.0.0.1:1234",
+    callback=_parse,
+    help="The broker's host:port.",
+)
+"""``--address`` of the commands that name something else first."""
 
 timeout_option = click.option(
     "--timeout",

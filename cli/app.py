@@ -13,7 +13,9 @@ from .chat import chat
 from .demo import demo
 from .doctor import doctor
 from .exits import MEANINGS, Exit, exit_for, sentence_for
+from .inspect import inspect
 from .new import new
+from .orders import close, drain, kick
 from .rooms import rooms
 from .screen import Palette
 from .serve import serve
@@ -69,7 +71,7 @@ def srs(ctx: click.Context, debug: bool) -> None:
     ctx.obj = debug
 
 
-for _command in (demo, new, serve, worker, chat, rooms, bench, doctor):
+for _command in (demo, new, serve, worker, chat, rooms, inspect, kick, close, drain, bench, doctor):
     srs.add_command(_command)
 
 

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import rich_click as click
 
-__all__ = ["debugging", "key_file_option", "label_option", "log_level_option", "set_log_level"]
+__all__ = ["debugging", "json_option", "key_file_option", "label_option", "log_level_option", "set_log_level"]
 
 _LEVELS = ["debug", "info", "warning", "error"]
+
+json_option = click.option("--json", "as_json", is_flag=True, help="For programs: JSON, and nothing else.")
+"""``--json`` of the commands that tell something."""
 
 key_file_option = click.option(
     "--key-file",
