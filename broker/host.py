@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -128,7 +129,8 @@ class Host:
         self._state: LocalState | None = None
         self._cluster: Cluster | None = None
         self._stop = asyncio.Event()
-        self._watchdog: Watchdog | None = None
+        self._opened = ExitStack()
+        """Closes what is open, last first."""
         self._meter: LoadMeter | None = None
         self.load = Load()
         """How much this process has to do, as of the last second. On other networks than real sockets: nothing."""
@@ -158,7 +160,7 @@ class Host:
             self._start()
         except BaseException:
             self._server.bind(None)
-            self._close()
+            self._opened.close()
             if self._own_network is not None:
                 self._own_network.close()
             raise
@@ -177,22 +179,11 @@ class Host:
         self.broker.reception.say_goodbye(Code.SERVER_STOPPING, ServerStopping.meaning)
         await self._port.emptied(_LAST_WORDS)
         await self.worker.stop()
-        self._close()
+        self._opened.close()
         if self._own_network is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._own_network.close)
         self._server.bind(None)
         logger.info("stopped")
-
-    def _close(self) -> None:
-        if self._watchdog is not None:
-            self._watchdog.stop()
-        if self._meter is not None:
-            self._meter.close()
-        if self._cluster is not None:
-            self._cluster.close()
-        self._port.close()
-        if self._state is not None:
-            self._state.remove()
 
     def _start(self) -> None:
         limits = self._server.broker_limits
@@ -209,6 +200,7 @@ class Host:
         self._port = Port(self._server.limits, self._entropy)
         self._port.on_flush = self._flush
         self._port.open(network, *self._where)
+        self._opened.callback(self._port.close)
         self._port.touch()
         key = self._find_key()
         self.worker = Worker(
@@ -240,7 +232,7 @@ class Host:
             self._open_cluster(network, self._options.cluster, key)
         self._port.alarm(self.now + _SWEEP, self._sweep)
         if isinstance(network, ZmqNetwork):
-            self._watchdog = Watchdog(self.worker)
+            self._opened.callback(Watchdog(self.worker).stop)
             self._meter = LoadMeter(self._port, self.worker)
 
     def _find_key(self) -> bytes:
@@ -248,6 +240,7 @@ class Host:
         if options.keep_state:  # only who has the port may have its file
             port = int(self.address.rpartition(":")[2])
             self._state = LocalState.open(port, options.key)
+            self._opened.callback(self._state.remove)
             return self._state.key
         return options.key or self._entropy(32)
 
@@ -267,6 +260,7 @@ class Host:
             options = replace(options, settle=_SETTLE)
         self._cluster = Cluster(self.broker, options, key, self._server.limits, self._entropy, self._flush)
         self._cluster.open(network)
+        self._opened.callback(self._cluster.close)
         self._keep_numbers()
         launch = self._options.launch
         if launch is not None:
