@@ -19,6 +19,7 @@ from .orders import close, drain, kick
 from .rooms import rooms
 from .screen import Palette
 from .serve import serve
+from .top import top
 from .version import VERSION
 from .worker import worker
 
@@ -71,7 +72,7 @@ def srs(ctx: click.Context, debug: bool) -> None:
     ctx.obj = debug
 
 
-for _command in (demo, new, serve, worker, chat, rooms, inspect, kick, close, drain, bench, doctor):
+for _command in (demo, new, serve, worker, chat, top, rooms, inspect, kick, close, drain, bench, doctor):
     srs.add_command(_command)
 
 
