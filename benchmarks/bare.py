@@ -26,6 +26,7 @@ import msgpack
 import zmq
 from zmq.backend import Socket as BareSocket
 
+from server_room_system.protocol.ids import TOPIC_SIZE
 from server_room_system.protocol.messages import Item, Kind, bundle
 
 _unpack: Callable[[bytes], Any] = msgpack.unpackb
@@ -38,22 +39,29 @@ _MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 _LAST = int(zmq.NOBLOCK)
 _SEND, _PING, _HELLO, _MATCH, _JOIN = (int(kind) for kind in (Kind.SEND, Kind.PING, Kind.HELLO, Kind.MATCH, Kind.JOIN))
 _BROADCAST = int(Item.BROADCAST)
+_SUBSCRIBE = int(zmq.SUBSCRIBE)
+_SHARD = 256
+"""Connections on one publisher: of more, libzmq loses its pace when many come and go."""
 
 
 class Room:
     """Members by address, and what the room says in this turn."""
 
-    __slots__ = ("epoch", "items", "members", "offset")
+    __slots__ = ("epoch", "items", "members", "offset", "size", "topic", "tuned_in")
 
-    def __init__(self, epoch: int) -> None:
+    def __init__(self, epoch: int, size: int, topic: bytes | None) -> None:
         self.epoch = epoch
+        self.size = size
         self.offset = 0
         self.members: list[bytes] = []
         self.items: list[bytes] = []
+        self.topic = topic
+        self.tuned_in: set[bytes] = set()
+        """Tokens of those who hear the topic."""
 
 
 class BareServer:
-    """Rooms over one ROUTER.
+    """Rooms over one ROUTER, and one room's topic over as many XPUB as it needs.
 
     Args:
         port: where to listen on the loopback.
@@ -62,8 +70,8 @@ class BareServer:
 
     def __init__(self, port: int, lean: bool) -> None:
         self._lean = lean
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = context.socket(zmq.ROUTER)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._socket.setsockopt(zmq.BACKLOG, 1024)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -77,15 +85,22 @@ class BareServer:
         self._room_of: dict[int, Room] = {}
         self._speaking: list[Room] = []
         self._ticks: list[tuple[float, int, Room]] = []
+        self._shards: list[zmq.Socket[bytes]] = []
+        self._publishers: list[Callable[[bytes, int], object]] = []
+        self._tokens: dict[bytes, Room] = {}
+        self._poller = zmq.Poller()
         self._refs = 0
 
     def run(self) -> None:
         """Serve until the process is ended."""
         drain = self._drain_lean if self._lean else self._drain
-        poller = zmq.Poller()
+        poller = self._poller
         poller.register(self._socket, zmq.POLLIN)
         while True:
-            poller.poll(self._tick() if self._ticks else None)
+            for ready, _ in poller.poll(self._tick() if self._ticks else None):
+                if ready is not self._socket:
+                    with contextlib.suppress(zmq.Again):
+                        self._grant(ready)
             with contextlib.suppress(zmq.Again):
                 drain()
             if self._speaking:
@@ -126,6 +141,8 @@ class BareServer:
         send = self._send
         for room in self._speaking:
             frame = bundle(room.epoch, 0, room.offset, room.items)
+            if room.topic is not None:
+                self._publish(room.topic + frame)
             for address in room.members:
                 try:
                     send(address, _MORE)
@@ -135,6 +152,10 @@ class BareServer:
             room.offset += len(room.items)
             room.items.clear()
         self._speaking.clear()
+
+    def _publish(self, frame: bytes) -> None:
+        for publish in self._publishers:
+            publish(frame, _LAST)
 
     def _tick(self) -> int:
         """Let the rooms whose time has come speak. Returns the milliseconds until the next one's."""
@@ -161,7 +182,9 @@ class BareServer:
         if len(waiting) < size:
             return
         room_id = os.urandom(16).hex()
-        room = self._rooms[room_id] = Room(len(self._rooms) + 1)
+        room = self._rooms[room_id] = Room(
+            len(self._rooms) + 1, size, os.urandom(TOPIC_SIZE) if name == "audience" else None
+        )
         if name == "ticking":
             heapq.heappush(self._ticks, (time.monotonic() + _TICK, room.epoch, room))
         for each, (_, ref, ask, *_) in waiting:
@@ -173,9 +196,36 @@ class BareServer:
         self._refs += 1
         ref = self._refs
         self._room_of[ref] = room
-        room.members.append(address)
-        membership = [ref, message[2], "bare", room.epoch, room.offset, 0, 0, bytes(16), _NOTHING]
+        downlink = self._offer(room) if room.topic is not None else None
+        if downlink is None:
+            room.members.append(address)
+        membership = [ref, message[2], "bare", room.epoch, room.offset, 0, 0, bytes(16), downlink, _NOTHING]
         self._answer(address, [int(Kind.JOINED), message[1], *membership])
+
+    def _offer(self, room: Room) -> list[Any]:
+        """Port and token for one more who is to hear the room's topic."""
+        if len(self._tokens) == len(self._shards) * _SHARD:
+            shard = self._context.socket(zmq.XPUB)
+            shard.setsockopt(zmq.XPUB_MANUAL, 1)
+            shard.setsockopt(zmq.LINGER, 0)
+            shard.bind("tcp://127.0.0.1:*")
+            self._poller.register(shard, zmq.POLLIN)
+            self._shards.append(shard)
+            self._publishers.append(partial(BareSocket.send, shard) if self._lean else shard.send)
+        token = os.urandom(16)
+        self._tokens[token] = room
+        return [int(self._shards[-1].get_string(zmq.LAST_ENDPOINT).rstrip("\0").rpartition(":")[2]), token]
+
+    def _grant(self, shard: "zmq.Socket[bytes]") -> None:
+        while True:
+            said = shard.recv(_RECEIVE)
+            room = self._tokens.get(said[1:])
+            if room is None or said[0] != 1:
+                continue
+            shard.setsockopt(_SUBSCRIBE, room.topic or b"")
+            room.tuned_in.add(said[1:])
+            if len(room.tuned_in) == room.size:
+                self._broadcast(room, "ready", None)
 
     def _answer(self, address: bytes, message: list[Any]) -> None:
         self._send(address, _MORE)

@@ -3,13 +3,26 @@
 import os
 import platform
 import resource
+import socket
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 import zmq
 
-__all__ = ["Cores", "Meter", "Usage", "cores", "describe", "pin", "raise_file_limit", "resident"]
+__all__ = [
+    "Cores",
+    "Meter",
+    "Usage",
+    "children",
+    "cores",
+    "describe",
+    "free_port",
+    "pin",
+    "raise_file_limit",
+    "resident",
+    "unmeasured",
+]
 
 _TICK = os.sysconf("SC_CLK_TCK")
 
@@ -58,10 +71,39 @@ def cpu_of(process: int) -> float:
     return time.clock_gettime((~process << 3) | 2)
 
 
+def children(process: int) -> list[int]:
+    """The processes that a process has started and that are still there, and theirs."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has ended meanwhile
+            parents[int(entry.name)] = int(fields[1])
+    family = [process]
+    for member in family:
+        family += [child for child, parent in parents.items() if parent == member]
+    return family[1:]
+
+
 def resident(process: int) -> int:
     """Bytes of memory that a process holds now."""
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGESIZE")
+
+
+def free_port() -> int:
+    """A port that is free, as is the one after: brokers listen for workers there."""
+    while True:
+        with socket.socket() as probe, socket.socket() as next_probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            try:
+                next_probe.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
 
 
 def _busy(core: int) -> float:
@@ -92,22 +134,27 @@ class Usage(NamedTuple):
         return self.load_cpu / self.seconds
 
 
+def unmeasured(seconds: float) -> Usage:
+    """A stretch of time of which only its length matters."""
+    return Usage(seconds, 0.0, 0.0, 0.0)
+
+
 class Meter:
     """Measures a stretch of time of this process and the server.
 
     Args:
-        server: the server's process id.
+        server: the server's process id. The processes that it has started by now count as well.
         watched: the cores that both run on; none, if they are not pinned.
     """
 
     def __init__(self, server: int, watched: Cores) -> None:
-        self._server = server
+        self._server = [server, *children(server)]
         self._cores = [core for core in watched if core is not None]
         self._start = self._read()
 
     def _read(self) -> tuple[float, float, float, float]:
         busy = sum(_busy(core) for core in self._cores)
-        return time.monotonic(), cpu_of(self._server), time.process_time(), busy
+        return time.monotonic(), sum(map(cpu_of, self._server)), time.process_time(), busy
 
     def read(self) -> Usage:
         """What was used since the meter was made."""

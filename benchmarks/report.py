@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from statistics import median
 
-from benchmarks.load import Result
+from benchmarks.job import Result
 from benchmarks.runs import Outcome
 from benchmarks.workloads import Figure
 
@@ -12,7 +12,7 @@ __all__ = ["json_line", "markdown", "table"]
 
 _SATURATED = 0.90
 _DISTURBED = 0.05
-_HEADINGS = ("workload", "figure", "ours", "bare", "ratio", "bound", "holds")
+_HEADINGS = ("workload", "figure", "ours", "beside", "ratio", "bound", "holds")
 _LEFT = 2
 """So many columns are text; the others are aligned to the right."""
 
@@ -25,7 +25,7 @@ _NOTES = {
 class _Line:
     """A figure over all runs.
 
-    ``ours`` and ``bare`` are medians; None where no run came to its end. The
+    ``ours`` and ``beside`` are medians; None where no run came to its end. The
     ratio is the median over the pairs of runs that stood next to each other:
     the machine was as fast for one as for the other.
     """
@@ -33,23 +33,23 @@ class _Line:
     def __init__(self, outcome: Outcome, figure: Figure) -> None:
         self.figure = figure
         self.ours_runs = [result.figures[figure.key] for result in outcome.ours]
-        self.bare_runs = [result.figures[figure.key] for result in outcome.bare]
+        self.beside_runs = [result.figures[figure.key] for result in outcome.beside]
         self.ours = median(self.ours_runs) if self.ours_runs else None
-        self.bare = median(self.bare_runs) if self.bare_runs else None
+        self.beside = median(self.beside_runs) if self.beside_runs else None
 
     @property
     def ratio(self) -> float | None:
-        """How many times the bare loop's figure ours is."""
-        if self.ours is None or not self.bare:
+        """How many times the other side's figure ours is."""
+        if self.ours is None or not self.beside:
             return None
-        if len(self.ours_runs) != len(self.bare_runs):
-            return self.ours / self.bare
-        return median(ours / bare for ours, bare in zip(self.ours_runs, self.bare_runs, strict=True))
+        if len(self.ours_runs) != len(self.beside_runs):
+            return self.ours / self.beside
+        return median(ours / beside for ours, beside in zip(self.ours_runs, self.beside_runs, strict=True))
 
     @property
     def holds(self) -> bool | None:
         """Whether the bound is kept; None if there is none, or a side is missing."""
-        if self.figure.bound is None or self.ours is None or self.ratio is None:
+        if self.figure.bound is None or self.ours is None:
             return None
         return self.figure.bound.holds(self.ours, self.ratio)
 
@@ -70,6 +70,11 @@ def _number(value: float | None, digits: int) -> str:
     return "failed" if value is None else f"{value:,.{digits}f}"
 
 
+def _bound(outcome: Outcome, figure: Figure) -> str:
+    other = outcome.workload.beside
+    return figure.bound.text(other.name if other is not None else "") if figure.bound is not None else ""
+
+
 def _rows(outcomes: Iterable[Outcome]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for outcome in outcomes:
@@ -80,9 +85,9 @@ def _rows(outcomes: Iterable[Outcome]) -> list[tuple[str, ...]]:
                 title,
                 line.figure.label,
                 _number(line.ours, digits) + _marks(outcome.ours),
-                _number(line.bare, digits) + _marks(outcome.bare),
+                _number(line.beside, digits) + _marks(outcome.beside) if outcome.workload.beside is not None else "",
                 "" if line.ratio is None else f"{line.ratio:.2f}",
-                str(line.figure.bound or ""),
+                _bound(outcome, line.figure),
                 {True: "yes", False: "NO", None: ""}[line.holds],
             ))  # fmt: skip
             title = ""
@@ -141,12 +146,12 @@ def json_line(outcome: Outcome, machine: dict[str, str]) -> str:
             "figure": line.figure.key,
             "label": line.figure.label,
             "ours": line.ours,
-            "bare": line.bare,
+            "beside": line.beside,
             "ratio": line.ratio,
-            "bound": str(line.figure.bound) if line.figure.bound else None,
+            "bound": _bound(outcome, line.figure) or None,
             "holds": line.holds,
             "ours_runs": line.ours_runs,
-            "bare_runs": line.bare_runs,
+            "beside_runs": line.beside_runs,
         }
         for line in _lines(outcome)
     ]
@@ -159,15 +164,15 @@ def json_line(outcome: Outcome, machine: dict[str, str]) -> str:
             }
             for result in results
         ]
-        for side, results in (("ours", outcome.ours), ("bare", outcome.bare))
+        for side, results in (("ours", outcome.ours), ("beside", outcome.beside))
     }
     row = {
         "workload": outcome.workload.name,
         "title": outcome.workload.title,
         "figures": figures,
         "cores_used": usage,
-        "load_bound": "*" in _marks(outcome.ours) + _marks(outcome.bare),
-        "disturbed": "~" in _marks(outcome.ours) + _marks(outcome.bare),
+        "load_bound": "*" in _marks(outcome.ours) + _marks(outcome.beside),
+        "disturbed": "~" in _marks(outcome.ours) + _marks(outcome.beside),
         "failures": outcome.failures,
         "machine": machine,
     }

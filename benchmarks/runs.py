@@ -1,6 +1,8 @@
 """Running a workload against a server: two processes, each on its own core, started and ended here."""
 
 import contextlib
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -11,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from benchmarks.load import Job, Result, job_to_json, result_from_json
-from benchmarks.machine import cores, pin
-from benchmarks.workloads import Workload
+from benchmarks.job import Job, Result, job_to_json, result_from_json
+from benchmarks.machine import children, cores, free_port, pin
+from benchmarks.workloads import Side, Workload
 
-__all__ = ["Outcome", "Side", "compare"]
+__all__ = ["Outcome", "compare"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 _START_WITHIN = 15.0
@@ -26,39 +28,30 @@ class RunError(Exception):
     """A server or the load generator gave up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One of the two servers: what it is called in the table, and how it is started."""
-
-    name: str
-    module: str
-    options: tuple[str, ...] = ()
-
-
 @dataclass(slots=True)
 class Outcome:
-    """All runs of a workload: the nth of ours and the nth of the bare loop stood next to each other in time."""
+    """All runs of a workload: the nth of ours and the nth of the other side stood next to each other in time."""
 
     workload: Workload
     ours: list[Result] = field(default_factory=list)
-    bare: list[Result] = field(default_factory=list)
+    beside: list[Result] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
 
-def compare(workload: Workload, ours: Side, bare: Side, rounds: int, say: Callable[[str], None]) -> Outcome:
+def compare(workload: Workload, rounds: int, say: Callable[[str], None]) -> Outcome:
     """Run both sides by turns, until a run breaks off.
 
     Args:
-        workload: what to do to them.
-        ours: the side that is judged.
-        bare: the side that it is compared with.
+        workload: its sides, and what to do to them.
         rounds: how often the row's bouts are run. Who begins changes with each bout.
         say: is told about each run before it starts.
     """
     outcome = Outcome(workload)
     bouts = rounds * workload.bouts
     for number in range(bouts):
-        turns = [(ours, outcome.ours), (bare, outcome.bare)]
+        turns = [(workload.ours, outcome.ours)]
+        if workload.beside is not None:
+            turns.append((workload.beside, outcome.beside))
         for side, results in turns if number % 2 == 0 else reversed(turns):
             say(f"{workload.name}, {number + 1} of {bouts}: {side.name}")
             try:
@@ -73,27 +66,33 @@ def compare(workload: Workload, ours: Side, bare: Side, rounds: int, say: Callab
 
 def run(job: Job, side: Side) -> Result:
     """One run against a fresh server. Raises RunError if one of the two processes does not play along."""
-    with _serving(side) as (server, port):
-        ready = replace(job, port=port, server=server, cores=cores())
-        limit = 120.0 + job.warm_up + job.seconds
-        try:
-            load = subprocess.run(
-                [sys.executable, "-m", "benchmarks.load", job_to_json(ready)],
-                cwd=_ROOT, capture_output=True, text=True, timeout=limit, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
-            raise RunError(f"the load did not end within {limit:.0f} seconds") from error
-        if load.returncode:
-            raise RunError(_last_line(load.stderr))
-        return result_from_json(load.stdout)
+    job = replace(job, cores=cores(), workers=side.workers, type=side.own or job.type)
+    if side.module is None:
+        return _do(job)
+    with _serving(side.module, side.options) as (server, port):
+        return _do(replace(job, port=port, server=server))
+
+
+def _do(job: Job) -> Result:
+    limit = 120.0 + job.warm_up + job.seconds
+    try:
+        load = subprocess.run(
+            [sys.executable, "-m", "benchmarks.load", job_to_json(job)],
+            cwd=_ROOT, capture_output=True, text=True, timeout=limit, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise RunError(f"the load did not end within {limit:.0f} seconds") from error
+    if load.returncode:
+        raise RunError(_last_line(load.stderr))
+    return result_from_json(load.stdout)
 
 
 @contextlib.contextmanager
-def _serving(side: Side) -> Generator[tuple[int, int]]:
+def _serving(module: str, options: tuple[str, ...]) -> Generator[tuple[int, int]]:
     """A server's process id and port. It is ended when the block is left."""
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryFile("w+") as log:
-        command = [sys.executable, "-m", side.module, str(port), *side.options]
+        command = [sys.executable, "-m", module, str(port), *options]
         # No console: a server may take the end of its input for a wish to close.
         server = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=log, stderr=log)
         try:
@@ -102,13 +101,6 @@ def _serving(side: Side) -> Generator[tuple[int, int]]:
             yield server.pid, port
         finally:
             _end(server)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_for(server: subprocess.Popen[bytes], port: int, log: IO[str]) -> None:
@@ -128,7 +120,9 @@ def _end(server: subprocess.Popen[bytes]) -> None:
     try:
         server.communicate(timeout=_STOP_WITHIN)
     except subprocess.TimeoutExpired:
-        server.kill()
+        # Workers outlive their broker, and would spoil what is measured next.
+        for process in (server.pid, *children(server.pid)):
+            os.kill(process, signal.SIGKILL)
         server.communicate()
 
 

@@ -1,4 +1,4 @@
-"""A client by hand: ZMTP 3.0 as a DEALER over a plain TCP socket, and the way into a room.
+"""A client by hand: ZMTP 3.0 over plain TCP sockets, and the way into a room.
 
 The load generator speaks to a server without libzmq, so that thousands of
 clients cost one core next to nothing and what is measured is the server.
@@ -6,6 +6,7 @@ clients cost one core next to nothing and what is measured is the server.
 
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -13,7 +14,22 @@ from typing import Any, NamedTuple
 import msgpack
 
 from server_room_system.protocol.codec import pack
+from server_room_system.protocol.ids import TOPIC_SIZE
 from server_room_system.protocol.messages import Kind
+
+__all__ = [
+    "COMMAND",
+    "LONG",
+    "LONG_LENGTH",
+    "NUMBER",
+    "Client",
+    "Connection",
+    "LoadError",
+    "Seat",
+    "Stage",
+    "answer_to_command",
+    "unpack",
+]
 
 unpack: Callable[[bytes], Any] = msgpack.unpackb
 """Decode what a server said, with no limits: it is our own."""
@@ -42,7 +58,11 @@ def _property(name: bytes, value: bytes) -> bytes:
     return bytes((len(name),)) + name + NUMBER.pack(len(value)) + value
 
 
-READY = frame(b"\x05READY" + _property(b"Socket-Type", b"DEALER") + _property(b"Identity", b""), COMMAND)
+def _ready(socket_type: bytes) -> bytes:
+    return frame(b"\x05READY" + _property(b"Socket-Type", socket_type) + _property(b"Identity", b""), COMMAND)
+
+
+_DEALER, _XSUB = _ready(b"DEALER"), _ready(b"XSUB")
 
 
 def answer_to_command(body: bytes) -> bytes:
@@ -64,36 +84,131 @@ class Seat(NamedTuple):
 
 
 class Stage(IntEnum):
-    """How far a client has come: what it waits for, until it is a member."""
+    """How far a connection has come."""
 
     CONNECTING = 0
     GREETING = 1
     READY = 2
-    WELCOME = 3
-    ASSIGNED = 4
-    JOINED = 5
-    MEMBER = 6
+    TALKING = 3
+    """What comes on it is read message by message."""
+    COUNTED = 4
+    """A room's stream comes on it, which is counted and not decoded."""
 
 
-class Client:
-    """One connection, from its greeting to its seat in a room, and what is counted of it there.
+class Connection:
+    """One connection of a client, from its greeting on.
 
-    ``carry`` holds bytes that came and do not make a whole frame yet. All
-    counters are for whoever reads the socket: nothing here touches them.
+    ``carry`` holds bytes that came and do not make a whole frame yet.
+
+    Args:
+        port: of the server, on the loopback.
+        client: whose it is.
+        first: the frame to begin with.
+        downlink: whether it goes to a publisher, whose frames begin with a topic.
     """
 
-    __slots__ = ("began", "carry", "fd", "head", "items", "marker", "number", "own", "ref", "room", "seat", "sock",
-                 "stage", "stream", "tail")  # fmt: skip
+    __slots__ = ("_ready", "carry", "client", "fd", "first", "skip", "sock", "stage")
 
-    def __init__(self, port: int, seat: Seat, began: float) -> None:
+    def __init__(self, port: int, client: "Client", first: bytes, *, downlink: bool = False) -> None:
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.connect_ex(("127.0.0.1", port))
         self.fd = self.sock.fileno()
-        self.seat = seat
-        self.began = began
+        self.client = client
+        self.first = first
+        self.skip = TOPIC_SIZE if downlink else 0
+        """Bytes of each frame before its message."""
         self.stage = Stage.CONNECTING
         self.carry: bytes = b""
+        self._ready = _XSUB if downlink else _DEALER
+
+    def start(self) -> bool:
+        """Greet, if the connection is open. Returns whether it is."""
+        try:
+            self.sock.send(GREETING)
+        except BlockingIOError:
+            return False
+        self.stage = Stage.GREETING
+        return True
+
+    def converse(self, data: bytes | bytearray) -> Iterator[bytes]:
+        """Go on with what came: the messages in it, until the connection is to be counted."""
+        self.carry += bytes(data)
+        if self.stage is Stage.GREETING:
+            if len(self.carry) < len(GREETING):
+                return
+            self.carry = self.carry[len(GREETING) :]
+            self.stage = Stage.READY
+            self.sock.send(self._ready)
+        while self.stage is not Stage.COUNTED and (found := self._next()) is not None:
+            flags, body = found
+            if flags & COMMAND:
+                self._command(body)
+            else:
+                yield body
+
+    def say(self, kind: Kind, *fields: object) -> None:
+        """Send one message."""
+        self.sock.send(frame(pack([int(kind), *fields])))
+
+    def present(self) -> None:
+        """Say again what it began with."""
+        self.sock.send(self.first)
+
+    def _next(self) -> tuple[int, bytes] | None:
+        data = self.carry
+        if len(data) < 2:
+            return None
+        start, length = 2, data[1]
+        if data[0] & LONG:
+            if len(data) < 9:
+                return None
+            start, length = 9, LONG_LENGTH.unpack_from(data, 1)[0]
+        end = start + length
+        if len(data) < end:
+            return None
+        self.carry = data[end:]
+        return data[0], data[start:end]
+
+    def _command(self, body: bytes) -> None:
+        if self.stage is Stage.READY:
+            if not body.startswith(b"\x05READY"):
+                raise LoadError(f"the handshake ended with {body!r:.80}")
+            self.present()
+            if self.skip:
+                self.client.tuned_in(self)
+            else:
+                self.stage = Stage.TALKING
+        elif answer := answer_to_command(body):
+            self.sock.send(answer)
+
+
+class Client:
+    """One client, from its first connection to its seat in a room, and what is counted of it there.
+
+    It has one connection to the broker; one more where the room is on a worker
+    of its own; and one more for what a topic room says.
+
+    All counters are for whoever reads the sockets: nothing here touches them.
+    """
+
+    __slots__ = ("began", "endpoint", "head", "items", "link", "marker", "member", "number", "own", "ref", "room",
+                 "seat", "session", "sock", "stream", "tail", "welcomed")  # fmt: skip
+
+    def __init__(self, port: int, seat: Seat, began: float) -> None:
+        self.seat = seat
+        self.began = began
+        self.welcomed = 0.0
+        """When the server took it in, monotonic seconds."""
+        self.member = False
+        """Whether it is in its room, and hears what the room says."""
+        self.session = Connection(port, self, frame(pack([int(Kind.HELLO), 1, [1], "bench", {}])))
+        """To the broker."""
+        self.link = self.session
+        """To where its room is."""
+        self.sock = self.link.sock
+        self.endpoint: str | None = None
+        """Where its room is; None: with the broker."""
         self.ref = 0
         self.room = ""
         self.number = 0
@@ -107,15 +222,6 @@ class Client:
         self.marker = b""
         self.head = b""
         self.tail = b""
-
-    def start(self) -> bool:
-        """Greet, if the connection is open. Returns whether it is."""
-        try:
-            self.sock.send(GREETING)
-        except BlockingIOError:
-            return False
-        self.stage = Stage.GREETING
-        return True
 
     def compose(self, name: str, data: object, marker: bytes) -> None:
         """Prepare the message that this member sends over and over: only its number changes.
@@ -133,64 +239,47 @@ class Client:
         split = len(whole) - len(packed) - NUMBER.size
         self.head, self.tail, self.marker = whole[:split], whole[split + NUMBER.size :], marker
 
-    def converse(self, data: bytes | bytearray) -> bool:
-        """Go on towards the seat with what came. Returns whether the member is now in its room."""
-        self.carry += bytes(data)
-        if self.stage is Stage.GREETING:
-            if len(self.carry) < len(GREETING):
-                return False
-            self.carry = self.carry[len(GREETING) :]
-            self.stage = Stage.READY
-            self.sock.send(READY)
-        for flags, body in self._frames():
-            if flags & COMMAND:
-                self._command(body)
-            elif self._message(unpack(body)):
-                return True
-        return False
-
     def ping(self, number: int) -> None:
-        """Give a sign of life."""
-        self._send(Kind.PING, number)
+        """Give a sign of life, wherever one is expected."""
+        self.session.say(Kind.PING, number)
+        if self.link is not self.session:
+            self.link.say(Kind.PING, number)
 
-    def _frames(self) -> Iterator[tuple[int, bytes]]:
-        while len(self.carry) >= 2:
-            data = self.carry
-            start, length = 2, data[1]
-            if data[0] & LONG:
-                if len(data) < 9:
-                    return
-                start, length = 9, LONG_LENGTH.unpack_from(data, 1)[0]
-            end = start + length
-            if len(data) < end:
-                return
-            self.carry = data[end:]
-            yield data[0], data[start:end]
-
-    def _command(self, body: bytes) -> None:
-        if self.stage is Stage.READY:
-            if not body.startswith(b"\x05READY"):
-                raise LoadError(f"the handshake ended with {body!r:.80}")
-            self.stage = Stage.WELCOME
-            self._send(Kind.HELLO, 1, [1], "bench", {})
-        elif answer := answer_to_command(body):
-            self.sock.send(answer)
-
-    def _message(self, message: list[Any]) -> bool:
+    def hear(self, body: bytes) -> Connection | None:
+        """Go on towards the seat with a message. Returns the connection that it needs for that, if it is a new one."""
+        message: list[Any] = unpack(body)
         kind = message[0]
         if kind == Kind.WELCOME:
-            self.stage = Stage.ASSIGNED
-            self._send(Kind.MATCH, message[3], 2, [self.seat.size, self.seat.type, {}], {}, 30.0)
+            self.welcomed = time.monotonic()
+            self.session.say(Kind.MATCH, message[3], 2, [self.seat.size, self.seat.type, {}], {}, 30.0)
         elif kind == Kind.ASSIGNED:
-            self.stage = Stage.JOINED
-            self._send(Kind.JOIN, 3, message[3], message[5], {})
+            return self._assigned(message)
         elif kind == Kind.JOINED:
-            self.stage = Stage.MEMBER
-            self.ref, self.room = message[2], message[3]
-            return True
-        elif kind in (Kind.ERROR, Kind.GOODBYE, Kind.LEFT):
-            raise LoadError(f"the server answered {Kind(kind).name} {message[1:]!r:.200} on the way to a seat")
-        return False
+            return self._joined(message)
+        elif kind not in (Kind.TICKET, Kind.PONG, Kind.ACK, Kind.DELIVER):
+            raise LoadError(f"the server said {Kind(kind).name} {message[1:]!r:.200} outside of a room's stream")
+        return None
 
-    def _send(self, kind: Kind, *fields: object) -> None:
-        self.sock.send(frame(pack([int(kind), *fields])))
+    def tuned_in(self, connection: Connection) -> None:
+        """The room's stream comes on this connection from now on."""
+        connection.stage = Stage.COUNTED
+        self.member = True
+
+    def _assigned(self, message: list[Any]) -> Connection | None:
+        join = frame(pack([int(Kind.JOIN), 3, message[3], message[5], {}]))
+        self.endpoint = message[4]
+        if self.endpoint is None:
+            self.sock.send(join)
+            return None
+        self.link = Connection(int(self.endpoint.rpartition(":")[2]), self, join)
+        self.sock = self.link.sock
+        return self.link
+
+    def _joined(self, message: list[Any]) -> Connection | None:
+        self.ref, self.room, downlink = message[2], message[3], message[10]
+        if downlink is None:
+            self.tuned_in(self.link)
+            return None
+        self.link.stage = Stage.COUNTED
+        port, token = downlink
+        return Connection(port, self, frame(b"\x01" + token), downlink=True)

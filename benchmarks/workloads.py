@@ -3,16 +3,37 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from benchmarks.load import Job
+from benchmarks.job import Job
 
-__all__ = ["WORKLOADS", "Bound", "Figure", "Workload"]
+__all__ = ["BARE", "WORKLOADS", "Bound", "Figure", "Side", "Workload"]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two servers of a row: what it is called in the table, and how it is started.
+
+    ``options`` follow the port; ``workers`` are those that rooms are spread
+    over; ``own`` replaces the job's room type.
+    """
+
+    name: str
+    module: str | None
+    """None: the job starts what it measures."""
+    options: tuple[str, ...] = ()
+    workers: int = 0
+    own: str | None = None
+
+
+OURS = Side("ours", "benchmarks.server")
+BARE = Side("bare", "benchmarks.bare")
+"""A loop over pyzmq with nothing around it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
     """What a figure has to reach.
 
-    ``relative`` bounds are multiples of what the bare loop does in the same
+    ``relative`` bounds are multiples of what the other side does in the same
     run; the others are in the figure's own unit.
     """
 
@@ -20,14 +41,17 @@ class Bound:
     value: float
     relative: bool
 
-    def holds(self, ours: float, ratio: float) -> bool:
-        """Whether a figure of ours, ``ratio`` times the bare loop's, is good enough."""
+    def holds(self, ours: float, ratio: float | None) -> bool | None:
+        """Whether a figure of ours, ``ratio`` times the other side's, is good enough; None if that can't be told."""
         judged = ratio if self.relative else ours
+        if judged is None:
+            return None
         return judged >= self.value if self.side == "least" else judged <= self.value
 
-    def __str__(self) -> str:
+    def text(self, other: str) -> str:
+        """The bound in words; ``other``: the name of the other side."""
         sign = "≥" if self.side == "least" else "≤"
-        return f"{sign} {self.value:.2f} times bare" if self.relative else f"{sign} {self.value:,.0f}"
+        return f"{sign} {self.value:.2f} times {other}" if self.relative else f"{sign} {self.value:,g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +80,15 @@ class Workload:
     job: Job
     figures: tuple[Figure, ...]
     bouts: int = 2
+    ours: Side = OURS
+    beside: Side | None = BARE
+    """What ours is compared with; None: with nothing."""
 
     def quick(self) -> "Workload":
         """The same for a look in passing: shorter, and with fewer joins."""
-        rooms = self.job.rooms // 4 if self.job.work in ("join", "memory") else self.job.rooms
-        return replace(self, job=replace(self.job, warm_up=0.3, seconds=1.0, rooms=rooms), bouts=1)
+        rooms = self.job.rooms // 4 if self.job.work in ("join", "memory", "idle") else self.job.rooms
+        job = replace(self.job, warm_up=0.3, seconds=min(1.0, self.job.seconds), rooms=rooms, times=1)
+        return replace(self, job=job, bouts=1)
 
 
 def _least(share: float) -> Bound:
@@ -86,6 +114,12 @@ _MESSAGES = (
 _DELIVERIES = (
     Figure("deliveries", "deliveries a second", 0, _least(0.60)),
     Figure("cpu_delivery", "CPU a delivery, µs", 3),
+)
+
+_TWO_SECONDS = Bound("most", 2.0, relative=False)
+_CLOSED = (
+    Figure("p50", "from kill -9 to the typed close, p50, s", 3),
+    Figure("p99", "from kill -9 to the typed close, p99, s", 3, Bound("most", 1.5, relative=False)),
 )
 
 WORKLOADS = (
@@ -146,6 +180,87 @@ WORKLOADS = (
         _job("memory", "four", 4, rooms=1000),
         (Figure("member", "memory of the server a member, KiB", 1, _most(1.5)),),
         bouts=1,
+    ),
+    Workload(
+        "topic-1000",
+        "one room of 1,000, topic fan-out, 100-byte payloads back to back",
+        _flood("audience", 1000, rooms=1, window=64, text=100),
+        (
+            Figure("deliveries", "deliveries a second", 0, _least(0.70)),
+            Figure("cpu_delivery", "CPU a delivery, µs", 3),
+        ),
+    ),
+    Workload(
+        "topic-20hz",
+        "one room of 1,000, 20 broadcasts a second: topic beside unicast",
+        replace(_job("listen", "topic-speech", 1000), seconds=4.0),
+        (
+            Figure("loop_tick", "the loop's time a broadcast, µs", 0, _most(0.25)),
+            Figure("cpu_tick", "CPU of the whole process a broadcast, µs", 0),
+            Figure("p99", "delivery p99, ms", 2),
+        ),
+        ours=Side("topic", "benchmarks.server"),
+        beside=Side("unicast", "benchmarks.server", own="speech"),
+    ),
+    Workload(
+        "two-workers",
+        "250 rooms of 4, every member sending: on two workers beside one",
+        replace(_flood("four", 4, rooms=250, window=1), work="pace", rate=10_000, seconds=3.0),
+        (Figure("cpu_message", "CPU a message, all processes, µs", 2, _most(1.10)),),
+        ours=Side("two", "benchmarks.server", ("2",), workers=2),
+        beside=Side("one", "benchmarks.server", ("1",), workers=1),
+    ),
+    Workload(
+        "behind-broker",
+        "250 rooms of 4, every member sending: on a worker behind a broker beside in the broker",
+        _flood("four", 4, rooms=250, window=64),
+        (
+            Figure("messages", "messages received a second", 0, _least(0.95)),
+            Figure("cpu_message", "CPU a message, all processes, µs", 2),
+        ),
+        ours=Side("behind", "benchmarks.server", ("1",), workers=1),
+        beside=Side("inside", "benchmarks.server"),
+    ),
+    Workload(
+        "idle-room",
+        "20,000 open rooms without members",
+        _job("idle", "idle", 0, rooms=20_000),
+        (
+            Figure("room", "memory a room, KiB", 1, Bound("most", 20.0, relative=False)),
+            Figure("topic", "memory a topic room, KiB", 1, Bound("most", 20.0, relative=False)),
+            Figure("timers", "timers of all of them", 0, Bound("most", 0, relative=False)),
+        ),
+        bouts=1,
+        ours=Side("ours", None),
+        beside=None,
+    ),
+    Workload(
+        "kill-to-close",
+        "a worker of two is killed, with 40 of 80 members on it; the broker started it",
+        replace(_job("kill-launched", "doomed", 4, rooms=20), times=3),
+        _CLOSED,
+        ours=Side("ours", "benchmarks.server", ("2",)),
+        beside=None,
+    ),
+    Workload(
+        "kill-external",
+        "the same, and srs worker started it: only its connection is lost",
+        replace(_job("kill-started", "doomed", 4, rooms=20), times=3),
+        _CLOSED,
+        ours=Side("ours", "benchmarks.server", ("0",)),
+        beside=None,
+    ),
+    Workload(
+        "start",
+        "srs serve with 4 workers, from the command on",
+        replace(_job("start", "single", 1), times=3),
+        (
+            Figure("welcomed", "to the first accepted client, slowest, s", 2, _TWO_SECONDS),
+            Figure("joined", "to its seat in a room, slowest, s", 2, _TWO_SECONDS),
+        ),
+        bouts=1,
+        ours=Side("ours", None),
+        beside=None,
     ),
 )
 """All rows, in the table's order."""

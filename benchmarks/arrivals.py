@@ -1,0 +1,37 @@
+"""Clients that come, and what they cost when they have come."""
+
+from benchmarks.crowd import Crowd
+from benchmarks.job import Job, Result, quantile
+from benchmarks.machine import Meter, resident
+from benchmarks.wire import Seat
+
+__all__ = ["join", "memory"]
+
+
+def join(job: Job, crowd: Crowd) -> Result:
+    """Clients connect, are matched and join, 50 at a time; they stay."""
+    crowd.join(job.size * 10, Seat(job.type, job.size))
+    crowd.settle()
+    count = job.rooms * job.size
+    meter = Meter(job.server, job.cores)
+    took = crowd.join(count, Seat(job.type, job.size))
+    usage = meter.read()
+    figures = {
+        "joins": count / usage.seconds,
+        "p50": quantile(took, 0.50) * 1e3,
+        "p99": quantile(took, 0.99) * 1e3,
+        "cpu_join": usage.server_cpu / count * 1e6,
+    }
+    return Result(figures, usage)
+
+
+def memory(job: Job, crowd: Crowd) -> Result:
+    """How much the server grows with each idle member."""
+    crowd.join(job.size, Seat(job.type, job.size))
+    crowd.run(0.5, pinging=True)
+    before = resident(job.server)
+    count = job.rooms * job.size
+    crowd.join(count, Seat(job.type, job.size))
+    meter = Meter(job.server, job.cores)
+    crowd.run(job.seconds, pinging=True)
+    return Result({"member": (resident(job.server) - before) / count / 1024}, meter.read())
