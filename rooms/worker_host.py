@@ -5,8 +5,8 @@ import logging
 import os
 import random
 import socket
-import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -97,6 +97,7 @@ class WorkerHost:
         key: bytes,
         network: Network | None = None,
         entropy: Entropy | None = None,
+        jitter: Callable[[], float] | None = None,
     ) -> None:
         self._application = application
         self._options = options
@@ -106,14 +107,14 @@ class WorkerHost:
         self._entropy = entropy or EntropyPool()
         self._link: Link | None = None
         self._redial: asyncio.TimerHandle | None = None
-        self._backoff = Backoff(random.SystemRandom().random, _LONGEST_PAUSE)
+        self._backoff = Backoff(jitter or random.SystemRandom().random, _LONGEST_PAUSE)
         self._unsent: deque[bytes] = deque()
         self._reports: list[tuple[Any, ...]] = []
         self._decode = decoder(
             _LARGEST_ORDERS, _LARGEST_ORDERS, application.limits.nesting + _WRAPPED, _LARGEST_ORDERS
         )
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._alone_since = time.monotonic()
+        self._alone_since = asyncio.get_running_loop().time()
         self._watchdog: Watchdog | None = None
 
     @property
@@ -166,20 +167,24 @@ class WorkerHost:
         self.worker.close_rooms(Code.WORKER_DRAINED, "the worker stops")
         if not await self.worker.emptied(_STOP_TIME):
             logger.warning("%d rooms did not end in time", len(self.worker.rooms))
-        self.registration.stop()
         await self._port.emptied(_LAST_WORDS)
+        await self.vanish()
+        logger.info("worker %s has ended", self._options.name)
+
+    async def vanish(self) -> None:
+        """Be gone from one moment to the next: tests need what processes do when they are killed."""
+        self.registration.stop()
+        self._port.close()
+        if self._link is not None:
+            self._link.close()
         await self.worker.stop()
         self._meter.close()
         if self._watchdog is not None:
             self._watchdog.stop()
         if self._redial is not None:
             self._redial.cancel()
-        if self._link is not None:
-            self._link.close()
-        self._port.close()
         if self._own_network is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._own_network.close)
-        logger.info("worker %s has ended", self._options.name)
 
     def _start(self) -> None:
         options, limits = self._options, self._application.limits
