@@ -36,5 +36,5 @@ clean:           ## Remove what the targets made.
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[typed,cli,test,check]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[typed,cli,metrics,test,check]'
 	@touch $@

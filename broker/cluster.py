@@ -96,6 +96,11 @@ class Cluster:
         return self._port.listener.address
 
     @property
+    def port(self) -> Port:
+        """The workers' port: for who counts what comes there."""
+        return self._port
+
+    @property
     def expected(self) -> int:
         """Workers that may serve soon."""
         launched = self._supervisor.expected if self._supervisor is not None else 0

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import ExitStack
@@ -32,7 +34,9 @@ from .administration import AdminDesk, Administration
 from .broker import MOST_SESSIONS, Broker, BrokerLimits
 from .cluster import Cluster, ClusterOptions, LauncherFactory
 from .command import WorkerCommand
+from .metrics import CONTENT_TYPE, Look, exposition
 from .placement import Load, Placement, RoomNeeds
+from .scrape import MetricsPort
 from .sessions import Session
 from .tokens import TokenMint
 from .workers import LOCAL, WorkerRecord
@@ -79,6 +83,8 @@ class HostOptions:
     """The cluster key; None: one of our own."""
     keep_state: bool = False
     """Keep the key in a file of this user, so that ``srs`` commands and workers on this machine find it."""
+    metrics_port: int | None = None
+    """Where to tell Prometheus what is measured, on the address for clients; None: nowhere."""
     software: str = "server-room-system"
 
 
@@ -134,6 +140,7 @@ class Host:
         self._meter: LoadMeter | None = None
         self.load = Load()
         """How much this process has to do, as of the last second. On other networks than real sockets: nothing."""
+        self._metrics = MetricsPort(CONTENT_TYPE, lambda: exposition(self._look()))
         self._unflushed = False
 
     @property
@@ -145,6 +152,11 @@ class Host:
     def worker_address(self) -> str | None:
         """Where workers connect to; None without a cluster."""
         return self._cluster.address if self._cluster is not None else None
+
+    @property
+    def metrics_address(self) -> str | None:
+        """Where Prometheus finds the metrics; None: nowhere."""
+        return self._metrics.address
 
     def stop_soon(self) -> None:
         """Let ``stopped()`` return."""
@@ -158,6 +170,8 @@ class Host:
         self._server.bind(self)
         try:
             self._start()
+            if self._options.metrics_port is not None:
+                await self._metrics.open(self._where[0], self._options.metrics_port)
         except BaseException:
             self._server.bind(None)
             self._opened.close()
@@ -179,6 +193,7 @@ class Host:
         self.broker.reception.say_goodbye(Code.SERVER_STOPPING, ServerStopping.meaning)
         await self._port.emptied(_LAST_WORDS)
         await self.worker.stop()
+        await self._metrics.close()
         self._opened.close()
         if self._own_network is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._own_network.close)
@@ -230,10 +245,12 @@ class Host:
             self._host_rooms()
         else:
             self._open_cluster(network, self._options.cluster, key)
+        self._since = self.now
         self._port.alarm(self.now + _SWEEP, self._sweep)
         if isinstance(network, ZmqNetwork):
             self._opened.callback(Watchdog(self.worker).stop)
             self._meter = LoadMeter(self._port, self.worker)
+            self._opened.callback(self._meter.close)
 
     def _find_key(self) -> bytes:
         options = self._options
@@ -251,7 +268,7 @@ class Host:
                     f"rooms of type {name!r} are isolated: each needs a process of its own. "
                     "Run with workers: Server(workers=1), or srs serve --workers 1."
                 )
-        here = WorkerDescription(sorted(self._server.rooms), [], _MOST_ROOMS, False, 0, "")
+        here = WorkerDescription(sorted(self._server.rooms), [], _MOST_ROOMS, False, os.getpid(), socket.gethostname())
         self.local = WorkerRecord(LOCAL, 0, None, here, self.worker, self.now)
         self.broker.workers.add(self.local)
 
@@ -296,6 +313,18 @@ class Host:
             if self._cluster is None:
                 self.local.load = self.load
         self._port.alarm(self.now + _SWEEP, self._sweep)
+
+    def _look(self) -> Look:
+        ports = {"clients": self._port} | ({} if self._cluster is None else {"workers": self._cluster.port})
+        return Look(
+            self.broker,
+            self.load,
+            self.now - self._since,
+            frozenset(self._server.rooms),
+            {name: len(port) for name, port in ports.items()},
+            {name: port.received for name, port in ports.items()},
+            {name: port.counts for name, port in ports.items()},
+        )
 
     def _keep_numbers(self) -> None:
         # Members of workers keep their numbers when we die: who comes after us must not give them again.

@@ -9,6 +9,7 @@ connection is lost are set aside: they keep their place and their deadline, and
 can't be matched until the client is back.
 """
 
+from collections import Counter
 from enum import Enum
 from typing import Any
 
@@ -95,6 +96,8 @@ class Queues:
         self._queues: dict[bytes, dict[int, Ticket]] = {}
         self._aside: dict[int, Ticket] = {}
         self._next_number = 1
+        self.ended: Counter[TicketState] = Counter({state: 0 for state, ways in TICKET.items() if not ways})
+        """How many tickets have ended how, since the start."""
 
     def __len__(self) -> int:
         """Tickets that wait, those set aside included."""
@@ -111,13 +114,11 @@ class Queues:
 
     def cancel(self, ticket: Ticket) -> None:
         """End a ticket by its owner's wish."""
-        ticket.step(TicketEvent.CANCEL)
-        self._remove(ticket)
+        self._end(ticket, TicketEvent.CANCEL)
 
     def expire(self, ticket: Ticket) -> None:
         """End a ticket whose deadline has passed."""
-        ticket.step(TicketEvent.EXPIRE)
-        self._remove(ticket)
+        self._end(ticket, TicketEvent.EXPIRE)
 
     def set_aside(self, ticket: Ticket) -> None:
         """Its owner is away: it can't be matched."""
@@ -138,9 +139,13 @@ class Queues:
             return None
         matched = list(queue.values())[: ruleset.clients]
         for ticket in matched:
-            ticket.step(TicketEvent.MATCH)
-            self._remove(ticket)
+            self._end(ticket, TicketEvent.MATCH)
         return matched
+
+    def _end(self, ticket: Ticket, how: TicketEvent) -> None:
+        ticket.step(how)
+        self.ended[ticket.state] += 1
+        self._remove(ticket)
 
     def _remove(self, ticket: Ticket) -> None:
         if self._aside.pop(ticket.number, None) is not None:

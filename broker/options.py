@@ -11,6 +11,7 @@ from .cluster import ClusterOptions
 from .command import WorkerCommand
 from .host import HostOptions, Launch
 from .launcher import Launcher, LocalLauncher
+from .metrics import check_extra
 
 if TYPE_CHECKING:
     from .server import Server
@@ -50,20 +51,20 @@ def host_options(server: "Server", port: int, options: RunOptions) -> HostOption
     """
     from .load import target_of  # noqa: PLC0415  # it loads servers, and is loaded by them
 
+    if options.metrics_port is not None:
+        check_extra()
     key = given_key(options.key_file)
     count = server.workers if options.workers is None else options.workers
     if count is None and options.worker_address is None:
         if options.worker_memory is not None or options.worker_stall is not None or options.labels:
             raise ConfigError("limits and labels are for workers: say how many, with workers=N or --workers N")
-        return HostOptions(key=key, keep_state=True)
+        return HostOptions(key=key, keep_state=True, metrics_port=options.metrics_port)
     host, worker_port = options.worker_address or ("127.0.0.1", port + 1 if port else 0)
     launch = None
     if count:
         target = options.target or target_of(server)
 
-        def make(
-            command: Callable[[str, bool], WorkerCommand], on_ended: Callable[[str, int], None]
-        ) -> Launcher:
+        def make(command: Callable[[str, bool], WorkerCommand], on_ended: Callable[[str, int], None]) -> Launcher:
             return LocalLauncher(
                 lambda name, isolated: command(name, isolated).to_argv(),
                 on_ended,
@@ -72,4 +73,6 @@ def host_options(server: "Server", port: int, options: RunOptions) -> HostOption
             )
 
         launch = Launch(count, target, make, options.labels, options.log_level)
-    return HostOptions(ClusterOptions(host, worker_port), launch, key, keep_state=True)
+    return HostOptions(
+        ClusterOptions(host, worker_port), launch, key, keep_state=True, metrics_port=options.metrics_port
+    )

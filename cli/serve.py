@@ -75,8 +75,8 @@ def _where(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.option(
     "--metrics-port",
     metavar="PORT",
-    type=click.IntRange(1, 65535),
-    help="Serve Prometheus metrics there, on the address of --host. Needs the extra [metrics].",
+    type=click.IntRange(0, 65535),
+    help="Serve Prometheus metrics there, on the address of --host; 0 takes a free one. Needs the extra [metrics].",
 )
 @log_level_option
 def serve(
