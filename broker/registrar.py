@@ -272,7 +272,7 @@ class Registrar:
             desk,
             out.now,
         )
-        record.adopted, record.settled = adopted, not adopted
+        record.adopted = adopted
         desk.record = record
         self._workers.add(record)
         self._renew_lease(record)
@@ -290,7 +290,6 @@ class Registrar:
             older.deny(StaleGeneration("this worker has another connection now"))
         self._out.clear_alarm(self._not_back, record)
         self._renew_lease(record)
-        record.settled = False
         entries = [entry for entry in self._directory if entry.worker is record]
         self._unconfirmed[record] = {(entry.report.room, "") for entry in entries} | {
             (entry.report.room, session) for entry in entries for session in entry.sessions
@@ -325,7 +324,6 @@ class Registrar:
             record.draining = True
             logger.info("worker %s is draining", record.name)
         elif isinstance(report, Settled):
-            record.settled = True
             for room, session in sorted(self._unconfirmed.pop(record, ()), key=lambda one: not one[1]):
                 self._out.worker_report(record, Unseated(room, session) if session else RoomEnded(room))
         else:

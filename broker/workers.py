@@ -75,7 +75,6 @@ class WorkerRecord:
         "name",
         "promised",
         "rooms",
-        "settled",
         "since",
         "state",
     )
@@ -92,8 +91,6 @@ class WorkerRecord:
         self.draining = False
         self.adopted = False
         """It brought rooms along of a time that this broker knows nothing of."""
-        self.settled = True
-        """Whether all of its rooms are known; not, while it reports those that it brought along."""
         self.since = now
         self.lease_until = float("inf")
         self.load = Load()

@@ -11,8 +11,11 @@ from typing import Any
 
 from server_room_system.broker.matchmaking import TICKET
 from server_room_system.broker.sessions import SESSION
+from server_room_system.broker.supervision import SLOT_LIFE
+from server_room_system.broker.workers import WORKER
 from server_room_system.client.life import CLIENT
 from server_room_system.client.membership import MEMBERSHIP
+from server_room_system.rooms.registration import REGISTRATION
 from server_room_system.rooms.runner import ROOM
 from server_room_system.rooms.seats import SEAT
 
@@ -24,17 +27,22 @@ TABLES: dict[str, Mapping[Any, Mapping[Any, Enum]]] = {
     "room": ROOM,
     "client": CLIENT,
     "membership": MEMBERSHIP,
+    "registration": REGISTRATION,
+    "worker": WORKER,
+    "slot": SLOT_LIFE,
 }
 
 
 def diagram(table: Mapping[Any, Mapping[Any, Enum]]) -> str:
     """A Mermaid state diagram: the first state of a table is where life begins."""
-    states = list(table)
-    lines = ["stateDiagram-v2", f"    [*] --> {states[0].value}"]
+    names = {state: state.value.replace(" ", "_") for state in table}
+    lines = ["stateDiagram-v2"]
+    lines += [f'    state "{state.value}" as {name}' for state, name in names.items() if name != state.value]
+    lines.append(f"    [*] --> {next(iter(names.values()))}")
     for state, events in table.items():
-        lines += [f"    {state.value} --> {after.value}: {event.value}" for event, after in events.items()]
+        lines += [f"    {names[state]} --> {names[after]}: {event.value}" for event, after in events.items()]
         if not events:
-            lines.append(f"    {state.value} --> [*]")
+            lines.append(f"    {names[state]} --> [*]")
     return "\n".join(lines)
 
 

@@ -128,6 +128,7 @@ class Item(IntEnum):
     REPLY = 3
     FAILURE = 4
     PRESENCE = 5
+    MARK = 6
 
 
 class Hello(NamedTuple):

@@ -39,7 +39,7 @@ __all__ = [
 SKIP = encode_item(Item.SKIP)
 """Stands for a broadcast that this member was excepted from."""
 
-MARK = 6
+MARK = int(Item.MARK)
 """Kind of an item that says to one member, in a frame for many, what it must have got by now: see ``mark``."""
 
 MOST_ITEMS = 1024

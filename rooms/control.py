@@ -199,15 +199,15 @@ class Settled(NamedTuple):
     """After a registration that kept its rooms: all of them are reported now."""
 
 
-RoomReport = (
-    Reserved | Refused | RoomUpdated | Seated | Unseated | RoomEnded | Inspected | Failed | Draining | Settled
-)
+RoomReport = Reserved | Refused | RoomUpdated | Seated | Unseated | RoomEnded | Inspected | Failed | Draining | Settled
 
 
 # Between processes.
 
 
-class _OrderKind(IntEnum):
+class OrderKind(IntEnum):
+    """First element of an item of ORDERS."""
+
     OPEN = 1
     RESERVE = 2
     RELEASE = 3
@@ -217,7 +217,9 @@ class _OrderKind(IntEnum):
     DRAIN = 7
 
 
-class _ReportKind(IntEnum):
+class ReportKind(IntEnum):
+    """First element of an item of REPORTS."""
+
     RESERVED = 1
     REFUSED = 2
     UPDATED = 3
@@ -230,31 +232,21 @@ class _ReportKind(IntEnum):
     SETTLED = 10
 
 
-_orders: Shapes[Order] = Shapes(
-    {
-        _OrderKind.OPEN: OpenRoom,
-        _OrderKind.RESERVE: ReserveSeats,
-        _OrderKind.RELEASE: ReleaseSeats,
-        _OrderKind.CLOSE: CloseRoom,
-        _OrderKind.KICK: Kick,
-        _OrderKind.INSPECT: Inspect,
-        _OrderKind.DRAIN: Drain,
-    }
-)
-_reports: Shapes[RoomReport] = Shapes(
-    {
-        _ReportKind.RESERVED: Reserved,
-        _ReportKind.REFUSED: Refused,
-        _ReportKind.UPDATED: RoomUpdated,
-        _ReportKind.SEATED: Seated,
-        _ReportKind.UNSEATED: Unseated,
-        _ReportKind.ENDED: RoomEnded,
-        _ReportKind.INSPECTED: Inspected,
-        _ReportKind.FAILED: Failed,
-        _ReportKind.DRAINING: Draining,
-        _ReportKind.SETTLED: Settled,
-    }
-)
+ORDER_SHAPES: dict[OrderKind, type[Order]] = {
+    OrderKind.OPEN: OpenRoom, OrderKind.RESERVE: ReserveSeats, OrderKind.RELEASE: ReleaseSeats,
+    OrderKind.CLOSE: CloseRoom, OrderKind.KICK: Kick, OrderKind.INSPECT: Inspect, OrderKind.DRAIN: Drain,
+}  # fmt: skip
+REPORT_SHAPES: dict[ReportKind, type[RoomReport]] = {
+    ReportKind.RESERVED: Reserved, ReportKind.REFUSED: Refused, ReportKind.UPDATED: RoomUpdated,
+    ReportKind.SEATED: Seated, ReportKind.UNSEATED: Unseated, ReportKind.ENDED: RoomEnded,
+    ReportKind.INSPECTED: Inspected, ReportKind.FAILED: Failed, ReportKind.DRAINING: Draining,
+    ReportKind.SETTLED: Settled,
+}  # fmt: skip
+
+_orders: Shapes[Order] = Shapes(ORDER_SHAPES)
+_reports: Shapes[RoomReport] = Shapes(REPORT_SHAPES)
+order_fields_of = _orders.fields_of
+report_fields_of = _reports.fields_of
 
 
 def order_to_wire(order: Order) -> tuple[Any, ...]:

@@ -30,6 +30,7 @@ SHELLS = {
     "broker.launcher",
     "broker.probe",
     "broker.process",
+    "broker.scrape",
     "broker.server",
     "broker.work",
     "client.blocking",
