@@ -1,5 +1,7 @@
 """The workers' side of a running broker: their address, their registrations, and the launcher of local ones."""
 
+import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -80,6 +82,7 @@ class Cluster:
         self._supervisor: Supervisor | None = None
         self._settled_at = 0.0
         self._started_at = 0.0
+        self._all_ended = asyncio.Event()
         self._port = Port(
             replace(limits, upload=_LARGEST_REPORTS, array=_MOST_ITEMS, nesting=limits.nesting + _WRAPPED), entropy
         )
@@ -146,6 +149,8 @@ class Cluster:
         when = self._supervisor.tick(self.now)
         if when is not None:
             self._port.alarm(when, self._supervise)
+        if self._supervisor.done:
+            self._all_ended.set()
 
     def _process_ended(self, name: str, code: int) -> None:
         self._port.touch()
@@ -162,13 +167,18 @@ class Cluster:
         if self._supervisor is None or self._launcher is None:
             return
         self._port.touch()
+        told: set[str] = set()
         for record in self._broker.workers:
             if record.desk is not None and record.name in self._supervisor.states:
                 record.desk.order(Drain(_AT_ONCE, int(Code.SERVER_STOPPING)))
-        self._supervisor.stop(self.now, within)
+                told.add(record.name)
+        self._supervisor.stop(self.now, within, told)
         self._supervise()
         self._flush()
-        await self._launcher.close(within)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._all_ended.wait()
+        await self._launcher.close(_AT_ONCE)
 
     def close(self) -> None:
         """Leave nothing behind."""

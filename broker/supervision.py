@@ -18,7 +18,7 @@ AWS Architecture Blog, 2015).
 import logging
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -195,11 +195,18 @@ class Supervisor:
         if slot is not None and not slot.kept:
             self._stop(slot, now + _FINISH_WITHIN)
 
-    def stop(self, now: float, within: float) -> None:
-        """All drain and end; after ``within`` seconds they are killed. Adopted ones have to be told over the wire."""
+    def stop(self, now: float, within: float, told: Container[str] = ()) -> None:
+        """All drain and end; after ``within`` seconds they are killed.
+
+        Args:
+            now: the time.
+            within: seconds.
+            told: names of those that were told over the wire, as adopted ones have to be: a signal would overtake
+                what they were told, and hurry them past it.
+        """
         self._stopping = True
         for slot in list(self._slots.values()):
-            self._stop(slot, now + within)
+            self._stop(slot, now + within, told=slot.name in told)
 
     # What happens.
 
@@ -271,7 +278,7 @@ class Supervisor:
                 late = (
                     f"register within {_REGISTER_WITHIN:.0f} s" if slot.state is SlotState.STARTING else "end in time"
                 )
-                logger.warning("worker %s did not %s: it is killed", slot.name, late)
+                logger.warning("worker %s did not %s: it is killed", slot.name, late, extra={"worker": slot.name})
                 self._outbox.kill(slot.name)
         return min((slot.due for slot in self._slots.values() if slot.due is not None), default=None)
 
@@ -281,24 +288,25 @@ class Supervisor:
         slot.take(SlotEvent.LAUNCH)
         slot.held, slot.adopted, slot.serving_since = True, False, None
         slot.due = now + _REGISTER_WITHIN
-        logger.info("worker %s starts", slot.name)
+        logger.info("worker %s starts", slot.name, extra={"worker": slot.name})
         self._outbox.launch(slot.name, not slot.kept)
 
-    def _stop(self, slot: _Slot, deadline: float) -> None:
+    def _stop(self, slot: _Slot, deadline: float, *, told: bool = False) -> None:
         asked = slot.state is SlotState.STOPPING
         slot.take(SlotEvent.STOP)
         if slot.state is SlotState.ENDED:
             del self._slots[slot.name]
             return
         slot.due = deadline if slot.due is None or not asked else min(slot.due, deadline)
-        if slot.held and not (slot.adopted or asked):
+        if slot.held and not (slot.adopted or asked or told):
             self._outbox.terminate(slot.name)
 
     def _gone(self, slot: _Slot, how: str, now: float, *, orderly: bool = False) -> None:
         served = 0.0 if slot.serving_since is None else now - slot.serving_since
         slot.adopted, slot.serving_since = False, None
         if slot.state is SlotState.STOPPING or not slot.kept:
-            logger.log(logging.INFO if orderly else logging.WARNING, "worker %s is gone: %s", slot.name, how)
+            level = logging.INFO if orderly else logging.WARNING
+            logger.log(level, "worker %s is gone: %s", slot.name, how, extra={"worker": slot.name})
             self._end(slot)
             return
         if served >= _STEADY:
@@ -316,7 +324,13 @@ class Supervisor:
         slot.due = now + delay
         level = logging.INFO if orderly else logging.WARNING
         logger.log(
-            level, "worker %s ended (%s) after serving %.1f s; it starts again in %.2f s", slot.name, how, served, delay
+            level,
+            "worker %s ended (%s) after serving %.1f s; it starts again in %.2f s",
+            slot.name,
+            how,
+            served,
+            delay,
+            extra={"worker": slot.name},
         )
 
     def _give_up(self, slot: _Slot, how: str) -> None:
@@ -329,6 +343,7 @@ class Supervisor:
             _CRASHES,
             _CRASHES_WITHIN,
             how,
+            extra={"worker": slot.name},
         )
         if self.gave_up:
             logger.error("all %d workers are given up: nobody hosts rooms here any more", self._count)

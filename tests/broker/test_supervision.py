@@ -370,6 +370,16 @@ def test_to_stop_is_to_ask_and_then_to_kill(caplog: pytest.LogCaptureFixture) ->
     assert world.tick(1000) == []
 
 
+def test_who_was_told_to_stop_over_the_wire_is_not_hurried_by_a_signal() -> None:
+    world = World(2)
+    world.tick()
+    world.registers("w1")
+    world.processes.take()
+    world.supervisor.stop(world.now, 6.0, {"w1"})
+    assert world.tick(5) == ["terminate w2"]
+    assert world.tick(1) == ["kill w1", "kill w2"]
+
+
 def test_a_stop_before_the_first_launch_launches_nothing() -> None:
     world = World()
     world.supervisor.stop(world.now, 1.0)
