@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .logs import LogFormat
+
 __all__ = ["WorkerCommand"]
 
 
@@ -26,6 +28,7 @@ class WorkerCommand:
     labels: tuple[str, ...] = ()
     log_level: str = "WARNING"
     """As ``logging`` names it."""
+    log_format: LogFormat = "text"
 
     def to_argv(self) -> list[str]:
         """The whole command line, the interpreter first."""

@@ -34,6 +34,7 @@ from .administration import AdminDesk, Administration
 from .broker import MOST_SESSIONS, Broker, BrokerLimits
 from .cluster import Cluster, ClusterOptions, LauncherFactory
 from .command import WorkerCommand
+from .logs import LogFormat
 from .metrics import CONTENT_TYPE, Look, exposition
 from .placement import Load, Placement, RoomNeeds
 from .scrape import MetricsPort
@@ -69,6 +70,7 @@ class Launch:
     make: LauncherFactory
     labels: tuple[str, ...] = ()
     log_level: str = "WARNING"
+    log_format: LogFormat = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,7 @@ class Host:
             self._server.placement,
             self._state.next_client if self._state is not None else 1,
         )
-        self._application = Mailbox("server", self.worker, self._server.on_error)
+        self._application = Mailbox("", self.worker, self._server.on_error)
         self._administration = Administration(key, self.broker, self, self._entropy, self._options.software)
         self._port.on_broker_message = self.broker.on_message
         self._port.on_cluster_message = self._on_admin_message
@@ -289,6 +291,7 @@ class Host:
                 key_file,
                 labels=launch.labels,
                 log_level=launch.log_level,
+                log_format=launch.log_format,
             )
             self._cluster.launch(launch.make, command, launch.count)
 

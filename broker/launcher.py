@@ -85,6 +85,7 @@ class LocalLauncher:
         stall: seconds after which a worker is killed whose loop does not turn, though it computes; None for no limit.
             Two at least: leases are renewed each second.
         show: takes each line; standard error by default.
+        label: makes a line of a worker's name and what it printed; by default the name in brackets stands before it.
 
     Raises:
         ConfigError: a limit makes no sense, or can't be watched on this system.
@@ -98,6 +99,7 @@ class LocalLauncher:
         memory: int | None = None,
         stall: float | None = None,
         show: Callable[[str], None] | None = None,
+        label: Callable[[str, str], str] | None = None,
     ) -> None:
         if memory is not None and memory < 1 << 20:
             raise ConfigError(f"worker_memory is in bytes, and a worker needs more than {memory}")
@@ -113,6 +115,7 @@ class LocalLauncher:
         self._memory = memory
         self._stall = stall
         self._show = show or _to_standard_error
+        self._label = label or _in_brackets
         self._children: dict[str, _Child] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking: asyncio.TimerHandle | None = None
@@ -157,7 +160,7 @@ class LocalLauncher:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=within)
         for name in list(self._children):
-            logger.warning("worker %s did not end in time: it is killed", name)
+            logger.warning("worker %s did not end in time: it is killed", name, extra={"worker": name})
             self.kill(name)
         if self._tasks:
             _, left = await asyncio.wait(self._tasks, timeout=_GONE_WITHIN)
@@ -194,7 +197,7 @@ class LocalLauncher:
                 env={**os.environ, "PYTHONPATH": _path()},
             )
         except OSError as error:
-            logger.error("worker %s can't be started: %s", child.name, error.strerror)
+            logger.error("worker %s can't be started: %s", child.name, error.strerror, extra={"worker": child.name})
             return _NOT_STARTED
         finally:
             os.close(write)
@@ -236,7 +239,7 @@ class LocalLauncher:
         return bool(data)
 
     def _say(self, name: str, line: str) -> None:
-        self._show(f"[{name}] {line}")
+        self._show(self._label(name, line))
 
     # What they use.
 
@@ -247,9 +250,13 @@ class LocalLauncher:
             wrong = child.runaway.judge(now, *used) if used is not None else None
             if wrong is not None:
                 child.condemned = True
-                logger.error("worker %s is killed: %s", child.name, wrong)
+                logger.error("worker %s is killed: %s", child.name, wrong, extra={"worker": child.name})
                 self.kill(child.name)
         self._looking = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look) if self._children else None
+
+
+def _in_brackets(name: str, line: str) -> str:
+    return f"[{name}] {line}"
 
 
 def _to_standard_error(line: str) -> None:

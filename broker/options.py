@@ -1,5 +1,6 @@
 """How a server runs, in the words of who starts it, and what that means for its host."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from .cluster import ClusterOptions
 from .command import WorkerCommand
 from .host import HostOptions, Launch
 from .launcher import Launcher, LocalLauncher
+from .logs import LogFormat, wrapped_line
 from .metrics import check_extra
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ class RunOptions:
     """Where to serve Prometheus metrics; None: nowhere."""
     log_level: str = "WARNING"
     """Of the workers that are started."""
+    log_format: LogFormat = "text"
+    """Of their logs, and of all else that they print."""
 
 
 def host_options(server: "Server", port: int, options: RunOptions) -> HostOptions:
@@ -70,9 +74,14 @@ def host_options(server: "Server", port: int, options: RunOptions) -> HostOption
                 on_ended,
                 memory=options.worker_memory,
                 stall=options.worker_stall,
+                label=_as_json if options.log_format == "json" else None,
             )
 
-        launch = Launch(count, target, make, options.labels, options.log_level)
+        launch = Launch(count, target, make, options.labels, options.log_level, options.log_format)
     return HostOptions(
         ClusterOptions(host, worker_port), launch, key, keep_state=True, metrics_port=options.metrics_port
     )
+
+
+def _as_json(name: str, line: str) -> str:
+    return wrapped_line(name, line, time.time())

@@ -36,8 +36,18 @@ from ..protocol.errors import (
 )
 from ..protocol.ids import Entropy, new_token, same_secret
 from ..protocol.proof import prove
-from ..rooms.control import Draining, Order, RoomEnded, RoomReport, RoomUpdated, Seated, Settled, Unseated
-from ..rooms.control import order_to_wire, report_from_wire
+from ..rooms.control import (
+    Draining,
+    Order,
+    RoomEnded,
+    RoomReport,
+    RoomUpdated,
+    Seated,
+    Settled,
+    Unseated,
+    order_to_wire,
+    report_from_wire,
+)
 from .announcements import check_endpoint, read_description
 from .directory import Directory
 from .placement import Load
@@ -218,7 +228,12 @@ class Registrar:
             self._key, "worker", desk.broker_nonce, desk.nonce, desk.name.encode(), message.endpoint.encode()
         )
         if not desk.broker_nonce or desk.proven is not None or not same_secret(message.proof, wanted):
-            logger.warning("worker %r from %s: wrong cluster key", desk.name, desk.connection.address)
+            logger.warning(
+                "worker %r from %s: wrong cluster key",
+                desk.name,
+                desk.connection.address,
+                extra={"worker": desk.name},
+            )
             desk.deny(WrongKey())
             return
         desk.proven = message
@@ -244,7 +259,9 @@ class Registrar:
         self._register(desk, message)
 
     def _refuse(self, desk: WorkerDesk, error: FinalClose) -> None:
-        logger.warning("worker %r from %s refused: %s", desk.name, desk.connection.address, error)
+        logger.warning(
+            "worker %r from %s refused: %s", desk.name, desk.connection.address, error, extra={"worker": desk.name}
+        )
         desk.deny(error)
 
     def _register(self, desk: WorkerDesk, message: Prove) -> None:
@@ -277,7 +294,13 @@ class Registrar:
         self._workers.add(record)
         self._renew_lease(record)
         desk.say(Registered(record.generation, LEASE, adopted))
-        logger.info("worker %s registered from %s, at %s", record.name, desk.connection.address, record.endpoint)
+        logger.info(
+            "worker %s registered from %s, at %s",
+            record.name,
+            desk.connection.address,
+            record.endpoint,
+            extra={"worker": record.name},
+        )
         out.worker_registered(record)
 
     def _return(self, desk: WorkerDesk, record: WorkerRecord) -> None:
@@ -295,7 +318,7 @@ class Registrar:
             (entry.report.room, session) for entry in entries for session in entry.sessions
         }
         desk.say(Registered(record.generation, LEASE, True))
-        logger.info("worker %s is back", record.name)
+        logger.info("worker %s is back", record.name, extra={"worker": record.name})
         self._out.worker_returned(record)
 
     def _from_worker(self, desk: WorkerDesk, message: Renew | Reports) -> None:
@@ -313,7 +336,12 @@ class Registrar:
             try:
                 report = report_from_wire(item)
             except (BadMessage, UnknownKind) as error:
-                logger.error("worker %s said nonsense (%s): it is given up", record.name, error)
+                logger.error(
+                    "worker %s said nonsense (%s): it is given up",
+                    record.name,
+                    error,
+                    extra={"worker": record.name},
+                )
                 desk.deny(WorkerRefused(f"nonsense among reports: {error}"))
                 self.gone(record)
                 return
@@ -322,7 +350,7 @@ class Registrar:
     def _report(self, record: WorkerRecord, report: RoomReport) -> None:
         if isinstance(report, Draining):
             record.draining = True
-            logger.info("worker %s is draining", record.name)
+            logger.info("worker %s is draining", record.name, extra={"worker": record.name})
         elif isinstance(report, Settled):
             for room, session in sorted(self._unconfirmed.pop(record, ()), key=lambda one: not one[1]):
                 self._out.worker_report(record, Unseated(room, session) if session else RoomEnded(room))
@@ -353,7 +381,9 @@ class Registrar:
         if now < self._stalled_until:
             self._out.alarm(self._stalled_until, self._lease_over, record)
             return
-        logger.warning("worker %s has not renewed its lease for %.0f s", record.name, LEASE)
+        logger.warning(
+            "worker %s has not renewed its lease for %.0f s", record.name, LEASE, extra={"worker": record.name}
+        )
         desk = record.desk
         self.gone(record)
         if isinstance(desk, WorkerDesk):
@@ -371,7 +401,9 @@ class Registrar:
         self._out.alarm(self._out.now + _RETURN_TIME, self._not_back, record)
 
     def _not_back(self, record: WorkerRecord) -> None:
-        logger.warning("worker %s is lost, with %d rooms", record.name, len(record.rooms))
+        logger.warning(
+            "worker %s is lost, with %d rooms", record.name, len(record.rooms), extra={"worker": record.name}
+        )
         self.gone(record)
 
     def gone(self, record: WorkerRecord) -> None:

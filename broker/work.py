@@ -16,6 +16,7 @@ from ..rooms.worker_host import WorkerHost, WorkerOptions
 from ..transport.keys import find_key
 from .command import WorkerCommand
 from .load import load_server
+from .logs import TEXT, JsonLines
 from .output import print_without_waiting
 from .process import stop_signals, tuned_collector
 from .server import Server
@@ -56,7 +57,10 @@ def main() -> int:
     """Run what a broker's command line says."""
     command = WorkerCommand.from_argv(sys.argv[1:])
     print_without_waiting()  # what we print goes through the broker, which may be gone, or stopped
-    logging.basicConfig(level=command.log_level, format="%(levelname)-7s %(name)s: %(message)s")
+    log = logging.StreamHandler()
+    # As text, the broker puts our name before each line, and whoever keeps its log the time.
+    log.setFormatter(JsonLines(command.name) if command.log_format == "json" else logging.Formatter(TEXT))
+    logging.basicConfig(level=command.log_level, handlers=[log])
     try:
         server = load_server(command.target)
         key = find_key(None, Path(command.key_file) if command.key_file else None)

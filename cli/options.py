@@ -2,10 +2,21 @@
 
 import logging
 from pathlib import Path
+from typing import get_args
 
 import rich_click as click
 
-__all__ = ["debugging", "json_option", "key_file_option", "label_option", "log_level_option", "set_log_level"]
+from ..broker.logs import TEXT, JsonLines, LogFormat
+
+__all__ = [
+    "debugging",
+    "json_option",
+    "key_file_option",
+    "label_option",
+    "log_format_option",
+    "log_level_option",
+    "set_log",
+]
 
 _LEVELS = ["debug", "info", "warning", "error"]
 
@@ -40,11 +51,32 @@ log_level_option = click.option(
 """``--log-level`` of the commands that serve."""
 
 
+log_format_option = click.option(
+    "--log-format",
+    type=click.Choice(get_args(LogFormat)),
+    default="text",
+    show_default=True,
+    metavar="FORMAT",
+    help="What a line of the log is: text, or json with room, client and worker as fields.",
+)
+"""``--log-format`` of the same commands."""
+
+
 def debugging() -> bool:
     """Whether ``srs --debug`` was asked for."""
     return logging.getLogger().isEnabledFor(logging.DEBUG)
 
 
-def set_log_level(level: str) -> None:
-    """Log from this level on; ``--debug`` goes further."""
-    logging.getLogger().setLevel(logging.DEBUG if debugging() else level.upper())
+def set_log(level: str, form: LogFormat, worker: str | None = None) -> None:
+    """Log from this level on, in this format; ``--debug`` goes further.
+
+    Args:
+        level: one of those of ``--log-level``.
+        form: one of those of ``--log-format``.
+        worker: the worker's name, if this process is one: it is in each line then.
+    """
+    root = logging.getLogger()
+    root.setLevel(logging.DEBUG if debugging() else level.upper())
+    who = f"[{worker}] ".replace("%", "%%") if worker is not None else ""
+    for handler in root.handlers:
+        handler.setFormatter(JsonLines(worker) if form == "json" else logging.Formatter(f"%(asctime)s {who}{TEXT}"))

@@ -9,9 +9,10 @@ import rich_click as click
 
 from ..broker import MatchMaker, RunOptions, Server
 from ..broker.load import load_server
+from ..broker.logs import LogFormat
 from ..protocol.errors import ServerRoomError
 from .address import parse_address
-from .options import debugging, key_file_option, label_option, log_level_option, set_log_level
+from .options import debugging, key_file_option, label_option, log_format_option, log_level_option, set_log
 
 __all__ = ["serve"]
 
@@ -79,6 +80,7 @@ def _where(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     help="Serve Prometheus metrics there, on the address of --host; 0 takes a free one. Needs the extra [metrics].",
 )
 @log_level_option
+@log_format_option
 def serve(
     target: str,
     host: str,
@@ -91,6 +93,7 @@ def serve(
     key_file: Path | None,
     metrics_port: int | None,
     log_level: str,
+    log_format: LogFormat,
 ) -> None:
     """Run a server.
 
@@ -100,7 +103,7 @@ def serve(
 
     Type close, or press Ctrl-C, to stop it.
     """
-    set_log_level(log_level)
+    set_log(log_level, log_format)
     server = load_server(target)
     if type(server.match_maker) is MatchMaker and not server.rooms:
         logger.warning("%s has no rooms and no MatchMaker of its own: nobody will get into a room", target)
@@ -114,6 +117,7 @@ def serve(
         worker_stall=worker_stall,
         metrics_port=metrics_port,
         log_level="DEBUG" if debugging() else log_level.upper(),
+        log_format=log_format,
     )
     _run(server, host, port, options)
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import rich_click as click
 
 from ..broker.load import load_server
+from ..broker.logs import LogFormat
 from ..broker.work import run_worker
 from ..rooms.worker_host import WorkerOptions
 from ..transport.keys import find_key
 from .address import parse_address
-from .options import key_file_option, label_option, log_level_option, set_log_level
+from .options import key_file_option, label_option, log_format_option, log_level_option, set_log
 
 __all__ = ["worker"]
 
@@ -56,6 +57,7 @@ def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> s
 )
 @key_file_option
 @log_level_option
+@log_format_option
 def worker(
     target: str,
     broker: str,
@@ -67,6 +69,7 @@ def worker(
     drain_seconds: float,
     key_file: Path | None,
     log_level: str,
+    log_format: LogFormat,
 ) -> None:
     """Host rooms of a server, in a process of its own, here or on another machine.
 
@@ -75,13 +78,14 @@ def worker(
 
     SIGTERM or Ctrl-C lets the rooms end; a second one ends them.
     """
-    set_log_level(log_level)
+    name = name or f"{socket.gethostname()}-{os.getpid()}"[:64]
+    set_log(log_level, log_format, name)
     server = load_server(target)
     where = listen or public
     host, _, port = where.removeprefix("tcp://").rpartition(":") if where is not None else ("127.0.0.1", "", "0")
     options = WorkerOptions(
         broker,
-        name or f"{socket.gethostname()}-{os.getpid()}"[:64],
+        name,
         host=host,
         port=int(port),
         public=public,

@@ -280,7 +280,8 @@ class Client:
         try:
             self.handle_response(message.type, message.data)
         except Exception:
-            logger.exception("handle_response raised")
+            number = self._client.id if self._client is not None else 0
+            logger.exception("client %d: handle_response raised", number, extra={"client": number})
 
     async def _begin_match(self, ruleset: RuleSet) -> None:
         if self._room is not None or self._joining.locked():

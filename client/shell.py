@@ -209,6 +209,11 @@ class Shell:
         if when is not None and not self.closed:
             self._timer = self._loop.call_at(when, self._tick)
 
+    @property
+    def _fields(self) -> dict[str, int]:
+        """Of the log records about this client."""
+        return {"client": self.core.data.ID}
+
     # The outbox of the core.
 
     def dial(self, contact: Contact) -> None:
@@ -235,7 +240,7 @@ class Shell:
         self._wake()
 
     def interrupted(self, reason: str) -> None:
-        logger.info("client %d: %s; connecting again", self.core.data.ID, reason)
+        logger.info("client %d: %s; connecting again", self.core.data.ID, reason, extra=self._fields)
         self._wake()
 
     def answered(self, ask: int, answer: Rooms | Endpoints | Membership | RemoteError) -> None:
@@ -264,7 +269,9 @@ class Shell:
         elif key in self._refusals:
             self._refusals[key] = error
         else:
-            logger.warning("client %d: message %d was refused: %s", self.core.data.ID, number, error)
+            logger.warning(
+                "client %d: message %d was refused: %s", self.core.data.ID, number, error, extra=self._fields
+            )
         self._wake()
 
     def progressed(self, membership: Membership) -> None:
@@ -275,7 +282,9 @@ class Shell:
 
     def misrouted(self, epoch: int) -> None:
         self.misrouted_bundles += 1
-        logger.warning("client %d: dropped a bundle of another stream (epoch %d)", self.core.data.ID, epoch)
+        logger.warning(
+            "client %d: dropped a bundle of another stream (epoch %d)", self.core.data.ID, epoch, extra=self._fields
+        )
 
     def ended(self, error: ServerRoomError | None) -> None:
         self.error = error

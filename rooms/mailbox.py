@@ -37,7 +37,7 @@ class Mailbox:
     """The events of one room, and the hook that is being called.
 
     Args:
-        name: the room's id, for the log.
+        name: the room's id, for the log. Empty for what is no room's, but the server's.
         out: runs async hooks.
         on_error: called with hook and error for what a hook raised.
     """
@@ -55,6 +55,16 @@ class Mailbox:
 
     def __len__(self) -> int:
         return len(self._events)
+
+    @property
+    def whose(self) -> str:
+        """Whose hooks these are, for the log."""
+        return f"room {self.name}" if self.name else "the server"
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The fields of log records about it."""
+        return {"room": self.name} if self.name else {}
 
     def post(self, event: Callable[..., None], *args: Any) -> None:
         """Handle an event now, or after those that are waiting."""
@@ -113,9 +123,9 @@ class Mailbox:
     def failed(self, hook: str, error: BaseException) -> None:
         """Log what a hook raised, and tell ``on_error``."""
         if isinstance(error, RequestError):  # said on purpose, in words for the client
-            logger.info("room %s: %s refused: %s", self.name, hook, error)
+            logger.info("%s: %s refused: %s", self.whose, hook, error, extra=self.fields)
         else:
-            logger.error("room %s: %s raised %s", self.name, hook, type(error).__name__, exc_info=error)
+            logger.error("%s: %s raised %s", self.whose, hook, type(error).__name__, exc_info=error, extra=self.fields)
         if hook == "on_error":
             return
         # Its own error goes to the log alone; an async on_error holds the room up like any hook.

@@ -55,12 +55,13 @@ class Watchdog:
         where = "".join(traceback.format_stack(frame)[-1:]).strip() if frame is not None else "unknown"
         if mailbox is not None and mailbox.busy:
             logger.warning(
-                "room %s: %s has held up every room of this process for %.1f s. "
+                "%s: %s has held up every room of this process for %.1f s. "
                 "Make it async, or move the work to a thread. It is at %s",
-                mailbox.name,
+                mailbox.whose,
                 mailbox.hook,
                 self._patience,
                 where,
+                extra=mailbox.fields,
             )
         else:
             logger.warning("the event loop has been held up for %.1f s, at %s", self._patience, where)

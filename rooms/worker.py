@@ -228,7 +228,9 @@ class Worker:
             refuse(error)
             return
         except Exception:
-            logger.exception("create_room raised for %r", wanted.ruleset)
+            logger.exception(
+                "room %s: create_room raised for %r", wanted.room, wanted.ruleset, extra={"room": wanted.room}
+            )
             refuse(RoomFailed())
             return
         runner = Runner(

@@ -101,6 +101,8 @@ class WorkerHost:
     ) -> None:
         self._application = application
         self._options = options
+        self._fields = {"worker": options.name}
+        """Of the log records about this worker."""
         self._key = key
         self._network = network
         self._own_network: ZmqNetwork | None = None
@@ -110,9 +112,7 @@ class WorkerHost:
         self._backoff = Backoff(jitter or random.SystemRandom().random, _LONGEST_PAUSE)
         self._unsent: deque[bytes] = deque()
         self._reports: list[tuple[Any, ...]] = []
-        self._decode = decoder(
-            _LARGEST_ORDERS, _LARGEST_ORDERS, application.limits.nesting + _WRAPPED, _LARGEST_ORDERS
-        )
+        self._decode = decoder(_LARGEST_ORDERS, _LARGEST_ORDERS, application.limits.nesting + _WRAPPED, _LARGEST_ORDERS)
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._alone_since = asyncio.get_running_loop().time()
         self._watchdog: Watchdog | None = None
@@ -158,7 +158,7 @@ class WorkerHost:
             if self._own_network is not None:
                 self._own_network.close()
             raise
-        logger.info("worker %s listens at %s", self._options.name, self.address)
+        logger.info("worker %s listens at %s", self._options.name, self.address, extra=self._fields)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -166,10 +166,15 @@ class WorkerHost:
         self._port.touch()
         self.worker.close_rooms(Code.WORKER_DRAINED, "the worker stops")
         if not await self.worker.emptied(_STOP_TIME):
-            logger.warning("%d rooms did not end in time", len(self.worker.rooms))
+            logger.warning(
+                "worker %s: %d rooms did not end in time",
+                self._options.name,
+                len(self.worker.rooms),
+                extra=self._fields,
+            )
         await self._port.emptied(_LAST_WORDS)
         await self.vanish()
-        logger.info("worker %s has ended", self._options.name)
+        logger.info("worker %s has ended", self._options.name, extra=self._fields)
 
     async def vanish(self) -> None:
         """Be gone from one moment to the next: tests need what processes do when they are killed."""
@@ -202,7 +207,13 @@ class WorkerHost:
         self._meter = LoadMeter(port, self.worker)
         port.open(self._network, options.host, options.port)
         self.registration = Registration(
-            options.name, self._key, options.public or self.address, self._describe, self._meter.read, self, self._entropy
+            options.name,
+            self._key,
+            options.public or self.address,
+            self._describe,
+            self._meter.read,
+            self,
+            self._entropy,
         )
         port.touch()
         port.alarm(port.now + _SWEEP, self._sweep)
@@ -248,7 +259,12 @@ class WorkerHost:
         if self.registered or self.worker.rooms:
             self._alone_since = now
         elif patience is not None and now - self._alone_since > patience:
-            logger.warning("no broker and no rooms for %.0f s: this worker ends", patience)
+            logger.warning(
+                "worker %s: no broker and no rooms for %.0f s, so it ends",
+                self._options.name,
+                patience,
+                extra=self._fields,
+            )
             self.stop_soon()
 
     def _tick(self) -> None:
@@ -282,7 +298,7 @@ class WorkerHost:
         try:
             message = parse_cluster(self._decode(frame))
         except (BadMessage, UnknownKind) as error:
-            logger.error("the broker sent nonsense: %s", error)
+            logger.error("worker %s: the broker sent nonsense: %s", self._options.name, error, extra=self._fields)
             return
         self.registration.receive(message, self._port.now)
         self._tick()
@@ -293,7 +309,12 @@ class WorkerHost:
         self._port.touch()
         self._link = None
         if self.registered:
-            logger.warning("the connection to the broker is lost (%s): rooms go on", reason)
+            logger.warning(
+                "worker %s: the connection to the broker is lost (%s), rooms go on",
+                self._options.name,
+                reason,
+                extra=self._fields,
+            )
         self.registration.down(self._port.now)
         self._port.wake()
 
@@ -323,7 +344,7 @@ class WorkerHost:
                 break
             self._unsent.popleft()
         if len(self._unsent) > _MOST_UNSENT:
-            logger.error("the broker takes nothing: connecting anew")
+            logger.error("worker %s: the broker takes nothing, connecting anew", self._options.name, extra=self._fields)
             self.hang_up()
             self.down("it took nothing")
 
@@ -333,7 +354,7 @@ class WorkerHost:
             try:
                 order = order_from_wire(item)
             except (BadMessage, UnknownKind) as error:
-                logger.error("the broker sent an order that makes no sense: %s", error)
+                logger.error("worker %s: an order makes no sense: %s", self._options.name, error, extra=self._fields)
                 continue
             self.worker.order(order)
 
@@ -341,14 +362,24 @@ class WorkerHost:
         """See ``RegistrationOutbox.serving``."""
         self._backoff.reset()
         self._reports.clear()
-        logger.info("worker %s is registered, generation %d", self._options.name, self.registration.generation)
+        logger.info(
+            "worker %s is registered, generation %d",
+            self._options.name,
+            self.registration.generation,
+            extra=self._fields,
+        )
         if keep:
             self._reports = [report_to_wire(report) for report in (*self.worker.everything(), Settled())]
             self._port.wake()
 
     def drop_rooms(self) -> None:
         """See ``RegistrationOutbox.drop_rooms``."""
-        logger.error("the lease is over: %d rooms are dropped", len(self.worker.rooms))
+        logger.error(
+            "worker %s: the lease is over, %d rooms are dropped",
+            self._options.name,
+            len(self.worker.rooms),
+            extra=self._fields,
+        )
         self._reports.clear()
         self.worker.drop_rooms()
 
