@@ -63,10 +63,12 @@ class Line:
 
     ``peer`` is None while there is no connection. ``offset`` and ``direct`` are
     what was handed to the network, and are kept up only while ``behind``.
-    ``downlink`` is for topic rooms: there, nothing is sent without one.
+    ``downlink`` is for topic rooms: there, nothing is sent without one. So is
+    ``mark``, by which marks mean this member: that of its downlink, set when the
+    token is offered, because shared frames may come before the room hears of the grant.
     """
 
-    __slots__ = ("_directs", "behind", "direct", "downlink", "key", "offset", "peer", "ref", "start")
+    __slots__ = ("_directs", "behind", "direct", "downlink", "key", "mark", "offset", "peer", "ref", "start")
 
     def __init__(self, key: int, offset: int) -> None:
         self.key = key
@@ -76,6 +78,7 @@ class Line:
         self.start = self.offset = offset
         self.direct = 0
         self.downlink: Downlink | None = None
+        self.mark = 0
         self._directs: DirectLog | None = None
 
     @property

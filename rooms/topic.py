@@ -56,7 +56,8 @@ class TopicFanout(Fanout):
         self._shards: dict[int, int] = {}
         """How many of them are on which publisher."""
         self._lately: dict[Line, None] = {}
-        """Lines that were sent something of their own, and nobody marked it in a later turn."""
+        """Lines that something was said to alone, which was not marked in a later turn. Also those that are not up:
+        their members may hear what is shared already, or still."""
         self._stirred = False
         """Whether something was sent since ``next_beat`` was asked last."""
         self._since = 0.0
@@ -66,6 +67,12 @@ class TopicFanout(Fanout):
         """See ``Fanout.broadcast_except``."""
         lines = list(excepted)
         return super().broadcast_except(item, lines) if lines else self.broadcast(item)
+
+    def direct(self, line: Line, item: bytes, now: float) -> bool:
+        """See ``Fanout.direct``."""
+        if line.behind:
+            self._lately[line] = None
+        return super().direct(line, item, now)
 
     def flush(self, out: TopicsOut, now: float) -> None:
         """End the turn: one frame for all, or one for each."""
@@ -95,7 +102,7 @@ class TopicFanout(Fanout):
         hole, and asks for what is missing.
         """
         self._lower(line)
-        line.downlink = downlink
+        line.downlink, line.mark = downlink, downlink.mark
         self._granted[line] = None
         if line.peer is not None:
             self.behind[line] = None
@@ -188,12 +195,12 @@ class TopicFanout(Fanout):
         self._beats += 1
         place = self.history.last
         if len(self._lately) > _MOST_MARKS:
-            for line in self._lately:
-                self._send(out, line, place, [self._mark(line, line.last_direct)])
+            for line in self._lately.keys() & self._up.keys():
+                self._send(out, line, place, [mark(line.mark, line.last_direct)])
             self._publish(out, bundle(self.epoch, 0, place, []))
         else:
             self._publish(
-                out, bundle(self.epoch, 0, place, [self._mark(line, line.last_direct) for line in self._lately])
+                out, bundle(self.epoch, 0, place, [mark(line.mark, line.last_direct) for line in self._lately])
             )
 
     def forget(self) -> None:
@@ -213,8 +220,8 @@ class TopicFanout(Fanout):
         self._shards[shard] -= 1
         if not self._shards[shard]:
             del self._shards[shard]
-        self._own.pop(line, None)
-        self._lately.pop(line, None)
+        if self._own.pop(line, None) is not None:
+            self._lately[line] = None
 
     def _marks(self, own: dict[Line, Own], end: int) -> Own:
         """Where which marks stand in a shared frame: each before the broadcasts that follow what it is about."""
@@ -222,7 +229,7 @@ class TopicFanout(Fanout):
         for line, parts in own.items():
             number = line.last_direct - len(parts)
             last = {index: number + nth for nth, (index, _, _) in enumerate(parts, 1)}
-            marks += [(index, self._mark(line, upto), False) for index, upto in last.items() if index < end]
+            marks += [(index, mark(line.mark, upto), False) for index, upto in last.items() if index < end]
         marks.sort(key=_index)
         return marks
 
@@ -251,10 +258,7 @@ class TopicFanout(Fanout):
 
     def _mark_before(self, line: Line, parts: Own) -> bytes:
         """The mark for what a line was sent of its own before this turn."""
-        return self._mark(line, line.last_direct - sum(not in_place for _, _, in_place in parts))
-
-    def _mark(self, line: Line, number: int) -> bytes:
-        return mark(self._up[line].mark, number)
+        return mark(line.mark, line.last_direct - sum(not in_place for _, _, in_place in parts))
 
     def _send(self, out: TopicsOut, line: Line, before: int, items: list[bytes]) -> None:
         downlink = self._up[line]

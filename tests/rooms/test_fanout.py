@@ -1,4 +1,4 @@
-"""The fan-out: whatever happens to connections, each member's reader sees exactly what was said to it."""
+"""The fan-outs: whatever happens to connections, each member's reader sees exactly what was said to it."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -11,10 +11,22 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from server_room_system import HistoryLimits, Position
-from server_room_system.protocol import Deliver, Item, Reset, StreamReader, encode, encode_item, streams
+from server_room_system.protocol import (
+    ROOM_TOPIC,
+    Deliver,
+    Gap,
+    Item,
+    Reset,
+    StreamReader,
+    encode,
+    encode_item,
+    streams,
+)
 from server_room_system.protocol.messages import HEAD_SIZE
 from server_room_system.rooms import fanout as fanout_module
-from server_room_system.rooms.fanout import Line, UnicastFanout
+from server_room_system.rooms import topic as topic_module
+from server_room_system.rooms.fanout import Downlink, Line, UnicastFanout
+from server_room_system.rooms.topic import TopicFanout
 from server_room_system.transport import Sent
 
 from .fakes import FakeOutbox, read
@@ -83,12 +95,15 @@ class FanoutMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()  # limits that a few items reach, in the proportions of the real ones
-        self.patch.setattr(fanout_module, "ONE_FRAME", ONE_FRAME)
-        self.patch.setattr(fanout_module, "MOST_ITEMS", MOST_ITEMS)
+        for module in (fanout_module, topic_module):
+            self.patch.setattr(module, "ONE_FRAME", ONE_FRAME)
+            self.patch.setattr(module, "MOST_ITEMS", MOST_ITEMS)
         self.patch.setattr(streams, "MOST_ITEMS", MOST_ITEMS)
         self.readers: list[Reader] = []
         self.given_up: dict[tuple[Position, int], int] = {}
         """The last label that was said before a reset, by its position and reference."""
+        self.not_for: dict[int, list[Reader]] = {}
+        """Who must not even be sent what has this label."""
 
     @initialize(count=st.integers(2, 60))
     def begin(self, count: int) -> None:
@@ -125,6 +140,7 @@ class FanoutMachine(RuleBasedStateMachine):
     def broadcast_except(self, data: st.DataObject) -> None:
         excepted = data.draw(st.lists(st.sampled_from(self.readers), unique=True))
         label = self.label()
+        self.not_for[label] = excepted
         for reader in self.readers:
             if reader not in excepted:
                 reader.to_come.append(label)
@@ -136,11 +152,15 @@ class FanoutMachine(RuleBasedStateMachine):
     def direct(self, data: st.DataObject, size: int, count: int) -> None:
         reader = self.a_reader(data)
         for _ in range(count):
-            label = self.label()
-            reader.to_come.append(label)
-            item = encode_item(Item.DIRECT, reader.line.last_direct + 1, "x" * size, label)
-            if self.fanout.direct(reader.line, item, 1.0):
-                self.flush()
+            self.say_directly(reader, size)
+
+    def say_directly(self, reader: Reader, size: int) -> None:
+        label = self.label()
+        self.not_for[label] = [other for other in self.readers if other is not reader]
+        reader.to_come.append(label)
+        item = encode_item(Item.DIRECT, reader.line.last_direct + 1, "x" * size, label)
+        if self.fanout.direct(reader.line, item, 1.0):
+            self.flush()
 
     @rule()
     def end_the_turn(self) -> None:
@@ -288,8 +308,298 @@ class FanoutMachine(RuleBasedStateMachine):
         assert not any(reader.to_come for reader in self.readers)
 
 
+@dataclass(eq=False)
+class Pipe:
+    """A downlink: what is on its way, which topics it was granted, whether it takes more or loses it."""
+
+    shard: int
+    reader: Reader
+    downlink: Downlink
+    topics: set[bytes]
+    flying: deque[bytes] = field(default_factory=deque)
+    full: bool = False
+    alive: bool = True
+    whole: bool = True
+    """Nothing was lost on it, so that there is no reason for a gap."""
+
+
+class Publishers:
+    """The network of a topic room."""
+
+    def __init__(self, machine: "TopicMachine") -> None:
+        self.pipes: list[Pipe] = []
+        self._machine = machine
+
+    def publish(self, shard: int, topic: bytes, frame: bytes) -> None:
+        assert len(frame) <= MOST, "a frame is larger than its receiver takes"
+        message = read(frame)
+        assert isinstance(message, Deliver)
+        takers = [pipe for pipe in self.pipes if pipe.alive and pipe.shard == shard and topic in pipe.topics]
+        for pipe in takers:
+            assert pipe.reader in self._machine.readers, "who was kicked is sent something"
+            for item in message.items:
+                if len(item) > 1 and item[0] != streams.MARK:
+                    assert pipe.reader not in self._machine.not_for.get(item[-1], ()), "sent to who was excepted"
+            if pipe.full:
+                pipe.whole = False
+            else:
+                pipe.flying.append(frame)
+
+
+class TopicMachine(FanoutMachine):
+    """The same over topics, where nobody hears of what is lost until its reader finds out."""
+
+    fanout: TopicFanout  # type: ignore[assignment]  # the other kind
+    network: Publishers  # type: ignore[assignment]
+
+    @initialize(count=st.integers(2, 60), marks=st.integers(0, 3))
+    def begin(self, count: int, marks: int) -> None:
+        self.patch.setattr(topic_module, "_MOST_MARKS", marks)
+        self.topics = self.names = 0
+        self.fanout = TopicFanout(EPOCH, HistoryLimits(count=count, size=4000, age=1e9), MOST, self.new_topic())
+        self.network = Publishers(self)
+        self.labels = self.refs = self.keys = 0
+        self.now = 1.0
+        self.downlinks: dict[Reader, Pipe] = {}
+        """The downlink that a member has or waits for."""
+        self.missing: set[Reader] = set()
+        """Members who found a hole and will ask."""
+
+    def new_topic(self) -> bytes:
+        self.topics += 1
+        return ROOM_TOPIC + self.topics.to_bytes(16, "big")
+
+    def flush(self) -> None:
+        self.fanout.flush(self.network, self.now)
+
+    # What happens to connections.
+
+    def connect(self, data: st.DataObject, reader: Reader, shared: bool) -> None:
+        self.put_on(reader, Wire(b"wire"))
+
+    def put_on(self, reader: Reader, wire: Wire) -> None:
+        """The member says where it is; if it has no downlink, it is told to make one."""
+        self.refs += 1
+        reader.wire = wire
+        self.missing.discard(reader)
+        self.fanout.connect(reader.line, wire.peer, self.refs, reader.stream.position)
+        self.bring_up(reader)
+        pipe = self.downlinks.get(reader)
+        if pipe is None or not pipe.alive:
+            self.names += 1
+            downlink = Downlink(self.names % 3, self.names, self.new_topic(), self.names)
+            reader.line.mark = downlink.mark
+            self.downlinks[reader] = Pipe(downlink.shard, reader, downlink, set())
+
+    def bring_up(self, reader: Reader) -> None:
+        if not self.fanout.can_catch_up(reader.line):
+            reader.stream = StreamReader(self.fanout.end(reader.line))
+            reader.to_come.clear()
+            self.fanout.jump(reader.line)
+        assert self.fanout.catch_up(reader.line, self.network)
+        assert reader.line.behind == (reader.line.downlink is None)
+
+    def grant(self, reader: Reader, *, late: bool) -> None:
+        """The topics are granted; the room hears so at once, or after it has said more."""
+        pipe = self.downlinks[reader]
+        if not pipe.topics:
+            self.network.pipes.append(pipe)
+        pipe.topics = {self.fanout.topic, pipe.downlink.topic}
+        if late:
+            pipe.whole = False
+            return
+        self.flush()
+        self.fanout.grant(reader.line, pipe.downlink)
+        if reader.wire is not None:
+            self.bring_up(reader)
+        else:
+            pipe.whole = False  # it hears what is shared, and nothing else
+
+    def waiting(self) -> list[Reader]:
+        """Whose downlink the room has not heard of."""
+        return [reader for reader, pipe in self.downlinks.items() if reader.line.downlink != pipe.downlink]
+
+    @precondition(lambda self: self.waiting())
+    @rule(data=st.data(), late=st.booleans())
+    def a_grant(self, data: st.DataObject, late: bool) -> None:
+        self.grant(data.draw(st.sampled_from(self.waiting())), late=late)
+
+    def hang_up(self, reader: Reader) -> None:
+        pipe = self.downlinks.pop(reader, None)
+        if pipe is not None:
+            pipe.alive = False
+
+    @precondition(lambda self: any(reader.wire for reader in self.readers))
+    @rule(data=st.data(), both=st.booleans())
+    def lose(self, data: st.DataObject, both: bool) -> None:
+        """A member's connection is lost, with its downlink or before it."""
+        reader = data.draw(st.sampled_from([reader for reader in self.readers if reader.wire is not None]))
+        self.fanout.disconnect(reader.line)
+        reader.wire = None
+        if both:
+            self.lose_downlink_of(reader)
+        elif reader in self.downlinks:
+            self.downlinks[reader].whole = False
+
+    @precondition(lambda self: self.downlinks)
+    @rule(data=st.data(), told=st.booleans())
+    def lose_downlink(self, data: st.DataObject, told: bool) -> None:
+        """A downlink is lost; its member asks for another one before the room hears of it, or after."""
+        reader = data.draw(st.sampled_from(list(self.downlinks)))
+        downlink = self.downlinks[reader].downlink
+        if told:
+            self.lose_downlink_of(reader)
+        else:
+            self.hang_up(reader)
+        if reader.wire is not None:
+            self.flush()
+            self.put_on(reader, reader.wire)
+            self.fanout.ungrant(reader.line, downlink)
+
+    def lose_downlink_of(self, reader: Reader) -> None:
+        pipe = self.downlinks.get(reader)
+        self.hang_up(reader)
+        if pipe is not None:
+            self.fanout.ungrant(reader.line, pipe.downlink)
+
+    @precondition(lambda self: self.readers)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        self.flush()
+        reader = data.draw(st.sampled_from(self.readers))
+        self.fanout.disconnect(reader.line)
+        self.lose_downlink_of(reader)
+        self.readers.remove(reader)
+        self.missing.discard(reader)
+
+    @precondition(lambda self: self.readers)
+    @rule(data=st.data())
+    def kick(self, data: st.DataObject) -> None:
+        """A member goes whose downlink could not be cut: the others go on without it."""
+        self.flush()
+        reader = data.draw(st.sampled_from(self.readers))
+        self.fanout.disconnect(reader.line)
+        self.downlinks.pop(reader, None)
+        self.readers.remove(reader)
+        self.missing.discard(reader)
+        self.fanout.rekey(self.new_topic())
+        for other in self.readers:
+            self.hang_up(other)
+            if other.wire is not None:
+                self.put_on(other, other.wire)
+
+    @precondition(lambda self: self.downlinks)
+    @rule(data=st.data(), full=st.booleans())
+    def turn_bad_or_good(self, data: st.DataObject, full: bool) -> None:
+        """A queue is full, so that what is published is lost on it, or has room again."""
+        self.downlinks[data.draw(st.sampled_from(list(self.downlinks)))].full = full
+
+    @precondition(lambda self: self.downlinks)
+    @rule(data=st.data(), directs=st.integers(0, 2))
+    def end_the_turn_in_vain(self, data: st.DataObject, directs: int) -> None:
+        """What is said to somebody in one turn is lost, and the next thing arrives."""
+        reader = data.draw(st.sampled_from(list(self.downlinks)))
+        for _ in range(directs):
+            self.say_directly(reader, 5)
+        self.downlinks[reader].full = True
+        self.flush()
+        self.downlinks[reader].full = False
+
+    @precondition(lambda self: self.waiting())
+    @rule(data=st.data())
+    def say_something_before_a_grant_is_heard_of(self, data: st.DataObject) -> None:
+        """What is shared comes already, and what is said to the member alone does not."""
+        reader = data.draw(st.sampled_from(self.waiting()))
+        self.grant(reader, late=True)
+        self.say_directly(reader, 5)
+        self.broadcast(1)
+        self.flush()
+        self.arrive(10_000)
+
+    @precondition(lambda self: any(not reader.line.behind for reader in self.readers))
+    @rule(data=st.data())
+    def ask_in_vain(self, data: st.DataObject) -> None:
+        """A direct message is lost, and also what brings it once more."""
+        reader = data.draw(st.sampled_from([reader for reader in self.readers if not reader.line.behind]))
+        pipe = self.downlinks.get(reader)
+        if pipe is not None and reader.wire is not None:
+            self.arrive(10_000)
+            pipe.full = True
+            self.say_directly(reader, 5)
+            self.flush()
+            self.put_on(reader, reader.wire)
+            pipe.full = False
+            self.broadcast(1)
+            self.flush()
+            self.arrive(10_000)
+
+    @rule()
+    def try_again(self) -> None:
+        """Who found a hole asks for what is missing."""
+        self.flush()
+        for reader in list(self.missing):
+            if reader.wire is not None:
+                self.put_on(reader, reader.wire)
+
+    @rule(early=st.booleans())
+    def beat(self, early: bool) -> None:
+        self.flush()
+        due = self.fanout.next_beat(self.now)
+        if due is not None:
+            self.now = due - (0.1 if early else 0.0)
+            self.fanout.beat(self.network, self.now)
+
+    @rule(count=st.integers(1, 5))
+    def arrive(self, count: int) -> None:
+        for pipe in list(self.network.pipes):
+            for _ in range(min(count, len(pipe.flying))):
+                self.hear(pipe, pipe.flying.popleft())
+
+    def hear(self, pipe: Pipe, frame: bytes) -> None:
+        message = read(frame)
+        assert isinstance(message, Deliver)
+        assert message.epoch == EPOCH
+        assert len(message.items) <= MOST_ITEMS
+        reader = pipe.reader
+        if self.downlinks.get(reader) is not pipe:
+            return
+        assert message.ref in (0, *range(1, self.refs + 1))
+        try:
+            for item, _ in reader.stream.read(message.offset, message.items, pipe.downlink.mark):
+                assert reader.to_come, "something was said twice, or to the wrong one"
+                assert item[-1] == reader.to_come.popleft()
+        except Gap:
+            assert not pipe.whole, "a gap where nothing was lost"
+            self.missing.add(reader)
+
+    def all_comes_in_the_end(self) -> None:
+        """Nobody asks who did not find a hole: every loss shows, at the latest when the room has fallen silent."""
+        if self.fanout.next_beat(self.now) is None and self.readers:
+            self.broadcast(1)
+        self.flush()
+        for reader in self.readers:
+            if reader.wire is None:
+                self.put_on(reader, Wire(b"wire"))
+            self.downlinks[reader].full = False
+        for reader in self.waiting():
+            self.grant(reader, late=False)
+        for reader in self.readers[:1]:
+            self.downlinks[reader].full, self.downlinks[reader].whole = True, False
+            self.say_directly(reader, 5)
+            self.flush()
+            self.downlinks[reader].full = False
+        for _ in range(2 * len(self.readers) + 5):
+            self.arrive(10_000)
+            self.try_again()
+            self.beat(early=False)
+        assert self.fanout.next_beat(self.now) is None, "a room that says nothing has no timer in the end"
+        assert not any(reader.to_come for reader in self.readers)
+
+
 TestFanout = FanoutMachine.TestCase
-TestFanout.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestTopics = TopicMachine.TestCase
+for machine in (TestFanout, TestTopics):
+    machine.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
 
 
 # --- one case at a time ------------------------------------------------------------------------------------------
