@@ -28,6 +28,7 @@ SHELLS = {
     "broker.console",
     "broker.host",
     "broker.launcher",
+    "broker.options",
     "broker.probe",
     "broker.process",
     "broker.scrape",

@@ -78,7 +78,8 @@ def test_the_proofs_of_the_examples_are_made_of_the_documented_parts() -> None:
             return nonce
         if written.startswith("the text "):
             return bare(written.removeprefix("the text ")).encode()
-        return {"name": said["REGISTER"].name, "endpoint": said["PROVE"].endpoint}[written].encode()
+        text: str = {"name": said["REGISTER"].name, "endpoint": said["PROVE"].endpoint}[written]
+        return text.encode()
 
     rows = DOCUMENT.table("The challenge", "proof in", "role", "parts")
     assert len(rows) == 5

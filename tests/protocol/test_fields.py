@@ -148,7 +148,7 @@ def test_messages_come_back_as_they_were(data: st.DataObject, one: tuple[Convers
     talk, kind = one
     labels = talk.fields_of(talk.shapes[kind]).values()
     fields = [data.draw(strategies.get(label, st.sampled_from(ACCEPTED[label]))) for label in labels]
-    message = talk.shapes[kind]._make(fields)  # type: ignore[attr-defined]  # a named tuple
+    message = talk.shapes[kind]._make(fields)
     assert talk.parse(decode(talk.encode(message))) == message
     assert talk.encode(message)[1] == kind
 

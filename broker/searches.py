@@ -1,0 +1,297 @@
+"""Ways into a room: what each session looks for, and the seat that it gets.
+
+A session looks for one room at a time: it waits in a queue with a ticket, or a
+worker is being asked for a seat for it, or it has one assigned and has not
+joined yet. Requests that are asked again after a reconnect are answered again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..protocol.errors import (
+    AlreadyWaiting,
+    BadMessage,
+    CapacityReached,
+    Code,
+    MatchCancelled,
+    MatchExpired,
+    RequestError,
+    RoomNotFound,
+    RuleSetError,
+    UnknownRoomType,
+)
+from ..protocol.messages import Assigned, Create, Error, JoinById, Match, Ticket
+from ..protocol.rulesets import RuleSet
+from ..rooms.control import ReleaseSeats, SeatWish
+from .directory import Directory
+from .matchmaking import Queues
+from .matchmaking import Ticket as StandingTicket
+from .placement import RoomNeeds
+from .seating import HeldSeats, NewRoom, Seating, SeatingOutbox
+from .sessions import Session
+
+__all__ = ["Searches"]
+
+_AT_ONCE = 0.1
+"""Seconds in which a match is at once: only who waits longer is told so with a TICKET."""
+
+
+@dataclass(slots=True)
+class _Search:
+    """What a session is looking for: at most one thing at a time."""
+
+    ticket: StandingTicket | None = None
+    """It waits in a queue."""
+    pending: int | None = None
+    """Its request that a worker is being asked for a seat for."""
+    assigned: Assigned | None = None
+    """The seat that was reserved for it, in case the answer was lost."""
+    deadline: float = 0.0
+    """Until when that seat is held."""
+
+
+_Seat = tuple[Session, int, dict[str, Any]]
+"""Who wants a seat, the number of its request, and its options."""
+
+
+class Searches:
+    """What sessions look for.
+
+    Args:
+        directory: which rooms there are.
+        seating: where seats come from.
+        queues: where tickets wait.
+        out: where to write.
+        most_rooms: rooms that there may be.
+        most_of_a_session: rooms that one session may be in at once.
+        longest_wait: seconds that a ticket may wait at most.
+        room_types: what the rooms of each type need; rulesets may give these names. None takes any name.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        seating: Seating,
+        queues: Queues,
+        out: SeatingOutbox,
+        most_rooms: int,
+        most_of_a_session: int,
+        longest_wait: float,
+        room_types: Mapping[str, RoomNeeds] | None,
+    ) -> None:
+        self._directory = directory
+        self._seating = seating
+        self._queues = queues
+        self._out = out
+        self._most_rooms = most_rooms
+        self._most_of_a_session = most_of_a_session
+        self._longest_wait = longest_wait
+        self._room_types = room_types
+        self._searches: dict[Session, _Search] = {}
+
+    def __len__(self) -> int:
+        """Sessions that look for a room, or once did."""
+        return len(self._searches)
+
+    # What clients ask for.
+
+    def match(self, session: Session, message: Match) -> None:
+        """Put a ticket into a queue. Raises the RequestError that the client is told."""
+        search = self._begin(session, message.ask)
+        if search is None:
+            return
+        ruleset = self._ruleset(message.ruleset)
+        self._check_room_limit()
+        timeout = min(float(message.timeout), self._longest_wait)
+        deadline = self._out.now + timeout
+        search.ticket, matched = self._queues.add(session, message.ask, ruleset, message.options, deadline)
+        if matched is None:
+            self._out.alarm(min(deadline, self._out.now + _AT_ONCE), self._still_waiting, session)
+        self._seat_together(matched)
+
+    def create(self, session: Session, message: Create) -> None:
+        """Have a room made. Raises the RequestError that the client is told."""
+        if self._begin(session, message.ask) is None:
+            return
+        ruleset = self._ruleset(message.ruleset)
+        self._check_room_limit()
+        seats = [(session, message.ask, message.options)]
+        new = NewRoom(ruleset, self._needs(ruleset), message.options, False)
+        self._seating.open(new, self._wish(seats), lambda answer: self._seats_answered(seats, answer))
+
+    def join_by_id(self, session: Session, message: JoinById) -> None:
+        """Have a seat held in a room that is there. Raises the RequestError that the client is told."""
+        if self._begin(session, message.ask) is None:
+            return
+        if message.room in session.rooms:
+            raise AlreadyWaiting("this client is in that room already")
+        if message.room not in self._directory:
+            raise RoomNotFound
+        seats = [(session, message.ask, message.options)]
+        self._seating.reserve(message.room, self._wish(seats), lambda answer: self._seats_answered(seats, answer))
+
+    def cancel(self, session: Session, ask: int) -> None:
+        """Give up a ticket, or the seat that it has led to."""
+        search = self._searches.get(session)
+        if search is None:
+            return
+        if search.ticket is not None and search.ticket.ask == ask:
+            self._queues.cancel(search.ticket)
+            search.ticket = None
+            self._clear_deadline(session)
+            session.say(Error(session.ref, ask, int(Code.MATCH_CANCELLED), MatchCancelled.meaning, None))
+        elif search.assigned is not None and search.assigned.ask == ask:
+            self._give_up_seat(session, search)  # matched before it could be cancelled: somebody else may have the seat
+
+    # What becomes of sessions and rooms.
+
+    def away(self, session: Session) -> None:
+        """Its connection is lost: it can't be matched."""
+        search = self._searches.get(session)
+        if search is not None and search.ticket is not None:
+            self._queues.set_aside(search.ticket)
+
+    def back(self, session: Session) -> None:
+        """It is here again: it can be matched."""
+        search = self._searches.get(session)
+        if search is not None and search.ticket is not None:
+            self._seat_together(self._queues.bring_back(search.ticket))
+
+    def over(self, session: Session) -> None:
+        """It has ended: so do its ticket, and its seats in rooms."""
+        search = self._searches.pop(session, None)
+        if search is not None and search.ticket is not None:
+            self._queues.cancel(search.ticket)
+            self._clear_deadline(session)
+        assigned = {search.assigned.room} if search is not None and search.assigned is not None else set[str]()
+        self._release(session, session.rooms | assigned)
+
+    def joined(self, session: Session, room: str) -> None:
+        """It has taken its seat."""
+        search = self._searches.get(session)
+        if search is not None and search.assigned is not None and search.assigned.room == room:
+            search.assigned = None
+
+    def lost(self, rooms: set[str]) -> list[tuple[str, Session]]:
+        """Rooms are gone; who had a seat assigned there and has not taken it."""
+        found: list[tuple[str, Session]] = []
+        for session, search in self._searches.items():
+            if search.assigned is not None and search.assigned.room in rooms:
+                found.append((search.assigned.room, session))
+                search.assigned = None
+        return found
+
+    # Inside.
+
+    def _begin(self, session: Session, ask: int) -> _Search | None:
+        """Whether a session may look for a room; None: it asks again what it asked before a reconnect.
+
+        Raises:
+            AlreadyWaiting: it looks for one already.
+            CapacityReached: it is in as many as it may be.
+        """
+        search = self._searches.setdefault(session, _Search())
+        if search.assigned is not None and search.deadline > self._out.now:
+            if search.assigned.ask == ask:
+                left = search.deadline - self._out.now
+                session.say(search.assigned._replace(ref=session.ref, timeout=left))
+                return None
+            self._give_up_seat(session, search)  # it has changed its mind
+        if search.pending == ask:
+            return None
+        if search.ticket is not None and search.ticket.ask == ask:
+            session.say(Ticket(session.ref, ask, max(0.001, search.ticket.deadline - self._out.now)))
+            return None
+        if search.pending is not None or search.ticket is not None:
+            raise AlreadyWaiting
+        if len(session.rooms) >= self._most_of_a_session:
+            raise CapacityReached(f"a client is in at most {self._most_of_a_session} rooms at once")
+        return search
+
+    def _check_room_limit(self) -> None:
+        if len(self._directory) >= self._most_rooms:
+            raise CapacityReached(f"the server has its {self._most_rooms} rooms")
+
+    def _seat_together(self, matched: list[StandingTicket] | None) -> None:
+        if matched is None:
+            return
+        for ticket in matched:
+            self._clear_deadline(ticket.session)
+            self._searches[ticket.session].ticket = None
+        seats = [(ticket.session, ticket.ask, ticket.options) for ticket in matched]
+        ruleset = matched[0].ruleset
+        new = NewRoom(ruleset, self._needs(ruleset), {}, True)
+        self._seating.open(new, self._wish(seats), lambda answer: self._seats_answered(seats, answer))
+
+    def _give_up_seat(self, session: Session, search: _Search) -> None:
+        assert search.assigned is not None
+        self._release(session, {search.assigned.room})
+        search.assigned = None
+
+    def _release(self, session: Session, rooms: set[str]) -> None:
+        for room in sorted(rooms):
+            entry = self._directory.get(room)
+            if entry is not None and entry.worker.desk is not None:
+                entry.worker.desk.order(ReleaseSeats(session.session, [room]))
+
+    def _still_waiting(self, session: Session) -> None:
+        ticket = self._searches[session].ticket
+        if ticket is None:
+            return
+        left = ticket.deadline - self._out.now
+        if left > _AT_ONCE / 2:
+            session.say(Ticket(session.ref, ticket.ask, left))
+            self._out.alarm(ticket.deadline, self._deadline_passed, session)
+        else:
+            self._deadline_passed(session)
+
+    def _deadline_passed(self, session: Session) -> None:
+        search = self._searches.get(session)
+        if search is not None and search.ticket is not None:
+            ticket, search.ticket = search.ticket, None
+            self._queues.expire(ticket)
+            session.say(Error(session.ref, ticket.ask, int(Code.MATCH_EXPIRED), MatchExpired.meaning, None))
+
+    def _clear_deadline(self, session: Session) -> None:
+        self._out.clear_alarm(self._still_waiting, session)
+        self._out.clear_alarm(self._deadline_passed, session)
+
+    def _wish(self, seats: list[_Seat]) -> list[SeatWish]:
+        for session, ask, _ in seats:
+            self._searches[session].pending = ask
+        return [SeatWish(session.session, session.data, options) for session, _, options in seats]
+
+    def _seats_answered(self, seats: list[_Seat], answer: HeldSeats | RequestError) -> None:
+        if isinstance(answer, RequestError):
+            for session, ask, _ in seats:
+                search = self._searches.get(session)
+                if search is not None:
+                    search.pending = None
+                    session.say(Error(session.ref, ask, int(answer.code), answer.text[:512], None))
+            return
+        room, worker, reservations, timeout = answer
+        for (session, ask, _), reservation in zip(seats, reservations, strict=True):
+            search = self._searches.get(session)
+            if search is None:  # it ended meanwhile
+                if worker.desk is not None:
+                    worker.desk.order(ReleaseSeats(session.session, [room]))
+                continue
+            search.pending = None
+            search.assigned = Assigned(session.ref, ask, room, worker.endpoint, reservation, timeout)
+            search.deadline = self._out.now + timeout
+            session.say(search.assigned)
+
+    def _needs(self, ruleset: RuleSet) -> RoomNeeds:
+        if ruleset.room is None or self._room_types is None:
+            return RoomNeeds(ruleset.room)
+        return self._room_types[ruleset.room]
+
+    def _ruleset(self, wire: list[Any]) -> RuleSet:
+        try:
+            ruleset = RuleSet.from_wire(wire)
+        except RuleSetError as error:
+            raise BadMessage(str(error)) from error
+        if ruleset.room is not None and self._room_types is not None and ruleset.room not in self._room_types:
+            raise UnknownRoomType(f"no room type is named {ruleset.room!r}")
+        return ruleset
