@@ -250,6 +250,8 @@ class Cluster:
                 self._supervisor.adopt(record.name, self.now)  # a broker before us started it
             self._supervisor.registered(record.name, self.now)
             self._supervise()
+        if self._launcher is not None:
+            self._launcher.alive(record.name, self.now)
         self._broker.seating.retry()
 
     def worker_report(self, record: WorkerRecord, report: RoomReport) -> None:
