@@ -127,7 +127,10 @@ class Seating:
             return
         del self._wishes[answer.ask]
         record.promised.pop(answer.ask, None)
-        if isinstance(answer, Refused):
+        if isinstance(answer, Refused) and answer.code == Code.WORKER_DRAINED and wish.new is not None:
+            record.draining = True
+            self._place(wish)
+        elif isinstance(answer, Refused):
             error = error_for(answer.code, answer.text)
             wish.then(error if isinstance(error, RequestError) else NoWorker(error.text))
         elif answer.room != wish.room or len(answer.reservations) != len(wish.seats):

@@ -11,11 +11,13 @@ from typing import Any
 
 from ..protocol.errors import (
     Code,
+    RemoteError,
     RequestError,
     RoomFailed,
     RoomFull,
     RoomNotFound,
     ServerStopping,
+    WorkerDrained,
     WorkerLost,
     error_for,
 )
@@ -216,11 +218,11 @@ class Worker:
         self._downlinks.close()
 
     def _open(self, wanted: OpenRoom) -> None:
-        def refuse(error: RequestError) -> None:
+        def refuse(error: RemoteError) -> None:
             self._on_report(Refused(wanted.ask, error.code, error.text))
 
         if self.stopping or self.draining:
-            refuse(RoomFailed("the server is stopping"))
+            refuse(self._why_no_rooms())
             return
         try:
             type_name, room = self._make_room(wanted.ruleset)
@@ -252,9 +254,9 @@ class Worker:
             if error is not None:
                 self._forget(wanted.room)
                 refuse(error if isinstance(error, RequestError) else RoomFailed())
-            elif self.stopping:
+            elif self.stopping or self.draining:
                 runner.close(Code.SERVER_STOPPING, ServerStopping.meaning)
-                refuse(RoomFailed("the server is stopping"))
+                refuse(self._why_no_rooms())
             else:
                 # A lock, also one of on_create, is for those who come later.
                 locked, runner.seats.locked = runner.seats.locked or wanted.matched, False
@@ -263,6 +265,10 @@ class Worker:
                     runner.set_locked(True)
 
         runner.create({**wanted.ruleset.criteria, **wanted.options}, created)
+
+    def _why_no_rooms(self) -> RemoteError:
+        # Another worker can make what one that drains does not.
+        return WorkerDrained() if self.draining else RoomFailed("the server is stopping")
 
     def _reserve(self, wanted: ReserveSeats) -> None:
         runner = self.rooms.get(wanted.room)

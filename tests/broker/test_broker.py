@@ -24,6 +24,7 @@ from server_room_system.protocol import (
 from server_room_system.rooms.control import (
     OpenRoom,
     ReleaseSeats,
+    Reserved,
     ReserveSeats,
     RoomEnded,
     RoomUpdated,
@@ -31,7 +32,7 @@ from server_room_system.rooms.control import (
     Unseated,
 )
 
-from .fakes import Bench, FakeCaller, Guest
+from .fakes import Bench, FakeCaller, Guest, a_worker
 
 DUEL = RuleSet(2, room="duel")
 
@@ -603,3 +604,23 @@ def test_the_deadline_of_a_ticket_that_is_over_does_not_end_the_next_one(bench: 
     bench.out.advance(1.0)
     assert codes(ann.heard()) == []
     assert len(bench.broker.queues) == 1
+
+
+def test_a_room_that_a_draining_worker_does_not_make_is_made_by_another() -> None:
+    bench = Bench()
+    other = a_worker("other", bench.out, "tcp://127.0.0.1:7000", types=["duel"])
+    bench.broker.workers.add(other)
+    guest = come(bench)
+    bench.worker.rooms["busy"] = 0
+    other.rooms["busier"] = 9
+    guest.ask(Create(guest.ref, 10, DUEL.to_wire(), {}))
+    first = bench.wanted
+    bench.refuse(first, Code.WORKER_DRAINED)
+    second = bench.wanted
+    assert first.room != second.room
+    assert guest.heard() == []
+    with bench.out.turn():
+        bench.broker.on_report(other, Reserved(second.ask, second.room, [bytes(16)], 15.0))
+    (assigned,) = guest.heard()
+    assert isinstance(assigned, Assigned)
+    assert (assigned.room, assigned.endpoint) == (second.room, other.endpoint)

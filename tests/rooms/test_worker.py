@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from server_room_system import ClientData, Code, Limits, Room, RoomFailed, RoomLocked, RuleSet, UnknownRoomType
+from server_room_system import (
+    ClientData,
+    Code,
+    Limits,
+    Room,
+    RoomFailed,
+    RoomLocked,
+    RuleSet,
+    UnknownRoomType,
+    WorkerDrained,
+)
 from server_room_system.protocol import Error, Join, Joined, LeftRoom, Message, Recover, Send, encode
 from server_room_system.rooms.control import (
     OpenRoom,
@@ -498,6 +508,21 @@ def test_a_room_that_is_made_after_all_while_the_server_stops_ends_at_once() -> 
     assert room.names == ["finished anyway", "dispose"]
     assert factory.worker.rooms == {}
     assert factory.reports == [Refused(1, Code.ROOM_FAILED, "the server is stopping"), RoomEnded("r1")]
+
+
+def test_a_draining_worker_makes_no_rooms_and_says_that_others_may() -> None:
+    room = Slow()
+    room.birth = Gate()
+    factory = Factory(lambda ruleset: room)
+    factory.open("ann")
+    factory.worker.drain(5.0)
+    room.birth.open()
+    factory.loop.settle()
+    assert [report for report in factory.reports if isinstance(report, Refused)] == [
+        Refused(1, Code.WORKER_DRAINED, WorkerDrained.meaning)
+    ]
+    assert factory.worker.rooms == {}
+    assert refused(factory.open("bob")) == Refused(1, Code.WORKER_DRAINED, WorkerDrained.meaning)
 
 
 def test_the_worker_knows_when_its_last_room_has_ended() -> None:
