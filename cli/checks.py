@@ -24,7 +24,7 @@ from .version import VERSION
 
 __all__ = ["Finding", "all_findings"]
 
-_EXTRAS = {"typed": ("msgspec",), "cli": ("click", "rich_click")}
+_EXTRAS = {"typed": ("msgspec",), "cli": ("click", "rich_click"), "metrics": ("prometheus_client",)}
 _MOST_CLIENTS = 50_000
 _FEW_CLIENTS = 900
 _RESOLUTION = 1e-3

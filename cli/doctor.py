@@ -1,17 +1,26 @@
-"""``srs doctor``: is this machine fit to run a server?"""
+"""``srs doctor``: is this machine fit to run a server, or to be a client of one?"""
 
+import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator, Callable
 
 import rich_click as click
 
+from .address import parse_address, timeout_option
 from .checks import Finding, all_findings
 from .exits import Exit
-from .screen import Palette
+from .options import json_option
+from .reach import broker_findings
+from .screen import Palette, printable
 
 __all__ = ["doctor"]
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+def _parse(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else parse_address(value, ctx)
 
 
 @click.command()
@@ -19,32 +28,49 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 @click.option(
     "--port", metavar="PORT", type=click.IntRange(1, 65535), default=1234, show_default=True, help="Is this port free?"
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs: one object.")
+@click.option(
+    "--broker",
+    metavar="ADDRESS",
+    callback=_parse,
+    help="Check instead that clients here reach the server at this host:port, and each of its workers.",
+)
+@json_option
+@timeout_option
 @click.pass_context
-def doctor(ctx: click.Context, host: str, port: int, as_json: bool) -> None:
-    """Check that this machine can run a server.
+def doctor(ctx: click.Context, host: str, port: int, broker: str | None, as_json: bool, timeout: float) -> None:
+    """Check that this machine can run a server, or reach one.
 
     Versions, encryption, file descriptors, the clock, the port, and a round trip
-    through a room. Each line is ok, warn or fail, and what to do. Exits with 1
-    if something fails.
+    through a room. With --broker: the server's version, the round trip to it, and
+    every address that it sends clients to. Each line is ok, warn or fail, and what
+    to do. Exits with 1 if something fails.
     """
-    findings: list[Finding] = []
-    for finding in all_findings(host, port):
-        findings.append(finding)
+
+    def say(finding: Finding) -> Finding:
         if not as_json:
             click.echo(_line(finding))
+        return finding
+
+    if broker is None:
+        findings = [say(finding) for finding in all_findings(host, port)]
+        fit = "Fit to run a server."
+    else:
+        findings = asyncio.run(_told(broker_findings(broker, timeout), say))
+        fit = f"Fit to be a client of {broker}."
     failed = [finding.name for finding in findings if finding.status == "fail"]
     if as_json:
         click.echo(json.dumps({"ok": not failed, "checks": [finding._asdict() for finding in findings]}, indent=2))
-    elif failed:
-        click.echo(f"\nNot fit: {', '.join(failed)}.")
     else:
-        click.echo("\nFit to run a server.")
+        click.echo(f"\nNot fit: {', '.join(failed)}." if failed else f"\n{fit}")
     if failed:
         ctx.exit(int(Exit.FAILED))
 
 
+async def _told(findings: AsyncIterator[Finding], say: Callable[[Finding], Finding]) -> list[Finding]:
+    return [say(finding) async for finding in findings]
+
+
 def _line(finding: Finding) -> str:
     status = Palette(sys.stdout)(f"{finding.status:4}", "bold", _COLOURS[finding.status])
-    line = f"{status}  {finding.name:18}  {finding.found}"
+    line = f"{status}  {finding.name:18}  {printable(finding.found)}"
     return f"{line}\n{'':26}{finding.advice}" if finding.advice else line
