@@ -93,7 +93,7 @@ class TopicFanout(Fanout):
                 self._send_shared(out, before, items, marks, size)
         if items:
             self._lately = {}
-        self._lately |= dict.fromkeys(own)
+        self._lately |= dict.fromkeys(line for line, parts in own.items() if not all(part[2] for part in parts))
 
     def grant(self, line: Line, downlink: Downlink) -> None:
         """A member's downlink stands: it was granted the room's topic and its own. ``catch_up`` brings it up.
@@ -136,6 +136,8 @@ class TopicFanout(Fanout):
         line.peer, line.ref = peer, ref
         if position is not None:
             line.offset, line.direct = position.offset, position.direct
+        if line.direct < line.last_direct:
+            self._lately[line] = None
         self.behind[line] = None
 
     def disconnect(self, line: Line) -> None:

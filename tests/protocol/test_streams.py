@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from server_room_system.protocol import (
+    MARK,
     SKIP,
     BadMessage,
     Deliver,
@@ -28,6 +29,8 @@ from server_room_system.protocol import (
     bundles,
     download_decoder,
     encode_item,
+    mark,
+    mark_of,
     merged,
     parse,
 )
@@ -482,3 +485,36 @@ def test_an_empty_bundle_is_nothing() -> None:
     assert list(reader.read(3, [])) == []
     frame = deliver(bundle(1, 0, 3, []))
     assert frame.items == []
+
+
+def test_a_bundle_that_ends_beyond_the_reader_tells_of_a_loss() -> None:
+    reader = StreamReader(Position(1, 3, 2))
+    with pytest.raises(Gap):
+        list(reader.read(4, []))
+    assert list(reader.read(2, [])) == []
+    assert reader.position == Position(1, 3, 2)
+
+
+def test_a_mark_tells_who_is_meant_of_a_loss_before_it_reads_on() -> None:
+    items = [[0, "t", 4], [MARK, 17, 3], [0, "t", 5]]
+    meant, other = StreamReader(Position(1, 3, 2)), StreamReader(Position(1, 3, 2))
+    assert [position.offset for _, position in other.read(3, items, name=18)] == [4, 5]
+    reading = meant.read(3, items, name=17)
+    assert next(reading) == ([0, "t", 4], Position(1, 4, 2))
+    with pytest.raises(Gap):
+        next(reading)
+    assert [position.direct for _, position in meant.read(4, [[2, 3, "t", "lost"]], name=17)] == [3]
+    assert [position.offset for _, position in meant.read(3, items, name=17)] == [5]
+
+
+@pytest.mark.parametrize("item", [[MARK], [MARK, 17], [MARK, 17, "3"], [MARK, True, 3], [MARK, 17, 3, 3]])
+def test_a_mark_of_another_shape_is_refused(item: list[Any]) -> None:
+    with pytest.raises(BadMessage):
+        list(StreamReader(Position(1, 3, 2)).read(3, [item], name=17))
+
+
+def test_a_mark_is_an_item_of_any_bundle() -> None:
+    frame = deliver(bundle(1, 0, 3, [mark(mark_of(bytes(16)), 1 << 40)]))
+    assert frame.items == [[MARK, mark_of(bytes(16)), 1 << 40]]
+    assert mark_of(bytes(16)) != mark_of(bytes(15) + b"x")
+    assert 0 <= mark_of(bytes(16)) < 1 << 48

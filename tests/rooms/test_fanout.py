@@ -387,7 +387,7 @@ class TopicMachine(FanoutMachine):
         pipe = self.downlinks.get(reader)
         if pipe is None or not pipe.alive:
             self.names += 1
-            downlink = Downlink(self.names % 3, self.names, self.new_topic(), self.names)
+            downlink = Downlink(self.names % 2, self.names, self.new_topic(), self.names)
             reader.line.mark = downlink.mark
             self.downlinks[reader] = Pipe(downlink.shard, reader, downlink, set())
 
