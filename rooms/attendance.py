@@ -77,7 +77,10 @@ class Attendance:
             reset = Reset(member.ref, *runner.fanout.end(line), self._snapshot())
             if runner.out.send(connection.peer, encode(reset)) is Sent.TAKEN:
                 runner.fanout.jump(line)
-        if connection.clogged or not runner.fanout.catch_up(line, runner.out):
+        # On the same connection, bundles must not overtake messages that wait. On a downlink they can't; and there,
+        # what is shared arrives from the grant on: what comes before it must not be put off.
+        waits = connection.clogged and runner.audience is None
+        if waits or not runner.fanout.catch_up(line, runner.out):
             runner.retry_later()
 
     def _join(self, member: Member, options: dict[str, Any]) -> None:

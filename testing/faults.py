@@ -36,7 +36,7 @@ class FaultyNetwork(MemoryNetwork):
         """Let a connection go silent both ways, without a word, for good."""
         wire = self._wire_of.get(link)
         if wire is not None:
-            wire.stalled = True
+            wire.stall()
 
     # What links and subscriptions ask for, when they connect.
 

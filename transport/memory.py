@@ -35,6 +35,9 @@ class NearEnd(Protocol):
 class FarEnd(Protocol):
     """The end of a connection that was bound."""
 
+    heartbeat: float | None
+    """Seconds after which ZeroMQ ends a connection that has gone silent; None: the ends find out themselves."""
+
     address: str
     largest: int
 
@@ -109,7 +112,7 @@ class MemoryNetwork:
         standing = [wire for wire in self._wires if not wire.stalled]
         if not standing:
             return False
-        self.random.choice(standing).stalled = True
+        self.random.choice(standing).stall()
         return True
 
     def misgrant_one(self) -> bool:
@@ -210,6 +213,13 @@ class Wire:
                 self._near.arrived(frame)
         self._unwire_if_over()
 
+    def stall(self) -> None:
+        """Go silent both ways. Whose ends have no life signs of their own has ZeroMQ's heartbeat to end it."""
+        self.stalled = True
+        patience = self._far.heartbeat if self._far is not None else None
+        if patience is not None:
+            asyncio.get_running_loop().call_later(patience, self.sever)
+
     def cut(self) -> None:
         for way in (self.up, self.down):
             way.lose_behind_a_prefix(self._network.random)
@@ -241,6 +251,8 @@ class Wire:
 
 
 class _MemoryListener:
+    heartbeat: float | None = None
+
     def __init__(self, network: MemoryNetwork, address: str, sink: ListenerSink, largest: int) -> None:
         self.address = address
         self.largest = largest

@@ -25,6 +25,8 @@ class MemoryPublisher:
 
     largest = MOST_SAID
 
+    heartbeat: float | None = 15.0
+
     def __init__(self, network: "MemoryNetwork", address: str, sink: PublisherSink, largest: int) -> None:
         self.address = address
         self._network = network

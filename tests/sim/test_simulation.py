@@ -9,12 +9,12 @@ from .world import World
 SEEDS = range(100)
 
 
-def simulate(seed: int) -> World:
+def simulate(seed: int, fanout: str = "unicast", workers: int | None = None) -> World:
     """One run, checked. A failure names its seed; the same seed fails in the same way."""
     worlds: list[World] = []
 
     async def play() -> None:
-        worlds.append(World(seed))
+        worlds.append(World(seed, fanout=fanout, workers=workers))
         await worlds[0].run()
 
     run(play, seed=seed)
@@ -24,6 +24,17 @@ def simulate(seed: int) -> World:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_crosses_rooms_is_lost_doubled_oversold_or_left(seed: int) -> None:
     simulate(seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS[:40])
+def test_topic_rooms_keep_the_same_promises(seed: int) -> None:
+    simulate(seed, fanout="topic")
+
+
+@pytest.mark.parametrize("seed", SEEDS[:20])
+@pytest.mark.parametrize("fanout", ["unicast", "topic"])
+def test_rooms_on_workers_keep_the_same_promises(seed: int, fanout: str) -> None:
+    simulate(seed, fanout, workers=2)
 
 
 def test_one_seed_is_one_course_of_events() -> None:

@@ -21,7 +21,7 @@ from server_room_system.testing import InMemorySystem, system
 from server_room_system.transport import memory
 
 from .ledger import Ledger, Visit
-from .rooms import ROOM_TYPES, RecordingServer
+from .rooms import ROOM_TYPES, Recorder, RecordingServer
 
 __all__ = ["World"]
 
@@ -37,10 +37,14 @@ class World:
 
     Args:
         players: how many there are.
+        fanout: of all rooms.
+        workers: how many host them; None: the broker does.
     """
 
-    def __init__(self, seed: int, players: int = 9) -> None:
+    def __init__(self, seed: int, players: int = 9, fanout: str = "unicast", workers: int | None = None) -> None:
         self.seed = seed
+        self.fanout = fanout
+        self.workers = workers
         self.random = Random(seed)
         self.calm = False
         self.loop = asyncio.get_running_loop()
@@ -56,7 +60,11 @@ class World:
     async def run(self) -> None:
         """Chaos, then calm, then the end."""
         queue = self.random.choice((5, 30, 256))  # frames that a connection takes before it is full
-        with _errors_in_the_log(self.ledger), mock.patch.object(memory, "_QUEUED_FRAMES", queue):
+        with (
+            _errors_in_the_log(self.ledger),
+            mock.patch.object(memory, "_QUEUED_FRAMES", queue),
+            mock.patch.object(Recorder, "fanout", self.fanout),
+        ):
             try:
                 await self._play()
             except Exception as error:  # noqa: BLE001  # whatever it is, there must be none
@@ -65,7 +73,7 @@ class World:
         assert self.ledger.mistakes == [], "\n".join([f"seed {self.seed}:", *self.ledger.mistakes[:20]])
 
     async def _play(self) -> None:
-        async with system(self.server) as self.system:
+        async with system(self.server, workers=self.workers) as self.system:
             lives = [asyncio.ensure_future(player.live()) for player in self._players]
             await self._chaos(CHAOS)
             self.calm = True
@@ -93,9 +101,14 @@ class World:
             if fault < 0.5:
                 self.cuts += network.cut_one()
             elif fault < 0.65:
-                self.stalls += network.stall_one()
+                # Of workers' own connections, only the broker's silence is not a fault to live through: see the leases.
+                self.stalls += network.stall_one() if self.workers is None else self._stall_a_player()
             elif fault < 0.9:
                 self.random.choice(self._players).pull_the_plug(self.random.choice((0.3, 2.0, 5.0, 10.0)))
+
+    def _stall_a_player(self) -> bool:
+        self.system.stall(self.random.choice(self._players).client)
+        return True
 
     def _check_nobody_is_left(self) -> None:
         broker = self.system.host.broker
@@ -103,7 +116,7 @@ class World:
             "sessions": len(broker.sessions),
             "tickets": len(broker.queues),
             "members": sum(len(stream.present) for stream in self.ledger.streams.values()),
-            "connections": self.system.network.connections,
+            "connections": self.system.network.connections - len(self.system.workers),
         }.items():
             if count:
                 self.ledger.mistake(f"{count} {what} are left when all clients are closed")
