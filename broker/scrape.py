@@ -66,6 +66,10 @@ class MetricsPort:
         await self._server.wait_closed()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._exchanges) >= _MOST_AT_ONCE:
+            logger.debug("more than %d scrapes at once: one is cut", _MOST_AT_ONCE)
+            writer.transport.abort()
+            return
         # Not as a coroutine: Python 3.11 complains of those that are cancelled.
         exchange = asyncio.get_running_loop().create_task(self._exchange(reader, writer))
         self._exchanges.add(exchange)
@@ -74,10 +78,7 @@ class MetricsPort:
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(_PATIENCE):
-                if len(self._exchanges) > _MOST_AT_ONCE:
-                    writer.write(_answer(b"503 Service Unavailable", "text/plain", b"too many at once\n"))
-                else:
-                    writer.write(self._answer_to(await reader.readuntil(b"\r\n\r\n")))
+                writer.write(self._answer_to(await reader.readuntil(b"\r\n\r\n")))
                 await writer.drain()
                 writer.close()
                 await writer.wait_closed()
