@@ -36,6 +36,7 @@ from ..protocol.messages import (
     Kind,
     Match,
     Message,
+    Reset,
     Resume,
     RoomLost,
     Rooms,
@@ -155,12 +156,16 @@ class ClientCore:
             self._lost(contact, f"the server sent nonsense: {error}", now)
 
     def downlink_received(self, membership: Membership, frame: bytes, now: float) -> None:
-        """A frame came on the downlink of a membership. Only bundles of its own stream are heard."""
+        """A frame came on the downlink of a membership. Only what is its own is heard."""
         try:
             message = parse(self._decode(frame))
-            if not isinstance(message, Deliver):
-                raise BadMessage("a downlink carries bundles")
-            self._deliver(self._memberships.addressed_below(membership, message), message, now)
+            if not isinstance(message, Deliver | Reset):
+                raise BadMessage("a downlink carries bundles and resets")
+            addressed = self._memberships.addressed_below(membership, message)
+            if isinstance(message, Deliver):
+                self._deliver(addressed, message, now)
+            else:
+                self._memberships.reset(addressed, message)
         except (BadMessage, UnknownKind):
             self._out.close_downlink(membership)
             self.downlink_lost(membership)
@@ -384,8 +389,8 @@ class ClientCore:
             self._memberships.room_lost(room, lost)
 
     def _patience(self, contact: Contact) -> float:
-        if contact is self.broker and any(worker.online for worker in self.workers.values()):
-            return float("inf")  # our rooms go on without it, and so do we
+        if contact is self.broker and self.workers:
+            return float("inf")  # our rooms may go on without it, and so do we; a worker has its own patience
         return self._reconnect_timeout if self._session else self._connect_timeout
 
     def _end(self, error: ServerRoomError | None) -> None:

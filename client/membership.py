@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from ..protocol.codec import pack_payload
 from ..protocol.errors import Backpressure, BadMessage, RemoteError, error_for
-from ..protocol.lifecycle import Table, step
 from ..protocol.ids import mark_of
+from ..protocol.lifecycle import Table, step
 from ..protocol.limits import Limits
 from ..protocol.messages import Item, Kind
 from ..protocol.streams import Position, StreamReader

@@ -186,8 +186,7 @@ class Memberships:
         elif isinstance(message, LeftRoom):
             self._finish(membership, error_for(message.code, message.text))
         elif isinstance(message, Reset):
-            membership.reset(Position(message.epoch, message.offset, message.direct), message.snapshot)
-            self._out.progressed(membership)
+            self.reset(membership, message)
         else:
             self._out.close_downlink(membership)
             membership.downlink = None
@@ -200,14 +199,25 @@ class Memberships:
             return self._by_ref(contact, message.ref)
         return next((one for one in self.of(contact) if one.room and one.reader.epoch == message.epoch), None)
 
-    def addressed_below(self, membership: Membership, message: Deliver) -> Membership | None:
-        """Whom a bundle on a downlink is for: its member, or nobody that we know.
+    def addressed_below(self, membership: Membership, message: Deliver | Reset) -> Membership | None:
+        """Whom a frame on a downlink is for: its member, or nobody that we know.
 
         A topic that was granted to the wrong connection ends here: of another room, or another member's own.
         """
         downlink = membership.downlink
         own = downlink is not None and message.ref in (0, mark_of(downlink[1]) & 0xFFFFFFFF)
         return membership if own else None
+
+    def reset(self, membership: Membership | None, message: Reset) -> None:
+        """Go on from elsewhere: what was missed is gone."""
+        if membership is None:
+            self._out.misrouted(message.epoch)
+            return
+        place, here = Position(message.epoch, message.offset, message.direct), membership.reader.position
+        # The answer to an older question than the one that brought us here: nothing is missing up to there.
+        if place.epoch != here.epoch or place.offset > here.offset or place.direct > here.direct:
+            membership.reset(place, message.snapshot)
+            self._out.progressed(membership)
 
     def deliver(self, membership: Membership | None, message: Deliver) -> bool:
         """Read a bundle. False: something is missing before it."""

@@ -73,15 +73,19 @@ class Attendance:
         runner, line, connection = self._runner, member.line, member.connection
         if connection is None:
             return
+        if runner.audience is not None:
+            runner.audience.bring_up(member)
+            return
         if not connection.clogged and not runner.fanout.can_catch_up(line):
-            reset = Reset(member.ref, *runner.fanout.end(line), self._snapshot())
+            reset = self.reset(member, member.ref)
             if runner.out.send(connection.peer, encode(reset)) is Sent.TAKEN:
                 runner.fanout.jump(line)
-        # On the same connection, bundles must not overtake messages that wait. On a downlink they can't; and there,
-        # what is shared arrives from the grant on: what comes before it must not be put off.
-        waits = connection.clogged and runner.audience is None
-        if waits or not runner.fanout.catch_up(line, runner.out):
+        if connection.clogged or not runner.fanout.catch_up(line, runner.out):
             runner.retry_later()
+
+    def reset(self, member: Member, ref: int) -> Reset:
+        """What a member is told who missed more than the history holds."""
+        return Reset(ref, *self._runner.fanout.end(member.line), self._snapshot())
 
     def _join(self, member: Member, options: dict[str, Any]) -> None:
         runner = self._runner

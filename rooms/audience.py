@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..protocol.errors import Code, ConnectionTimedOut
-from ..protocol.ids import MEMBER_TOPIC, ROOM_TOPIC, Entropy, new_topic
-from ..protocol.messages import Goodbye, Rekeyed
+from ..protocol.ids import MEMBER_TOPIC, ROOM_TOPIC, Entropy, mark_of, new_topic
+from ..protocol.messages import Goodbye, Rekeyed, encode
 from .fanout import Downlink
 from .member import Member
 from .topic import TopicFanout
@@ -83,6 +83,7 @@ class Audience:
         self.part_with(member)
         downlink = self._of[member] = DownlinkOfMember(self, member, new_topic(MEMBER_TOPIC, self._entropy))
         downlink.port, downlink.token = self._desk.offer(downlink)
+        member.line.mark = mark_of(downlink.token)  # what is shared may be heard before the grant is told
         self._runner.out.alarm(self._runner.out.now + _OPENING_TIME, self._not_opened, member)
         return [downlink.port, downlink.token]
 
@@ -105,7 +106,17 @@ class Audience:
         self._runner.out.clear_alarm(self._not_opened, member)
         self._runner.flush()
         self.fanout.grant(member.line, downlink)
-        self._runner.attendance.bring_up(member)
+        self.bring_up(member)
+
+    def bring_up(self, member: Member) -> None:
+        """Send a member what it missed, or a RESET where that is gone, if its downlink stands. Flush before."""
+        # All of it comes down that one connection, in order: a RESET on the other one might be overtaken.
+        fanout, out, line = self.fanout, self._runner.out, member.line
+        if line.downlink is not None and not fanout.can_catch_up(line):
+            reset = self._runner.attendance.reset(member, line.downlink.ref)
+            out.publish(line.downlink.shard, line.downlink.topic, encode(reset))
+            fanout.jump(line)
+        fanout.catch_up(line, out)
         self.beat_later()
 
     def ungranted(self, offered: DownlinkOfMember, downlink: Downlink) -> None:
