@@ -286,7 +286,11 @@ class Seat:
         self.peer = peer
         self.room = room
         self.reservation = reservation
-        _, _, self.ref, _, _, self.epoch, self.offset, self.direct, self.uplink, self.token, self.info = joined
+        _, _, self.ref, _, _, self.epoch, self.offset, self.direct, self.uplink, self.token, downlink, self.info = (
+            joined
+        )
+        self.downlink: list[Any] | None = downlink
+        """Port and token, in topic rooms."""
         self.number: int = self.uplink
 
     def send(self, name: Any, data: Any = None) -> int:
