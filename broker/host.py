@@ -258,9 +258,15 @@ class Host:
         options = self._options
         if options.keep_state:  # only who has the port may have its file
             port = int(self.address.rpartition(":")[2])
-            self._state = LocalState.open(port, options.key)
-            self._opened.callback(self._state.remove)
-            return self._state.key
+            try:
+                self._state = LocalState.open(port, options.key)
+            except ConfigError as error:
+                if options.launch is not None and options.key is None:
+                    raise  # workers have no other way to the key
+                logger.warning("%s Commands like 'srs top' need --key-file here.", error)
+            else:
+                self._opened.callback(self._state.remove)
+                return self._state.key
         return options.key or self._entropy(32)
 
     def _host_rooms(self) -> None:
