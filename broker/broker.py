@@ -115,6 +115,7 @@ class Broker:
         self.seating = Seating(self.workers, self.directory, out, entropy)
         self.queues = Queues()
         self._announced = announced
+        self._isolated = frozenset(name for name, needs in (room_types or {}).items() if needs.isolated)
         self._out = out
         self._searches = Searches(
             self.directory,
@@ -196,7 +197,8 @@ class Broker:
     def on_report(self, record: WorkerRecord, report: RoomReport) -> None:
         """Take in what a worker reports."""
         if isinstance(report, RoomUpdated):
-            self.directory.update(report, record)
+            if self.directory.update(report, record) and report.type in self._isolated:
+                self.workers.keep_alone(record)  # it may be a broker before us who placed it
         elif isinstance(report, RoomEnded):
             self._room_ended(record, report.room)
         elif isinstance(report, Reserved | Refused):

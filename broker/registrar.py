@@ -374,12 +374,17 @@ class Registrar:
         self._beat_at = now
         self._out.alarm(now + _BEAT, self._beat)
 
-    def _lease_over(self, record: WorkerRecord) -> None:
+    def _judges_later(self, judge: Callable[[WorkerRecord], None], record: WorkerRecord) -> bool:
         now = self._out.now
         if now - self._beat_at > _STALLED:
             self._beat()
-        if now < self._stalled_until:
-            self._out.alarm(self._stalled_until, self._lease_over, record)
+        if now >= self._stalled_until:
+            return False
+        self._out.alarm(self._stalled_until, judge, record)
+        return True
+
+    def _lease_over(self, record: WorkerRecord) -> None:
+        if self._judges_later(self._lease_over, record):
             return
         logger.warning(
             "worker %s has not renewed its lease for %.0f s", record.name, LEASE, extra={"worker": record.name}
@@ -401,6 +406,8 @@ class Registrar:
         self._out.alarm(self._out.now + _RETURN_TIME, self._not_back, record)
 
     def _not_back(self, record: WorkerRecord) -> None:
+        if self._judges_later(self._not_back, record):
+            return
         logger.warning(
             "worker %s is lost, with %d rooms", record.name, len(record.rooms), extra={"worker": record.name}
         )

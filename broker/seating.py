@@ -159,15 +159,16 @@ class Seating:
     def retry(self) -> None:
         """A worker has come, has room again, or is less busy."""
         for wish in list(self._waiting):
-            del self._waiting[wish]
-            self._place(wish)
+            if wish in self._waiting:  # one that was placed may be answered at once, and have others placed
+                del self._waiting[wish]
+                self._place(wish)
 
     def _place(self, wish: _Wish) -> None:
         assert wish.new is not None
         needs, out = wish.new.needs, self._out
+        out.clear_alarm(self._waited_too_long, wish)
         record = None if out.workers_starting else self._workers.place(needs)
         if record is not None:
-            out.clear_alarm(self._waited_too_long, wish)
             wish.room = new_id(self._entropy)
             self._ask(wish, record)
             return

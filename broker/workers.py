@@ -11,16 +11,20 @@ before its rooms count as lost. The worker in the broker's own process is one
 of them, without a lease.
 """
 
+import logging
 from collections.abc import Iterator
 from enum import Enum
 from typing import Protocol
 
+from ..protocol.errors import ConfigError
 from ..protocol.lifecycle import Table, step
 from ..rooms.control import Order
 from ..rooms.registration import WorkerDescription
 from .placement import Load, Placement, RoomNeeds, WorkerView
 
 __all__ = ["LOCAL", "WORKER", "Desk", "WorkerEvent", "WorkerRecord", "WorkerState", "Workers"]
+
+logger = logging.getLogger(__name__.partition(".broker")[0] + ".workers")
 
 LOCAL = "local"
 """The name of the worker in the broker's own process."""
@@ -181,12 +185,28 @@ class Workers:
         free = {record.name: record for record in self.hosts(needs) if self._can_take(record, needs)}
         if not free:
             return None
-        chosen = self._policy.choose([record.view() for record in free.values()], needs)
+        chosen = self._choose([record.view() for record in free.values()], needs)
         if chosen is None:
             return None
         if needs.isolated:
-            self._alone.add(chosen.name)
+            self.keep_alone(free[chosen.name])
         return free[chosen.name]
+
+    def keep_alone(self, record: WorkerRecord) -> None:
+        """A worker has an isolated room: it gets no other as long as it has this one."""
+        self._alone.add(record.name)
+
+    def _choose(self, views: list[WorkerView], needs: RoomNeeds) -> WorkerView | None:
+        try:
+            chosen = self._policy.choose(views, needs)
+            if chosen is not None and chosen not in views:
+                raise ConfigError(
+                    f"{type(self._policy).__name__}.choose returned {chosen!r:.80}, which was not offered"
+                )
+        except Exception:
+            logger.exception("the placement policy failed; the least loaded worker is taken")
+            return Placement().choose(views, needs)
+        return chosen
 
     def _can_take(self, record: WorkerRecord, needs: RoomNeeds) -> bool:
         if record.state is not WorkerState.SERVING or self.is_full(record):

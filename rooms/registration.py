@@ -18,7 +18,6 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
-from ..protocol.errors import Code, RemoteError, WrongKey, error_for
 from ..protocol.cluster import (
     CLUSTER_VERSION,
     Challenge,
@@ -32,6 +31,7 @@ from ..protocol.cluster import (
     Renew,
     Reports,
 )
+from ..protocol.errors import Code, RemoteError, WrongKey, error_for
 from ..protocol.ids import Entropy, new_token, same_secret
 from ..protocol.lifecycle import Table, step
 from ..protocol.proof import prove
@@ -171,6 +171,7 @@ class Registration:
         self._lease = 0.0
         self._lease_until = 0.0
         self._deadline = 0.0
+        self._proved_at = 0.0
         self._renew_at = 0.0
         self._number = 0
         self._sent_at: dict[int, float] = {}
@@ -194,14 +195,16 @@ class Registration:
 
     def receive(self, message: ClusterMessage, now: float) -> None:
         """The broker says something."""
-        if isinstance(message, Challenge) and self.state is RegistrationState.PROVING:
-            self._answer(message)
-        elif isinstance(message, Registered) and self.state is RegistrationState.PROVING:
-            self._registered(message, now)
-        elif isinstance(message, Leased) and self.state is RegistrationState.SERVING:
+        if isinstance(message, Leased) and self.state is RegistrationState.SERVING:
             sent = self._sent_at.pop(message.number, None)
             if sent is not None and message.generation == self.generation:
                 self._lease_until = max(self._lease_until, sent + self._lease - _MARGIN)
+        if not self.check(now):
+            return  # it was said before we stopped to serve
+        if isinstance(message, Challenge) and self.state is RegistrationState.PROVING:
+            self._answer(message, now)
+        elif isinstance(message, Registered) and self.state is RegistrationState.PROVING:
+            self._registered(message, now)
         elif isinstance(message, Orders) and self.state is RegistrationState.SERVING:
             if message.generation == self.generation:
                 self._out.obey(message.items)
@@ -225,9 +228,7 @@ class Registration:
         """Do what is due; when to call again at the latest, or None."""
         if self.state is RegistrationState.PROVING:
             if now >= self._deadline:
-                self._step(RegistrationEvent.LOST)
-                self._out.hang_up()
-                self._out.dial_later()
+                self._begin_anew()
                 return None
             return self._deadline
         if self.state is not RegistrationState.SERVING or not self.check(now):
@@ -255,7 +256,7 @@ class Registration:
 
     # Inside.
 
-    def _answer(self, challenge: Challenge) -> None:
+    def _answer(self, challenge: Challenge, now: float) -> None:
         name = self.name.encode()
         if not same_secret(challenge.proof, prove(self._key, "broker", self._nonce, challenge.nonce, name)):
             self._step(RegistrationEvent.DENIED)
@@ -263,17 +264,23 @@ class Registration:
             self._out.over(WrongKey("whoever answers there does not have our cluster key"))
             return
         proof = prove(self._key, "worker", challenge.nonce, self._nonce, name, self._endpoint.encode())
+        self._proved_at = now
         self._out.transmit(Prove(proof, self._endpoint, self.generation, self._describe()._asdict()))
 
     def _registered(self, message: Registered, now: float) -> None:
+        # The broker counts from when it said this, which we do not know: it was after we had asked for it.
+        lease_until = self._proved_at + message.lease - _MARGIN
+        if now >= lease_until:
+            self._begin_anew()
+            return
         self._step(RegistrationEvent.REGISTERED)
         if not message.keep and self.generation:
             self._drop()
         self.generation = message.generation
         self._lease = message.lease
-        self._lease_until = now + message.lease - _MARGIN
+        self._lease_until = lease_until
         self._sent_at.clear()
-        self._renew_at = now + _RENEW_EVERY
+        self._renew_at = now
         self._out.serving(message.keep)
 
     def _denied(self, message: Denied) -> None:
@@ -288,6 +295,12 @@ class Registration:
             self._step(RegistrationEvent.DENIED)
             self._out.hang_up()
             self._out.over(error_for(message.code, message.text))
+
+    def _begin_anew(self) -> None:
+        """The answer has taken too long: ask again on another connection. Rooms go on."""
+        self._step(RegistrationEvent.LOST)
+        self._out.hang_up()
+        self._out.dial_later()
 
     def _drop(self) -> None:
         self.generation = 0
