@@ -47,7 +47,7 @@ def main() -> int:
     raise_file_limit(_FILES)
     if cores().server is None:
         _say("there is one core for server and load together: read the ratios, not the figures")
-    chosen = [_adapt(workload, options) for workload in WORKLOADS if not options.only or workload.name in options.only]
+    chosen = _chosen(options)
     machine = describe()
     outcomes: list[Outcome] = []
     try:
@@ -63,14 +63,16 @@ def main() -> int:
     return 1 if any(outcome.failures for outcome in outcomes) else 0
 
 
-def _adapt(workload: Workload, options: argparse.Namespace) -> Workload:
+def _chosen(options: argparse.Namespace) -> list[Workload]:
+    chosen = [workload for workload in WORKLOADS if not options.only or workload.name in options.only]
     if options.quick:
-        workload = workload.quick()
-    if options.lean and workload.beside == BARE:
-        workload = replace(workload, beside=replace(BARE, options=("lean",)))
-    if options.noise and workload.beside is not None:
-        workload = replace(workload, ours=workload.beside)
-    return workload
+        chosen = [workload.quick() for workload in chosen]
+    if options.lean:
+        lean = replace(BARE, options=("lean",))
+        chosen = [replace(workload, beside=lean) for workload in chosen if workload.beside == BARE]
+    if options.noise:
+        chosen = [replace(workload, ours=workload.beside) for workload in chosen if workload.beside is not None]
+    return chosen
 
 
 def _write(page: Path, name: str, text: str) -> None:

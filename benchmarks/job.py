@@ -29,8 +29,6 @@ class Job:
     rooms: int = 1
     senders: int = 0
     window: int = 1
-    rate: int = 0
-    """Messages a second of all senders together; 0: as many as come back."""
     text: int = 0
     times: int = 1
     """How often what happens once in a life is made to happen."""

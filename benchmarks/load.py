@@ -11,7 +11,7 @@ from benchmarks.job import Job, Result, job_from_json, result_to_json
 from benchmarks.machine import pin
 from benchmarks.outage import kill_launched, kill_started
 from benchmarks.start import start
-from benchmarks.traffic import echo, flood, listen, pace
+from benchmarks.traffic import echo, flood, listen
 from benchmarks.wire import LoadError
 
 __all__ = ["main"]
@@ -23,7 +23,6 @@ def _with_crowd(work: Callable[[Job, Crowd], Result]) -> Callable[[Job], Result]
 
 _WORKS: dict[str, Callable[[Job], Result]] = {
     "flood": _with_crowd(flood),
-    "pace": _with_crowd(pace),
     "listen": _with_crowd(listen),
     "echo": _with_crowd(echo),
     "join": _with_crowd(join),

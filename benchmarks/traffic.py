@@ -1,6 +1,5 @@
 """Rooms that talk: members send, or rooms tick, and what comes is counted."""
 
-import random
 import socket
 import struct
 import time
@@ -11,7 +10,7 @@ from benchmarks.job import Job, Result, quantile
 from benchmarks.machine import Meter
 from benchmarks.wire import Client, LoadError, Seat
 
-__all__ = ["echo", "flood", "listen", "pace"]
+__all__ = ["echo", "flood", "listen"]
 
 
 def _compose(job: Job, client: Client, number: int) -> None:
@@ -82,39 +81,6 @@ def flood(job: Job, crowd: Crowd) -> Result:
         "cpu_delivery": usage.server_cpu / max(1, deliveries) * 1e6,
     }
     return Result(figures, usage, _missing(crowd, senders, job.size))
-
-
-def pace(job: Job, crowd: Crowd) -> Result:
-    """Members send one after another at a fixed rate, each at most one message at a time."""
-    senders = _gather(job, crowd)
-    # Those of one room one after another would be served in one turn, as chance would have it.
-    random.Random(job.rate).shuffle(senders)
-    sent = late = 0
-
-    def run(seconds: float) -> None:
-        nonlocal sent, late
-        begin, before = time.monotonic(), sent
-        while (now := time.monotonic()) < begin + seconds:
-            while sent - before < (now - begin) * job.rate:
-                client = senders[sent % len(senders)]
-                sent += 1
-                if client.number > client.own:
-                    late += 1
-                else:
-                    crowd.push(client, 1)
-            crowd.turn(0.001)
-
-    run(job.warm_up)
-    own, late = sum(client.own for client in senders), 0
-    meter = Meter(job.server, job.cores)
-    run(job.seconds)
-    usage = meter.read()
-    messages = sum(client.own for client in senders) - own
-    troubles = _missing(crowd, senders, job.size)
-    if late > 0.05 * job.rate * job.seconds:
-        troubles.append(f"{late} messages were not sent, because the ones before had not come back")
-    figures = {"messages": messages / usage.seconds, "cpu_message": usage.server_cpu / max(1, messages) * 1e6}
-    return Result(figures, usage, troubles)
 
 
 def _missing(crowd: Crowd, senders: list[Client], size: int) -> list[str]:
