@@ -65,7 +65,7 @@ class Audience:
         entropy: where topics come from.
     """
 
-    __slots__ = ("_beating", "_desk", "_entropy", "_of", "_runner", "fanout")
+    __slots__ = ("_beat_at", "_beating", "_desk", "_entropy", "_of", "_runner", "fanout")
 
     def __init__(self, runner: "Runner", fanout: TopicFanout, desk: DownlinkDesk, entropy: Entropy) -> None:
         self.fanout = fanout
@@ -74,6 +74,7 @@ class Audience:
         self._entropy = entropy
         self._of: dict[Member, DownlinkOfMember] = {}
         self._beating = False
+        self._beat_at = 0.0
 
     def offer(self, member: Member) -> list[Any]:
         """What JOINED tells a member of its downlink: the one that stands, or a new one."""
@@ -132,18 +133,19 @@ class Audience:
             when = self.fanout.next_beat(self._runner.out.now)
             if when is not None:
                 self._beating = True
-                self._runner.out.alarm(when, self._beat)
+                self._beat_at = when
+                self._runner.out.alarm(when, self._beat, when)
 
     def end(self) -> None:
         """The room is over."""
         for member in list(self._of):
             self.part_with(member)
-        self._runner.out.clear_alarm(self._beat)
+        self._runner.out.clear_alarm(self._beat, self._beat_at)
 
-    def _beat(self) -> None:
+    def _beat(self, when: float) -> None:
         self._beating = False
         self._runner.flush()
-        self.fanout.beat(self._runner.out, self._runner.out.now)
+        self.fanout.beat(self._runner.out, max(when, self._runner.out.now))  # alarms may ring a little early
         self.beat_later()
 
     def _not_opened(self, member: Member) -> None:
