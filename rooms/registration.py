@@ -285,7 +285,7 @@ class Registration:
 
     def _denied(self, message: Denied) -> None:
         if message.code == Code.STALE_GENERATION:
-            if self.state is RegistrationState.AWAY:
+            if self.state not in (RegistrationState.PROVING, RegistrationState.SERVING):
                 return
             self._step(RegistrationEvent.EXPIRE)
             self._drop()
