@@ -320,8 +320,8 @@ def test_the_table_of_sessions(state: SessionState, event: SessionEvent) -> None
 class Desk:
     """A reception with a client or two."""
 
-    def __init__(self, limits: Limits | None = None, life: int = 1) -> None:
-        self.out, self.ledger = FakeOutbox(), Ledger()
+    def __init__(self, limits: Limits | None = None, life: int = 1, ledger: Ledger | None = None) -> None:
+        self.out, self.ledger = FakeOutbox(), ledger or Ledger()
         entropy = Random(1).randbytes
         sessions = Sessions(1000, entropy, TokenMint(b"key of these tests", life))
         self.reception = Reception(limits or Limits(), self.out, entropy, self.ledger, sessions, GRACE)
