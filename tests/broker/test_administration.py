@@ -1,18 +1,33 @@
-"""Administrators: who is let in, and what each command does, spoken with the administrator's end of it."""
+"""Who may administer a broker, and what each command does."""
 
 from random import Random
 from typing import Any
 
 import pytest
 
-from server_room_system import ClientData, Code, RemoteError, RuleSet
+from server_room_system import Code
 from server_room_system.broker.administration import AdminDesk, Administration
 from server_room_system.broker.placement import Load
-from server_room_system.cli.admin_talk import AdminState, AdminTalk
-from server_room_system.protocol import Error, Limits, download_decoder, parse
-from server_room_system.protocol.cluster import Admit, ClusterMessage, Command, parse_cluster
-from server_room_system.protocol.errors import UnknownKind, WrongKey
-from server_room_system.protocol.messages import Create, Hello, Welcome
+from server_room_system.protocol import (
+    Admit,
+    Admitted,
+    Challenge,
+    ClusterMessage,
+    Command,
+    Denied,
+    Enquire,
+    Error,
+    Limits,
+    Register,
+    Renew,
+    Result,
+    UnknownKind,
+    WrongKey,
+    download_decoder,
+    parse,
+    parse_cluster,
+    prove,
+)
 from server_room_system.rooms.control import (
     CloseRoom,
     Drain,
@@ -20,243 +35,325 @@ from server_room_system.rooms.control import (
     Inspect,
     Inspected,
     Kick,
-    OpenRoom,
     RoomUpdated,
-    Seated,
 )
 
-from .fakes import Bench, FakeCaller, FakeOutbox, Guest, a_worker
+from .cluster_fakes import KEY, FakeConnection
+from .fakes import Bench, FakeOutbox, a_worker
+from .test_broker import come
 
-KEY = b"k" * 32
+ROOM = "a1b2c3d4" + "0" * 24
+OTHER = "a1b2ffff" + "0" * 24
+NONCE = b"a" * 16
+
 _decode = download_decoder(Limits())
 
 
 class AdminOutbox(FakeOutbox):
-    """The outbox of the broker, which has a load."""
+    load = Load(lag=0.01, cpu=0.5, rss=1000, messages=3.0)
 
-    load = Load(0.002, 0.5, 1000, 7.0)
+
+class Office:
+    """A broker with a worker and two rooms, and an administrator."""
+
+    def __init__(self) -> None:
+        self.bench = Bench()
+        self.out = AdminOutbox()
+        self.administration = Administration(KEY, self.bench.broker, self.out, Random(2).randbytes, "test 1.0")
+        self.worker_out = FakeOutbox()
+        self.worker = a_worker("w1", self.worker_out, "tcp://127.0.0.1:7001", types=["duel"], pid=42, host="alpha")
+        self.bench.broker.workers.add(self.worker)
+        for room in (ROOM, OTHER):
+            self.bench.broker.on_report(self.worker, RoomUpdated(room, "duel", 0, 2, 2, False, {"map": "forest"}))
+        self.asks = 0
+
+    def connect(self) -> "Admin":
+        return Admin(self)
+
+    def admit(self) -> "Admin":
+        admin = self.connect()
+        admin.admit()
+        return admin
 
 
 class Admin:
-    """Administration and administrator, mouth to ear."""
+    """Somebody who wants to administer."""
 
-    address = "10.9.9.9"
+    def __init__(self, office: Office) -> None:
+        self.office = office
+        self.connection = FakeConnection()
+        self.desk = AdminDesk(self.connection)
 
-    def __init__(self, bench: Bench, key: bytes = KEY) -> None:
-        out = AdminOutbox()
-        out.alarms, out.now = bench.out.alarms, bench.out.now
-        self.administration = Administration(KEY, bench.broker, out, Random(1).randbytes, "srs test")
-        self.desk = AdminDesk(self)
-        self.talk = AdminTalk(key, self, Random(2).randbytes)
-        self.hung_up = False
-        self.software: str | None = None
-        self.error: RemoteError | None = None
-        self.answers: dict[int, Any] = {}
-        self.said: list[ClusterMessage] = []
-        self.talk.up()
+    def say(self, message: ClusterMessage) -> list[Any]:
+        self.office.administration.on_message(self.desk, message)
+        return self.heard()
 
-    def ask(self, name: str, **arguments: Any) -> Any:
-        """What the broker answers at once; None if nothing."""
-        return self.answers.get(self.talk.command(name, arguments))
+    def heard(self) -> list[Any]:
+        values = map(_decode, self.connection.take())
+        return [parse(value) if value[0] < 64 else parse_cluster(value) for value in values]
 
-    def refusal(self, name: str, **arguments: Any) -> tuple[int, str]:
-        """Code and text of the error that it answers."""
-        answer = self.ask(name, **arguments)
-        assert isinstance(answer, RemoteError), answer
-        return int(answer.code), answer.text
+    def admit(self, key: bytes = KEY) -> Any:
+        (challenge,) = self.say(Enquire(NONCE))
+        (answer,) = self.say(Admit(prove(key, "admin", challenge.nonce, NONCE)))
+        return answer
 
-    # The connection, at the broker's end.
-
-    def say_frame(self, frame: bytes) -> None:
-        value = _decode(frame)
-        self.talk.receive(parse_cluster(value) if value[0] >= 64 else parse(value))
-
-    def hang_up(self) -> None:
-        self.hung_up = True
-
-    # The outbox of the administrator.
-
-    def transmit(self, message: ClusterMessage) -> None:
-        self.said.append(message)
-        try:
-            self.administration.on_message(self.desk, message)
-        except RemoteError as error:
-            self.talk.receive(Error(0, 0, int(error.code), error.text, None))
-
-    def admitted(self, software: str) -> None:
-        self.software = software
-
-    def answered(self, ask: int, answer: Any) -> None:
-        self.answers[ask] = answer
-
-    def refused(self, error: RemoteError) -> None:
-        self.error = error
+    def command(self, name: str, **arguments: Any) -> Any:
+        """The answer that comes at once: data of a RESULT, an Error, or None."""
+        self.office.asks += 1
+        answers = self.say(Command(self.office.asks, name, arguments))
+        if not answers:
+            return None
+        (answer,) = answers
+        assert answer.ask == self.office.asks
+        return answer.data if isinstance(answer, Result) else answer
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def office() -> Office:
+    return Office()
 
 
-def come(bench: Bench) -> Guest:
-    caller = FakeCaller(bench.out)
-    bench.say(caller, Hello(1, [1], "test", {}))
-    (welcome,) = caller.heard()
-    assert isinstance(welcome, Welcome)
-    return Guest(bench, caller, welcome)
+@pytest.fixture
+def admin(office: Office) -> Admin:
+    return office.admit()
 
 
-def a_room(bench: Bench) -> tuple[str, Guest]:
-    """A room on the worker, and its one member."""
-    guest = come(bench)
-    guest.ask(Create(guest.ref, 10, RuleSet(1, room="duel").to_wire(), {}))
-    wanted = bench.out.asked_for(OpenRoom)[-1]
-    bench.grant(wanted)
-    bench.seat(guest, wanted.room)
-    return wanted.room, guest
+def refusal(answer: Any) -> tuple[int, str]:
+    assert isinstance(answer, Error), answer
+    return answer.code, answer.text
 
 
-def test_who_has_the_key_is_let_in(bench: Bench) -> None:
-    admin = Admin(bench)
-    assert admin.software == "srs test"
-    assert admin.talk.state is AdminState.TRUSTED
+# Who is let in.
+
+
+def test_both_sides_prove_that_they_have_the_key(office: Office) -> None:
+    admin = office.connect()
+    (challenge,) = admin.say(Enquire(NONCE))
+    assert isinstance(challenge, Challenge)
+    assert challenge.proof == prove(KEY, "broker", NONCE, challenge.nonce, b"admin")
+    assert not admin.desk.trusted
+    (answer,) = admin.say(Admit(prove(KEY, "admin", challenge.nonce, NONCE)))
+    assert answer == Admitted("test 1.0")
     assert admin.desk.trusted
 
 
-def test_who_has_another_key_notices_first_and_proves_nothing(bench: Bench) -> None:
-    admin = Admin(bench, b"x" * 32)
-    assert isinstance(admin.error, WrongKey)
-    assert "--key-file" in str(admin.error)
+def test_a_wrong_key_is_refused_and_the_connection_closed(office: Office) -> None:
+    admin = office.connect()
+    answer = admin.admit(bytes(32))
+    assert answer == Denied(Code.WRONG_KEY, WrongKey.meaning)
+    assert admin.connection.hung_up
     assert not admin.desk.trusted
 
 
-def test_a_wrong_proof_is_refused_logged_and_hung_up_on(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    admin = Admin(bench, b"x" * 32)
+def test_a_proof_is_worth_nothing_twice_nor_elsewhere(office: Office) -> None:
+    admin, thief = office.connect(), office.connect()
+    (challenge,) = admin.say(Enquire(NONCE))
+    proof = Admit(prove(KEY, "admin", challenge.nonce, NONCE))
+    thief.say(Enquire(NONCE))
+    assert isinstance(thief.say(proof)[0], Denied)
+    assert isinstance(admin.say(proof)[0], Admitted)
+    assert isinstance(admin.say(proof)[0], Denied)
+
+
+def test_a_brokers_own_proof_lets_nobody_in(office: Office) -> None:
+    admin = office.connect()
+    (challenge,) = admin.say(Enquire(NONCE))
+    assert isinstance(admin.say(Admit(challenge.proof))[0], Denied)
+
+
+def test_a_proof_before_the_challenge_is_refused(office: Office) -> None:
+    assert isinstance(office.connect().say(Admit(prove(KEY, "admin", b"", b"")))[0], Denied)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_nobody_commands_who_has_not_proved_it(office: Office, asked: bool) -> None:
+    admin = office.connect()
+    if asked:
+        admin.say(Enquire(NONCE))
     with pytest.raises(WrongKey):
-        admin.administration.on_message(admin.desk, Command(1, "workers", {}))
-    admin.administration.on_message(admin.desk, Admit(b"p" * 32))
-    assert admin.hung_up
-    assert not admin.desk.trusted
-    assert "administrator from 10.9.9.9 refused: wrong cluster key" in caplog.text
+        admin.say(Command(1, "drain", {"worker": "w1"}))
+    assert office.worker_out.asked == []
+    assert not office.worker.draining
 
 
-def test_a_proof_is_good_once(bench: Bench) -> None:
-    admin = Admin(bench)
-    (proof,) = (message for message in admin.said if isinstance(message, Admit))
-    admin.administration.on_message(admin.desk, proof)
-    assert admin.hung_up
+def test_who_asks_anew_must_prove_it_anew(office: Office, admin: Admin) -> None:
+    admin.say(Enquire(NONCE))
+    with pytest.raises(WrongKey):
+        admin.say(Command(1, "workers", {}))
 
 
-def test_workers_come_with_the_totals_and_the_broker_s_own_load(bench: Bench) -> None:
-    a_room(bench)
-    bench.broker.workers.add(a_worker("w7", bench.out, "tcp://127.0.0.1:9", host="box", pid=12))
-    told = Admin(bench).ask("workers")
-    assert (told["sessions"], told["rooms"], told["tickets"], told["software"]) == (1, 1, 0, "srs test")
-    assert told["broker"] == {"lag": 0.002, "cpu": 0.5, "rss": 1000, "messages": 7.0}
-    assert [(one["name"], one["rooms"], one["host"]) for one in told["workers"]] == [("local", 1, ""), ("w7", 0, "box")]
+@pytest.mark.parametrize("message", [Register([1], "w2", NONCE), Renew(1, 1, {})], ids=lambda one: type(one).__name__)
+def test_workers_register_elsewhere(admin: Admin, message: ClusterMessage) -> None:
+    with pytest.raises(UnknownKind):
+        admin.say(message)
 
 
-def test_rooms_come_in_pages_and_by_type(bench: Bench) -> None:
-    for number in range(450):
-        bench.report(RoomUpdated(f"{number:032}", "duel" if number % 2 else "talk", 1, 0, 1, False, {}))
-    admin = Admin(bench)
-    first, rest = admin.ask("rooms"), admin.ask("rooms", after=400)
-    assert (len(first["rooms"]), first["all"], len(rest["rooms"])) == (400, 450, 50)
-    assert admin.ask("rooms", type="duel")["all"] == 225
-    assert admin.refusal("rooms", after=-1)[0] == Code.BAD_MESSAGE
+# What they may ask.
 
 
-def test_a_room_is_named_by_how_its_id_begins(bench: Bench) -> None:
-    for room in ("abcd1111", "abcd2222", "abce3333"):
-        bench.report(RoomUpdated(room, "duel", 1, 0, 1, False, {}))
-    admin = Admin(bench)
-    assert admin.ask("close", room="abce") == {"room": "abce3333"}
-    assert admin.ask("close", room="abcd1111") == {"room": "abcd1111"}
-    assert bench.out.asked_for(CloseRoom) == [
-        CloseRoom("abce3333", Code.ROOM_CLOSED, ""),
-        CloseRoom("abcd1111", Code.ROOM_CLOSED, ""),
-    ]
-    assert admin.refusal("close", room="abcd") == (
-        Code.BAD_MESSAGE,
-        "2 rooms have an id that begins with 'abcd': write more of it",
-    )
-    for unknown in ("abc", "abcf", "", 7, None):
-        assert admin.refusal("close", room=unknown)[0] == Code.ROOM_NOT_FOUND
+def test_workers_are_told_with_their_load(office: Office, admin: Admin) -> None:
+    office.worker.load = Load(lag=0.1, cpu=0.9, rss=5, messages=7.0)
+    office.out.now += 60.0
+    told = admin.command("workers")
+    assert (told["rooms"], told["tickets"], told["software"], told["up"]) == (2, 0, "test 1.0", 60.0)
+    assert told["broker"] == {"lag": 0.01, "cpu": 0.5, "rss": 1000, "messages": 3.0}
+    (worker,) = (one for one in told["workers"] if one["name"] == "w1")
+    assert {key: worker[key] for key in ("state", "endpoint", "pid", "host", "rooms", "seats", "lag", "cpu")} == {
+        "state": "serving",
+        "endpoint": "tcp://127.0.0.1:7001",
+        "pid": 42,
+        "host": "alpha",
+        "rooms": 2,
+        "seats": 0,
+        "lag": 0.1,
+        "cpu": 0.9,
+    }
+    office.worker.draining = True
+    (worker,) = (one for one in admin.command("workers")["workers"] if one["name"] == "w1")
+    assert worker["state"] == "draining"
 
 
-def test_an_id_that_is_the_beginning_of_another_names_its_own_room(bench: Bench) -> None:
-    for room in ("abcd", "abcd2222"):
-        bench.report(RoomUpdated(room, "duel", 1, 0, 1, False, {}))
-    assert Admin(bench).ask("close", room="abcd") == {"room": "abcd"}
+def test_rooms_are_told_page_by_page(office: Office, admin: Admin) -> None:
+    for number in range(900):
+        room = RoomUpdated(f"r{number:04}", "chat", 0, 9, 9, False, {})
+        office.bench.broker.on_report(office.worker, room)
+    pages = [admin.command("rooms", type="chat", after=after) for after in (0, 400, 800, 900)]
+    assert [len(page["rooms"]) for page in pages] == [400, 400, 100, 0]
+    assert {page["all"] for page in pages} == {900}
+    assert len({room["room"] for page in pages for room in page["rooms"]}) == 900
+    (one, _) = admin.command("rooms", type="duel")["rooms"]
+    assert (one["room"], one["worker"], one["max_clients"], one["metadata"]) == (ROOM, "w1", 2, {"map": "forest"})
+    assert admin.command("rooms")["all"] == 902
 
 
-def test_a_member_is_kicked_and_nobody_else(bench: Bench) -> None:
-    room, guest = a_room(bench)
-    admin, number = Admin(bench), guest.welcome.client_id
-    assert admin.ask("kick", room=room[:6], client=number, text="be nice") == {"room": room, "client": number}
-    assert bench.out.asked_for(Kick) == [Kick(room, number, "be nice")]
-    assert admin.refusal("kick", room=room, client=number + 1)[0] == Code.NOT_A_MEMBER
-    assert admin.refusal("kick", room=room, client="1")[0] == Code.BAD_MESSAGE
-    assert len(bench.out.asked_for(Kick)) == 1
+@pytest.mark.parametrize("after", [-1, "0", 1.5, None, True])
+def test_a_page_that_makes_no_sense_is_refused(admin: Admin, after: Any) -> None:
+    assert refusal(admin.command("rooms", after=after))[0] == Code.BAD_MESSAGE
 
 
-def test_a_room_is_inspected_by_its_worker(bench: Bench) -> None:
-    room, _ = a_room(bench)
-    admin = Admin(bench)
-    assert admin.ask("inspect", room=room) is None
-    (question,) = bench.out.asked_for(Inspect)
-    admin.administration.inspected(Inspected(question.ask, {"state": "open"}))
-    assert list(admin.answers.values()) == [{"worker": "local", "state": "open"}]
-    admin.ask("inspect", room=room)
-    admin.administration.inspected(Failed(bench.out.asked_for(Inspect)[-1].ask, int(Code.ROOM_NOT_FOUND), "it ended"))
-    assert str(list(admin.answers.values())[-1]) == "it ended"
+def test_a_room_is_told_of_by_its_worker(office: Office, admin: Admin) -> None:
+    assert admin.command("inspect", room=ROOM) is None
+    (order,) = office.worker_out.asked
+    assert isinstance(order, Inspect)
+    assert order.room == ROOM
+    office.administration.inspected(Inspected(order.ask, {"members": []}))
+    (answer,) = admin.heard()
+    assert answer == Result(office.asks, {"worker": "w1", "members": []})
+    office.administration.inspected(Inspected(order.ask, {"members": []}))
+    office.administration.inspected(Inspected(77, {}))
+    office.out.advance(60.0)
+    assert admin.heard() == []
 
 
-def test_a_worker_that_does_not_answer_is_named(bench: Bench) -> None:
-    room, _ = a_room(bench)
-    admin = Admin(bench)
-    admin.ask("inspect", room=room)
-    bench.out.advance(3.1)
-    (answer,) = admin.answers.values()
-    assert str(answer) == "its worker local has not answered within 3 s"
-    admin.administration.inspected(Inspected(bench.out.asked_for(Inspect)[0].ask, {}))  # too late: nobody waits
-    assert list(admin.answers.values()) == [answer]
+def test_a_room_that_its_worker_does_not_know_is_refused(office: Office, admin: Admin) -> None:
+    admin.command("inspect", room=ROOM)
+    (order,) = office.worker_out.asked
+    assert isinstance(order, Inspect)
+    office.administration.inspected(Failed(order.ask, int(Code.ROOM_NOT_FOUND), "no such room"))
+    assert refusal(admin.heard()[0]) == (Code.ROOM_NOT_FOUND, "no such room")
 
 
-def test_a_worker_is_drained_by_name(bench: Bench) -> None:
-    orders = FakeOutbox()
-    bench.broker.workers.add(a_worker("w1", orders, "tcp://127.0.0.1:9"))
-    admin = Admin(bench)
-    assert admin.ask("drain", worker="w1", within=7) == {"worker": "w1", "generation": 0, "rooms": 0}
-    assert orders.asked == [Drain(7.0, int(Code.WORKER_DRAINED))]
-    assert [one["state"] for one in admin.ask("workers")["workers"]] == ["serving", "draining"]
-    assert admin.refusal("drain", worker="w2")[1] == "no worker is named 'w2'; there are: w1"
-    assert "stop it" in admin.refusal("drain", worker="local")[1]
-    for within in (0, -1, 1e9, "5", True):
-        assert admin.refusal("drain", worker="w1", within=within)[0] == Code.BAD_MESSAGE
+def test_a_worker_that_does_not_answer_is_named(office: Office, admin: Admin) -> None:
+    admin.command("inspect", room=ROOM)
+    office.out.advance(2.9)
+    assert admin.heard() == []
+    office.out.advance(0.2)
+    code, text = refusal(admin.heard()[0])
+    assert code == Code.ROOM_NOT_FOUND
+    assert "w1" in text
 
 
-def test_an_unknown_command_names_those_that_there_are(bench: Bench) -> None:
-    code, text = Admin(bench).refusal("explode")
+def test_only_so_many_questions_wait(office: Office, admin: Admin) -> None:
+    for _ in range(1024):
+        assert admin.command("inspect", room=ROOM) is None
+    assert refusal(admin.command("inspect", room=ROOM))[0] == Code.BAD_MESSAGE
+    office.out.advance(4.0)
+    assert len(admin.heard()) == 1024
+    assert admin.command("inspect", room=ROOM) is None
+
+
+def test_a_member_is_kicked(office: Office, admin: Admin) -> None:
+    guest = come(office.bench)
+    entry = office.bench.broker.directory.get(ROOM)
+    assert entry is not None
+    entry.sessions.add(guest.welcome.session)
+    client = guest.welcome.client_id
+    assert admin.command("kick", room=ROOM, client=client, text="x" * 600) == {"room": ROOM, "client": client}
+    assert office.worker_out.asked == [Kick(ROOM, client, "x" * 512)]
+    assert refusal(admin.command("kick", room=OTHER, client=client))[0] == Code.NOT_A_MEMBER
+    assert refusal(admin.command("kick", room=ROOM, client=client + 1))[0] == Code.NOT_A_MEMBER
+    assert len(office.worker_out.asked) == 1
+
+
+def test_a_room_is_closed(office: Office, admin: Admin) -> None:
+    assert admin.command("close", room=ROOM, text="maintenance") == {"room": ROOM}
+    assert office.worker_out.asked == [CloseRoom(ROOM, Code.ROOM_CLOSED, "maintenance")]
+
+
+def test_a_worker_is_drained(office: Office, admin: Admin) -> None:
+    assert admin.command("drain", worker="w1", within=5) == {"worker": "w1", "generation": 0, "rooms": 2}
+    assert office.worker_out.asked == [Drain(5.0, Code.WORKER_DRAINED)]
+    assert office.worker.draining, "it gets nothing new from now on, whether it has heard or not"
+
+
+def test_a_room_may_be_named_by_how_its_id_begins(office: Office, admin: Admin) -> None:
+    assert admin.command("close", room="a1b2c") == {"room": ROOM}
+    code, text = refusal(admin.command("close", room="a1b2"))
     assert code == Code.BAD_MESSAGE
-    assert "workers, rooms, inspect, kick, close, drain" in text
+    assert "2 rooms" in text
+    assert refusal(admin.command("close", room="a1b"))[0] == Code.ROOM_NOT_FOUND
+    assert len(office.worker_out.asked) == 1
 
 
-def test_a_server_that_knows_no_administrators_is_told_apart(bench: Bench) -> None:
-    admin = Admin(bench)
+@pytest.mark.parametrize(
+    ("name", "arguments", "code"),
+    [
+        ("reboot", {}, Code.BAD_MESSAGE),
+        ("", {}, Code.BAD_MESSAGE),
+        ("inspect", {}, Code.ROOM_NOT_FOUND),
+        ("inspect", {"room": 7}, Code.ROOM_NOT_FOUND),
+        ("inspect", {"room": "nowhere"}, Code.ROOM_NOT_FOUND),
+        ("kick", {"room": ROOM}, Code.BAD_MESSAGE),
+        ("kick", {"room": ROOM, "client": "1"}, Code.BAD_MESSAGE),
+        ("kick", {"room": ROOM, "client": -1}, Code.BAD_MESSAGE),
+        ("kick", {"room": ROOM, "client": 1, "text": b"x"}, Code.BAD_MESSAGE),
+        ("close", {"room": ROOM, "text": 1}, Code.BAD_MESSAGE),
+        ("close", {"room": None}, Code.ROOM_NOT_FOUND),
+        ("drain", {}, Code.BAD_MESSAGE),
+        ("drain", {"worker": "w9"}, Code.BAD_MESSAGE),
+        ("drain", {"worker": "local"}, Code.BAD_MESSAGE),
+        ("drain", {"worker": ["w1"]}, Code.BAD_MESSAGE),
+        ("drain", {"worker": "w1", "within": 0}, Code.BAD_MESSAGE),
+        ("drain", {"worker": "w1", "within": float("nan")}, Code.BAD_MESSAGE),
+        ("drain", {"worker": "w1", "within": 86_401}, Code.BAD_MESSAGE),
+        ("drain", {"worker": "w1", "within": "5"}, Code.BAD_MESSAGE),
+    ],
+    ids=str,
+)
+def test_commands_that_make_no_sense_are_refused_and_do_nothing(
+    office: Office, admin: Admin, name: str, arguments: dict[str, Any], code: Code
+) -> None:
+    assert refusal(admin.command(name, **arguments))[0] == code
+    assert office.worker_out.asked == []
+    assert not office.worker.draining
 
-    def unknown(desk: object, message: object) -> None:
-        raise UnknownKind("not a message for this port")
 
-    admin.administration.on_message = unknown  # type: ignore[method-assign]  # as a server of before has it
-    admin.talk = AdminTalk(KEY, admin, Random(3).randbytes)
-    admin.talk.up()
-    assert isinstance(admin.error, UnknownKind)
-    assert "port for clients" in str(admin.error)
+@pytest.mark.parametrize("name", ["inspect", "kick", "close", "drain"])
+def test_a_worker_that_is_not_connected_can_be_told_nothing(office: Office, admin: Admin, name: str) -> None:
+    guest = come(office.bench)
+    entry = office.bench.broker.directory.get(ROOM)
+    assert entry is not None
+    entry.sessions.add(guest.welcome.session)
+    office.worker.desk = None
+    answer = admin.command(name, room=ROOM, client=guest.welcome.client_id, worker="w1")
+    assert refusal(answer)[0] in (Code.ROOM_NOT_FOUND, Code.BAD_MESSAGE)
+    assert not office.worker.draining
 
 
-def test_members_of_a_worker_that_came_back_can_be_kicked(bench: Bench) -> None:
-    room, _ = a_room(bench)
-    other = come(bench)
-    bench.report(Seated(room, other.welcome.session, ClientData(other.welcome.client_id, "")))
-    assert Admin(bench).ask("kick", room=room, client=other.welcome.client_id)["client"] == other.welcome.client_id
+def test_the_answer_to_who_has_left_is_dropped(office: Office, admin: Admin) -> None:
+    admin.command("inspect", room=ROOM)
+    (order,) = office.worker_out.asked
+    assert isinstance(order, Inspect)
+    admin.desk.lost()
+    office.administration.inspected(Inspected(order.ask, {}))
+    office.out.advance(60.0)
