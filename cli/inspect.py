@@ -36,13 +36,13 @@ def inspect(room: str, address: str, as_json: bool, key_file: Path | None, timeo
 
 def lines_of_room(told: dict[str, Any]) -> list[str]:
     """What people read of a room; ``told`` is what its worker said of it."""
-    members = told["members"] + [None] * told["more_members"]
+    members = len(told["members"]) + told["more_members"]
     metadata = ", ".join(f"{name}={value!r}" for name, value in told["metadata"].items())
     facts = [
         ("type", told["type"]),
         ("worker", told["worker"]),
         ("state", told["state"] + (", locked" if told["locked"] else "")),
-        ("seats", f"{len(members)} taken, {told['reserved']} reserved, of {told['max_clients']}"),
+        ("seats", f"{members:,} taken, {told['reserved']} reserved, of {told['max_clients']}"),
         ("metadata", metadata or "none"),
         ("fan-out", told["fanout"]),
         ("messages", f"{told['offset']:,} broadcast, {told['history_bytes']:,} bytes of history"),

@@ -35,8 +35,8 @@ def rooms(address: str, room_type: str | None, as_json: bool, key_file: Path | N
     except ConfigError as error:
         if key_file is not None:
             raise
-        click.echo(f"as a client sees them: {error}", err=True)
         found = asyncio.run(_listed(address, room_type, timeout))
+        click.echo(f"as a client sees them: {error}", err=True)
     else:
         found = ask_broker(address, key, timeout, lambda client: _all(client, room_type))
     if as_json:

@@ -25,6 +25,10 @@ from .conftest import Result
 from .programs import SRS, Program, environment, srs
 
 Command = Callable[..., Result]
+COMMANDS = [
+    "demo", "new", "serve", "worker", "chat", "top", "rooms", "inspect", "kick", "close", "drain", "bench", "doctor",
+]  # fmt: skip
+"""In the order of use."""
 
 
 def test_the_help_names_every_command_and_every_exit_code(command: Command) -> None:
@@ -32,7 +36,8 @@ def test_the_help_names_every_command_and_every_exit_code(command: Command) -> N
         code, out, err = command(spelling)
         assert (code, err) == (0, "")
         words = out.split()
-        assert {"demo", "new", "serve", "chat", "rooms", "bench", "doctor"} == set(whole.commands) <= set(words)
+        assert COMMANDS == list(whole.commands)
+        assert set(COMMANDS) <= set(words)
         for number, meaning in MEANINGS.items():
             assert f"{int(number):<5}{meaning}" in out
     assert set(MEANINGS) == set(Exit)
@@ -74,6 +79,16 @@ def test_without_a_command_the_help_is_shown() -> None:
         (["bench", "--rooms", "0"], "--rooms"),
         (["doctor", "--port", "x"], "--port"),
         (["new"], "DIR"),
+        (["top", "--timeout", "x"], "--timeout"),
+        (["inspect"], "ROOM"),
+        (["kick", "abcd"], "CLIENT"),
+        (["kick", "abcd", "-1"], "-1"),
+        (["kick", "abcd", "somebody"], "somebody"),
+        (["close", "abcd", "--address", "http://a"], "host:port"),
+        (["drain", "w1", "--within", "0"], "--within"),
+        (["doctor", "--broker", "a b"], "host:port"),
+        (["serve", "a:b", "--log-format", "xml"], "'json'"),
+        (["worker", "a:b"], "--broker"),
     ],
 )
 def test_wrong_usage_is_told_in_one_line(command: Command, arguments: list[str], says: str) -> None:
