@@ -17,6 +17,8 @@ from .faults import Cable, FaultyNetwork
 __all__ = ["InMemorySystem", "system"]
 
 LATENCY = (0.0005, 0.002)
+_NOTICED = 1.0
+"""Seconds after which a broker knows that a worker has ended."""
 
 
 def system(
@@ -77,6 +79,8 @@ class InMemorySystem:
             self._stopped = True
             for worker in self.workers.values():
                 await worker.__aexit__(None, None, None)
+            if self.workers:
+                await asyncio.sleep(_NOTICED)
             await self.host.__aexit__(None, None, None)
             self.network.close()
 
