@@ -36,7 +36,7 @@ def test_the_help_names_every_command_and_every_exit_code(command: Command) -> N
         code, out, err = command(spelling)
         assert (code, err) == (0, "")
         words = out.split()
-        assert COMMANDS == list(whole.commands)
+        assert list(whole.commands) == COMMANDS
         assert set(COMMANDS) <= set(words)
         for number, meaning in MEANINGS.items():
             assert f"{int(number):<5}{meaning}" in out
