@@ -34,6 +34,7 @@ from ..protocol.messages import (
     Goodbye,
     Hello,
     Kind,
+    LeftRoom,
     Match,
     Message,
     Reset,
@@ -159,11 +160,13 @@ class ClientCore:
         """A frame came on the downlink of a membership. Only what is its own is heard."""
         try:
             message = parse(self._decode(frame))
-            if not isinstance(message, Deliver | Reset):
-                raise BadMessage("a downlink carries bundles and resets")
+            if not isinstance(message, Deliver | Reset | LeftRoom):
+                raise BadMessage("a downlink carries bundles, resets, and the end")
             addressed = self._memberships.addressed_below(membership, message)
             if isinstance(message, Deliver):
                 self._deliver(addressed, message, now)
+            elif isinstance(message, LeftRoom):
+                self._memberships.left_below(addressed, message)
             else:
                 self._memberships.reset(addressed, message)
         except (BadMessage, UnknownKind):
@@ -181,7 +184,8 @@ class ClientCore:
             When to call again at the latest, or None.
         """
         self._memberships.recover_due()
-        due = [self._tick(contact, now) for contact in (self.broker, *self.workers.values())]
+        due = [self._memberships.end_due(now)]
+        due += [self._tick(contact, now) for contact in (self.broker, *self.workers.values())]
         return min((when for when in due if when is not None), default=None)
 
     def _tick(self, contact: Contact, now: float) -> float | None:
@@ -265,7 +269,7 @@ class ClientCore:
             self._error(contact, message)
         elif isinstance(message, Goodbye):
             self._goodbye(contact, message, now)
-        elif self._memberships.handle(contact, message):
+        elif self._memberships.handle(contact, message, now):
             return
         elif contact is self.broker:
             self._handle_brokers(message, now)

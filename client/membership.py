@@ -104,6 +104,8 @@ class Membership:
         """Port and token of the connection that its stream comes down on; None: the same as all else."""
         self.leaving = False
         """We asked to leave: it is asked again after a reconnect."""
+        self.ending: RemoteError | None = None
+        """It is over, and what was said last may still come down its downlink."""
         self.acked = 0
         """The other side has taken everything up to this number."""
         self.error: RemoteError | None = None

@@ -33,6 +33,9 @@ from .outbox import ClientOutbox
 
 __all__ = ["Memberships"]
 
+_FAREWELL_TIME = 2.0
+"""Seconds that the downlink of a room that is over may take to bring what was said last: a server closes it after 1."""
+
 
 class Memberships:
     """The rooms that a client is in, or about to be, and what it says to the server itself.
@@ -57,6 +60,8 @@ class Memberships:
         self._joining: dict[int, Membership] = {}
         """By the number of the request that leads there."""
         self._to_recover: list[Membership] = []
+        self._ending: dict[Membership, float] = {}
+        """Those whose end we know, and until when we wait for what was said before it."""
         self.begin(Limits())
 
     def begin(self, limits: Limits) -> None:
@@ -78,7 +83,8 @@ class Memberships:
         return next((one for one in self.of(contact) if one.ref == ref and ref), None)
 
     def _is_connected(self, membership: Membership) -> bool:
-        return membership.contact.online and membership.state is MembershipState.JOINED
+        joined = membership.state is MembershipState.JOINED and membership.ending is None
+        return joined and membership.contact.online
 
     # Entering.
 
@@ -135,7 +141,7 @@ class Memberships:
 
     def recover(self, membership: Membership) -> None:
         """Ask for what is missing, and for a new reference."""
-        if membership.recovering:
+        if membership.recovering or membership.ending is not None:
             return
         membership.recovering = True
         ask = membership.recover_ask = self._asks.number()
@@ -164,13 +170,15 @@ class Memberships:
 
     def downlink_lost(self, membership: Membership) -> None:
         """The downlink failed, or is lost: what it carried is asked for again, on a new one."""
-        if membership.state is not MembershipState.ENDED:
-            membership.downlink = None
+        membership.downlink = None
+        if membership.ending is not None:
+            self._finish(membership, membership.ending)
+        elif membership.state is not MembershipState.ENDED:
             self._recover_soon(membership)
 
     # What servers say.
 
-    def handle(self, contact: Contact, message: Message) -> bool:
+    def handle(self, contact: Contact, message: Message, now: float) -> bool:
         """Handle what a server says of a conversation with it. False: that is not what the message is about."""
         if isinstance(message, Joined):
             self._joined(contact, message)
@@ -184,7 +192,7 @@ class Memberships:
             membership.acknowledged(message.number)
             self._out.progressed(membership)
         elif isinstance(message, LeftRoom):
-            self._finish(membership, error_for(message.code, message.text))
+            self._left(membership, error_for(message.code, message.text), now)
         elif isinstance(message, Reset):
             self.reset(membership, message)
         else:
@@ -199,7 +207,7 @@ class Memberships:
             return self._by_ref(contact, message.ref)
         return next((one for one in self.of(contact) if one.room and one.reader.epoch == message.epoch), None)
 
-    def addressed_below(self, membership: Membership, message: Deliver | Reset) -> Membership | None:
+    def addressed_below(self, membership: Membership, message: Deliver | Reset | LeftRoom) -> Membership | None:
         """Whom a frame on a downlink is for: its member, or nobody that we know.
 
         A topic that was granted to the wrong connection ends here: of another room, or another member's own.
@@ -260,7 +268,7 @@ class Memberships:
         if membership is None:
             return False
         if error.code in (Code.ROOM_NOT_FOUND, Code.RESERVATION_REFUSED):
-            self._finish(membership, error)
+            self._finish(membership, membership.ending or error)
         else:
             membership.recovering = False
             self._recover_soon(membership)  # not now, the server says: at the next beat
@@ -315,6 +323,8 @@ class Memberships:
     def lost(self, contact: Contact) -> None:
         """The connection to a server is lost."""
         for membership in self.of(contact):
+            if membership.ending is not None:
+                continue  # its server may be gone, but not what it said last
             self._out.close_downlink(membership)
             membership.downlink = None
             membership.ref = 0  # it may name another one on the next connection
@@ -333,6 +343,24 @@ class Memberships:
             self._finish(self._joining.pop(ask), error)
             self._out.answered(ask, error)
 
+    def _left(self, membership: Membership, error: RemoteError, now: float) -> None:
+        if membership.downlink is None or membership.leaving:
+            self._finish(membership, error)
+        elif membership.ending is None:
+            membership.ending, membership.ref = error, 0
+            self._ending[membership] = now + _FAREWELL_TIME
+
+    def left_below(self, membership: Membership | None, message: LeftRoom) -> None:
+        """All that the room said has come, and then its end."""
+        if membership is not None:
+            self._finish(membership, error_for(message.code, message.text))
+
+    def end_due(self, now: float) -> float | None:
+        """End those whose downlink stays silent for too long; when to call again at the latest, or None."""
+        for membership in [membership for membership, until in self._ending.items() if until <= now]:
+            self._finish(membership, membership.ending)
+        return min(self._ending.values(), default=None)
+
     def end(self, error: RemoteError | None) -> None:
         """The session is over, and every room with it."""
         for membership in list(self.rooms.values()):
@@ -343,6 +371,7 @@ class Memberships:
             return
         membership.step(MembershipEvent.ENDED)
         membership.error = error
+        self._ending.pop(membership, None)
         self._out.close_downlink(membership)
         if self.rooms.get(membership.room) is membership:
             del self.rooms[membership.room]

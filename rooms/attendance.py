@@ -198,7 +198,7 @@ class Attendance:
     def dismiss_silently(self, code: Code, text: str) -> None:
         """Every member goes, and no hook is asked."""
         for member in list(self._runner.members.values()):
-            member.say_left(code, text)
+            self._say_left(member, code, text)
             self._free(member)
 
     def _dropped(self, member: Member) -> None:
@@ -215,7 +215,7 @@ class Attendance:
         ):
             return
         runner.flush()
-        member.say_left(code, text)
+        self._say_left(member, code, text)
         self._free(member)
         runner.tell_presence("leave", member)
 
@@ -223,6 +223,12 @@ class Attendance:
             self._after_departure()
 
         runner.mailbox.call("on_leave", runner.room.on_leave, (member, code), left)
+
+    def _say_left(self, member: Member, code: Code, text: str) -> None:
+        # While the room goes on, who leaves is cut from what it says at once.
+        if self._runner.audience is not None and self._runner.state.value == "closing":
+            self._runner.audience.say_farewell(member, int(code), text[:512])
+        member.say_left(code, text)
 
     def _free(self, member: Member) -> None:
         runner = self._runner

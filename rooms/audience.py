@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..protocol.errors import Code, ConnectionTimedOut
 from ..protocol.ids import MEMBER_TOPIC, ROOM_TOPIC, Entropy, mark_of, new_topic
-from ..protocol.messages import Goodbye, Rekeyed, encode
+from ..protocol.messages import Goodbye, LeftRoom, Rekeyed, encode
 from .fanout import Downlink
 from .member import Member
 from .topic import TopicFanout
@@ -16,6 +16,8 @@ __all__ = ["Audience", "DownlinkDesk"]
 
 _OPENING_TIME = 10.0
 """Seconds that a connected member may be without a downlink, before it counts as lost."""
+_FAREWELL_TIME = 1.0
+"""Seconds that a downlink outlives its room: closing it at once would throw away what is on its way."""
 
 
 class DownlinkDesk(Protocol):
@@ -33,7 +35,7 @@ class DownlinkDesk(Protocol):
 class DownlinkOfMember:
     """One token that a member was given, and what became of it."""
 
-    __slots__ = ("_audience", "member", "port", "token", "topic")
+    __slots__ = ("_audience", "farewell", "member", "port", "token", "topic")
 
     def __init__(self, audience: "Audience", member: Member, topic: bytes) -> None:
         self._audience = audience
@@ -41,6 +43,8 @@ class DownlinkOfMember:
         self.topic = topic
         self.port = 0
         self.token = b""
+        self.farewell: list[bytes] = []
+        """What a member still gets whose room ended before its downlink stood."""
 
     def topics(self) -> tuple[bytes, bytes]:
         """What the token is worth: the room's topic, and the member's own."""
@@ -103,6 +107,8 @@ class Audience:
         """A member's downlink stands: it gets what it missed, and from here on what is said."""
         member = offered.member
         if self._of.get(member) is not offered:
+            for frame in offered.farewell:
+                self._runner.out.publish(downlink.shard, downlink.topic, frame)
             return
         self._runner.out.clear_alarm(self._not_opened, member)
         self._runner.flush()
@@ -126,6 +132,32 @@ class Audience:
         if self._of.get(member) is offered:
             self.fanout.ungrant(member.line, downlink)
             self._runner.out.alarm(self._runner.out.now + _OPENING_TIME, self._not_opened, member)
+        else:
+            self._revoke(offered)  # it has heard our farewell
+
+    def say_farewell(self, member: Member, code: int, text: str) -> None:
+        """The room ends: LEFT follows, on the member's downlink, what it said last. Flush before.
+
+        LEFT on its other connection may overtake that.
+        """
+        offered = self._of.pop(member, None)
+        if offered is None:
+            return
+        fanout, out, line = self.fanout, self._runner.out, member.line
+        ref = line.mark & 0xFFFFFFFF
+        left = encode(LeftRoom(ref, code, text))
+        downlink = line.downlink
+        if downlink is None:
+            offered.farewell = [*(fanout.missed(line, ref) or []), left]
+        else:
+            out.publish(downlink.shard, downlink.topic, left)
+            fanout.ungrant(line, downlink)
+        out.clear_alarm(self._not_opened, member)
+        out.alarm(out.now + _FAREWELL_TIME, self._revoke, offered)
+
+    def _revoke(self, offered: DownlinkOfMember) -> None:
+        self._runner.out.clear_alarm(self._revoke, offered)
+        self._desk.revoke(offered.token)  # nothing is published on its topics any more, whether it could be cut or not
 
     def beat_later(self) -> None:
         """See that whoever lost the end of what was said finds out."""

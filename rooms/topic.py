@@ -161,21 +161,28 @@ class TopicFanout(Fanout):
         if downlink is None:
             del self.behind[line]  # it waits for its grant, not for room
             return True
-        entries = self.history.since(line.offset)
-        directs = line.directs.since(line.direct) if line.direct != line.last_direct else []
-        if entries is None or directs is None:
+        frames = self.missed(line, downlink.ref)
+        if frames is None:
             return False
-        items = merged(entries, directs, line.offset, line.key)
-        for frame, _, _ in bundles(self.epoch, downlink.ref, line.offset, items, ONE_FRAME):
+        for frame in frames:
             out.publish(downlink.shard, downlink.topic, frame)
         line.behind = False
         del self.behind[line]
         self._up[line] = downlink
         self._shards[downlink.shard] = self._shards.get(downlink.shard, 0) + 1
-        if directs:
+        if line.direct != line.last_direct:
             self._lately[line] = None
         self._stirred = True
         return True
+
+    def missed(self, line: Line, ref: int) -> list[bytes] | None:
+        """All that was said since a line's member told where it stands, for ``ref``; None where that is gone."""
+        entries = self.history.since(line.offset)
+        directs = line.directs.since(line.direct) if line.direct != line.last_direct else []
+        if entries is None or directs is None:
+            return None
+        items = merged(entries, directs, line.offset, line.key)
+        return [frame for frame, _, _ in bundles(self.epoch, ref, line.offset, items, ONE_FRAME)]
 
     def next_beat(self, now: float) -> float | None:
         """When to call ``beat``, monotonic seconds; None while there is nothing to say.

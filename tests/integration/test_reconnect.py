@@ -27,11 +27,12 @@ from server_room_system import (
 from server_room_system.broker import BrokerLimits
 from server_room_system.broker.host import Host
 from server_room_system.protocol import messages
-from server_room_system.protocol.codec import download_decoder
-from server_room_system.transport import ZmqNetwork
 
+from .lines import lines
 from .proxy import Proxy
 from .system import LOCAL, PATIENCE, Talk, clients, gathered, hear, hear_all, on_a_loop, over, raises, until
+
+each_fanout = pytest.mark.usefixtures("each_fanout")
 
 
 class Ledger(Room):
@@ -125,6 +126,7 @@ async def test_resets_in_full_flow_lose_nothing_and_double_nothing() -> None:
         assert story(await hear_all(at_far, "end")) == wanted_story(applied, second=True)
 
 
+@each_fanout
 @on_a_loop
 async def test_each_acknowledged_message_is_applied_once_whenever_the_connection_breaks() -> None:
     async with two(Server(rooms={"ledger": Ledger})) as (host, proxy, near, far):
@@ -138,6 +140,7 @@ async def test_each_acknowledged_message_is_applied_once_whenever_the_connection
         assert ledger(host).applied == list(range(12))
 
 
+@each_fanout
 @on_a_loop
 async def test_requests_get_their_reply_across_a_reset() -> None:
     async with two(Server(rooms={"ledger": Ledger})) as (host, proxy, near, far):
@@ -149,6 +152,7 @@ async def test_requests_get_their_reply_across_a_reset() -> None:
         assert ledger(host).applied == list(range(10))
 
 
+@each_fanout
 @on_a_loop
 async def test_what_is_sent_while_away_arrives_when_back() -> None:
     async with two(Server(rooms={"ledger": Ledger})) as (_, proxy, near, far):
@@ -168,6 +172,7 @@ async def test_what_is_sent_while_away_arrives_when_back() -> None:
             assert [data[1] for data in heard if data[0] == "near"] == list(range(50))
 
 
+@each_fanout
 @on_a_loop
 async def test_leaving_while_the_connection_is_away_is_leaving() -> None:
     async with two(Server(rooms={"ledger": Ledger})) as (host, proxy, near, far):
@@ -181,6 +186,7 @@ async def test_leaving_while_the_connection_is_away_is_leaving() -> None:
         assert [member.id for member in ledger(host).clients] == [near.id]
 
 
+@each_fanout
 @on_a_loop
 async def test_a_half_closed_connection_is_replaced() -> None:
     async with two(Server(rooms={"ledger": Ledger})) as (_, proxy, near, far):
@@ -191,6 +197,7 @@ async def test_a_half_closed_connection_is_replaced() -> None:
         assert await hear(at_far) == 1
 
 
+@each_fanout
 @on_a_loop
 async def test_a_stalled_connection_is_given_up_and_replaced_by_both_ends() -> None:
     quick = Limits(ping_interval=0.2, ping_timeout=0.6)
@@ -209,6 +216,7 @@ async def test_a_stalled_connection_is_given_up_and_replaced_by_both_ends() -> N
         assert heard == [*range(10), "end"]
 
 
+@each_fanout
 @on_a_loop
 async def test_a_client_that_only_listens_is_not_given_up() -> None:
     class Radio(Room):
@@ -258,6 +266,7 @@ async def test_what_the_server_says_outside_of_rooms_survives_resets_too() -> No
         assert [await hear(far, "notice") for _ in range(60)] == list(range(60))
 
 
+@each_fanout
 @on_a_loop
 async def test_a_client_waiting_for_a_match_keeps_its_place_across_a_reset() -> None:
     async with two(Server(rooms={"talk": Talk})) as (host, proxy, near, far):
@@ -272,6 +281,7 @@ async def test_a_client_waiting_for_a_match_keeps_its_place_across_a_reset() -> 
         assert await hear(room) == [near.id, "hello"]
 
 
+@each_fanout
 @on_a_loop
 async def test_beyond_the_history_there_is_one_reset_with_the_rooms_snapshot() -> None:
     class Short(Ledger):
@@ -299,6 +309,7 @@ async def test_beyond_the_history_there_is_one_reset_with_the_rooms_snapshot() -
         ]
 
 
+@each_fanout
 @on_a_loop
 async def test_a_snapshot_that_cannot_be_sent_is_left_out_and_nothing_escapes(
     caplog: pytest.LogCaptureFixture,
@@ -324,6 +335,7 @@ async def test_a_snapshot_that_cannot_be_sent_is_left_out_and_nothing_escapes(
     assert "snapshot" in caplog.text
 
 
+@each_fanout
 @on_a_loop
 async def test_a_client_that_cannot_come_back_in_time_says_where_it_tried() -> None:
     async with Server(rooms={"talk": Talk}).listen(LOCAL, 0) as host, Proxy(host.address) as proxy:
@@ -343,6 +355,7 @@ async def test_a_client_that_cannot_come_back_in_time_says_where_it_tried() -> N
                 assert type(await raises(attempt)) is BrokerUnreachable
 
 
+@each_fanout
 @on_a_loop
 async def test_a_session_that_ended_meanwhile_is_said_to_have_ended() -> None:
     server = Server(rooms={"talk": Talk}, broker_limits=BrokerLimits(session_grace=0.2))
@@ -359,53 +372,11 @@ async def test_a_session_that_ended_meanwhile_is_said_to_have_ended() -> None:
         assert at_near.joined
 
 
-class _Line:
-    """One connection of the protocol itself: what is said and heard, message by message."""
-
-    def __init__(self, network: ZmqNetwork, address: str) -> None:
-        self._decode = download_decoder(Limits())
-        self.heard: asyncio.Queue[Any] = asyncio.Queue()
-        self.ready = asyncio.Event()
-        self.link = network.connect(address, self, Limits().download)
-
-    def up(self) -> None:
-        self.ready.set()
-
-    def down(self, reason: str) -> None:
-        self.heard.put_nowait(reason)
-
-    def receive(self, frame: bytes) -> None:
-        self.heard.put_nowait(messages.parse(self._decode(frame)))
-
-    def say(self, message: messages.Message) -> None:
-        self.link.send(messages.encode(message))
-
-    async def hear(self, kind: type[Any]) -> Any:
-        async with asyncio.timeout(PATIENCE):
-            while not isinstance(message := await self.heard.get(), kind):
-                pass
-        return message
-
-
-@contextlib.asynccontextmanager
-async def lines(host: Host, count: int) -> AsyncIterator[list[_Line]]:
-    network = ZmqNetwork()
-    made = [_Line(network, host.address) for _ in range(count)]
-    try:
-        for line in made:
-            await line.ready.wait()
-        yield made
-    finally:
-        for line in made:
-            line.link.close()
-        await asyncio.get_running_loop().run_in_executor(None, network.close)
-
-
 @on_a_loop
 async def test_a_second_resume_displaces_the_first_and_takes_its_rooms_with_it() -> None:
     async with Server(rooms={"talk": Talk}).listen(LOCAL, 0) as host, clients(host, 1) as (mate,):
         (at_mate,) = await gathered(mate)
-        async with lines(host, 3) as (old, new, late):
+        async with lines(*[host.address] * 3) as (old, new, late):
             old.say(messages.Hello(1, [1], "test", {}))
             first = await old.hear(messages.Welcome)
             old.say(messages.Ack(first.ref, 0))
@@ -443,13 +414,14 @@ async def test_a_second_resume_displaces_the_first_and_takes_its_rooms_with_it()
             assert old.heard.empty()
 
 
+@each_fanout
 @on_a_loop
 async def test_a_member_cannot_recover_what_was_said_before_it_joined() -> None:
     async with Server(rooms={"talk": Talk}).listen(LOCAL, 0) as host, clients(host, 1) as (mate,):
         (at_mate,) = await gathered(mate)
         for number in range(10):
             await at_mate.send("message", f"secret {number}", ack=True)
-        async with lines(host, 1) as (late,):
+        async with lines(host.address) as (late,):
             late.say(messages.Hello(1, [1], "test", {}))
             welcome = await late.hear(messages.Welcome)
             late.say(messages.JoinById(welcome.ref, 2, at_mate.id, {}))

@@ -24,6 +24,8 @@ from server_room_system import (
 
 from .system import LOCAL, Talk, clients, gathered, hear, hear_all, matched, on_a_loop, raises
 
+pytestmark = pytest.mark.usefixtures("each_fanout")
+
 
 def plain(messages: Iterable[Received]) -> list[Any]:
     """What the room said, without the framework's own commands."""
