@@ -45,8 +45,8 @@ address_argument = click.argument("address", default=DEFAULT_ADDRESS, callback=_
 address_option = click.option(
     "--address",
     metavar="ADDRESS",
-    default=DEFAULT_ADDRESS,
-    show_default="127.0.0.1:1234",
+    default=DEFAULT_ADDRESS.removeprefix("tcp://"),
+    show_default=True,
     callback=_parse,
     help="The broker's host:port.",
 )
