@@ -42,7 +42,7 @@ async def _idle_rooms(job: Job) -> Result:
         figures = {
             "room": (unicast.memory - start.memory) / job.rooms / 1024,
             "topic": (topic.memory - unicast.memory) / job.rooms / 1024,
-            "timers": topic.timers - start.timers,
+            "timers": max(0, topic.timers - start.timers),
         }
     return Result(figures, unmeasured(time.monotonic() - began))
 
