@@ -10,7 +10,7 @@ from server_room_system import AsyncClient, NotAMember, RoomNotFound, RuleSet, W
 from server_room_system.protocol import messages
 
 from .bots import talking
-from .cluster import Processes, free_ports, kill, workers_address
+from .cluster import PATIENCE, Processes, free_ports, kill, workers_address
 from .lines import Line, lines
 from .proxy import Proxy
 from .system import clients, gathered, on_a_loop, over, until
@@ -97,6 +97,24 @@ async def test_a_worker_that_stood_still_for_longer_than_its_lease_serves_nobody
         assert await room.request("applied") == []
         assert broker.log.count("registered from") == 2
         assert "a ghost was heard" not in broker.log
+
+
+@on_a_loop
+async def test_rooms_that_a_worker_was_asked_for_when_it_fell_silent_are_made_by_another(processes: Processes) -> None:
+    broker = processes.serve("--workers", 2)
+    async with clients(await broker.listens(), 6) as everybody:
+        first = await everybody[0].create(RuleSet(2, room="hall"))
+        other = await first.request("pid")
+        (silent,) = set(processes.launched().values()) - {other}
+        kill(silent, signal.SIGSTOP)
+        rooms = await asyncio.gather(
+            *(client.create(RuleSet(2, room="hall"), timeout=PATIENCE) for client in everybody[1:])
+        )
+        assert [await room.request("pid") for room in rooms] == [other] * 5
+        kill(silent, signal.SIGCONT)
+        await until(lambda: broker.log.count("registered from") == 3)
+        wanted = {room.id: 1 for room in (first, *rooms)}  # what it made when it woke is not there
+        assert {entry["room"]: entry["clients"] for entry in await everybody[0].rooms()} == wanted
 
 
 @on_a_loop
