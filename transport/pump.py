@@ -19,7 +19,7 @@ import zmq
 from ..protocol.ids import TOPIC_SIZE
 from .network import PublisherSink
 from .roll import MOST_SAID, Attached, Roll, Said
-from .sockets import MOST_A_TURN, NOBLOCK, Monitor, ZmqSocket, shut_down
+from .sockets import EVENTS, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, ZmqSocket, shut_down
 
 __all__ = ["TopicPump"]
 
@@ -70,11 +70,15 @@ class TopicPump:
         """Read and grant, and tell nobody what else happened: for the middle of something.
 
         Rule 2: this comes first whenever there is something to do, before anything
-        asks the socket for EVENTS or sends: each of these lets libzmq look at its
-        mailbox, and it must not do so twice while anything lies unread. And it
-        always reads all there is.
+        sends: each call lets libzmq look at its mailbox, and it must not do so twice
+        while anything lies unread. So what EVENTS finds is read at once, and always
+        all there is; where it finds nothing, nothing lies unread. (Asking costs a
+        fifth of a receive in vain.)
         """
         doubtful = self.roll.doubtful
+        if not self._received and not int(self._socket.get(EVENTS)) & POLLIN:
+            self.roll.settled(doubtful)
+            return
         receive = self._socket.recv
         for _ in range(MOST_A_TURN):
             try:
