@@ -165,7 +165,7 @@ class Searches:
             self._queues.cancel(search.ticket)
             self._clear_deadline(session)
         assigned = {search.assigned.room} if search is not None and search.assigned is not None else set[str]()
-        self._release(session, session.rooms | assigned)
+        self._release(session, session.rooms | assigned, joined=True)
 
     def joined(self, session: Session, room: str) -> None:
         """It has taken its seat."""
@@ -226,14 +226,14 @@ class Searches:
 
     def _give_up_seat(self, session: Session, search: _Search) -> None:
         assert search.assigned is not None
-        self._release(session, {search.assigned.room})
+        self._release(session, {search.assigned.room}, joined=False)
         search.assigned = None
 
-    def _release(self, session: Session, rooms: set[str]) -> None:
+    def _release(self, session: Session, rooms: set[str], *, joined: bool) -> None:
         for room in sorted(rooms):
             entry = self._directory.get(room)
             if entry is not None and entry.worker.desk is not None:
-                entry.worker.desk.order(ReleaseSeats(session.session, [room]))
+                entry.worker.desk.order(ReleaseSeats(session.session, [room], joined))
 
     def _still_waiting(self, session: Session) -> None:
         ticket = self._searches[session].ticket

@@ -151,7 +151,7 @@ class Seating:
                 self._place(wish)
             elif record.desk is not None:
                 for seat in wish.seats:
-                    record.desk.order(ReleaseSeats(seat.session, [wish.room]))
+                    record.desk.order(ReleaseSeats(seat.session, [wish.room], joined=False))
                 self._ask(wish, record)
             else:
                 wish.then(RoomNotFound(WorkerLost.meaning))

@@ -84,10 +84,13 @@ class ReserveSeats(NamedTuple):
 
 
 class ReleaseSeats(NamedTuple):
-    """A session gives up its seats in these rooms, joined or reserved."""
+    """A session gives up its seats in these rooms."""
 
     session: SessionId
     rooms: Annotated[list[str], ARRAY]
+    joined: Flag = True
+    """Those that it has joined as well. Not, where it only does not want what was held for it: that it has joined
+    meanwhile may not be known yet."""
 
 
 class CloseRoom(NamedTuple):

@@ -297,7 +297,7 @@ class Worker:
                 member = runner.members.get(seat.key)
                 if member is None:
                     runner.attendance.time_is_up(seat.key)
-                else:
+                elif wanted.joined:
                     runner.attendance.remove(member, Code.LEFT, "the session ended")
 
     # What clients ask.

@@ -194,7 +194,7 @@ def test_a_cancel_that_comes_too_late_gives_the_seat_back(bench: Bench) -> None:
     bench.grant(bench.wanted)
     room = assigned(ann.heard()).room
     assert ann.ask(Cancel(ann.ref, 10)) == []
-    assert bench.out.asked[1:] == [ReleaseSeats(ann.welcome.session, [room])]
+    assert bench.out.asked[1:] == [ReleaseSeats(ann.welcome.session, [room], joined=False)]
     assert ann.ask(Cancel(ann.ref, 10)) == []
     assert len(bench.out.asked) == 2
 
@@ -226,7 +226,7 @@ def test_a_client_who_asks_again_has_changed_its_mind_about_the_seat_it_did_not_
     bench.grant(bench.wanted)
     room = assigned(ann.heard()).room
     assert match(ann, 11) == []
-    assert bench.out.asked[1:] == [ReleaseSeats(ann.welcome.session, [room])]
+    assert bench.out.asked[1:] == [ReleaseSeats(ann.welcome.session, [room], joined=False)]
     assert len(bench.broker.queues) == 1
 
 

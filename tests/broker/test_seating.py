@@ -426,7 +426,7 @@ def test_a_worker_that_returns_is_asked_again_after_what_it_may_have_done(hall: 
     assert close == CloseRoom(first.room, 2100, "")
     assert isinstance(again, OpenRoom)
     assert again.room != first.room
-    assert releases == [ReleaseSeats("s1", ["r1"]), ReleaseSeats("s2", ["r1"])]
+    assert releases == [ReleaseSeats(one, ["r1"], joined=False) for one in ("s1", "s2")]
     assert isinstance(reserve, ReserveSeats)
     hall.hold(record, first)
     hall.hold(record, second)

@@ -285,6 +285,17 @@ def test_released_members_leave() -> None:
     assert (left.code, left.text) == (Code.LEFT, "the session ended")
 
 
+def test_a_seat_that_was_joined_meanwhile_is_not_released_with_what_is_only_held() -> None:
+    room = Diary()
+    factory = Factory(lambda ruleset: room)
+    reservations = reserved(factory.open("ann", "bob")).reservations
+    factory.say(factory.connect("ann"), Join(5, "r1", reservations[0], {}))
+    assert factory.ask(ReleaseSeats("ann", ["r1"], joined=False)) == []
+    factory.ask(ReleaseSeats("bob", ["r1"], joined=False))
+    assert [member.id for member in factory.worker.rooms["r1"].members.values()] == [1]
+    assert factory.worker.rooms["r1"].seats.reserved == 0
+
+
 def test_a_reservation_runs_out_by_the_clock() -> None:
     factory = Factory(lambda ruleset: Diary())
     reservation = reserved(factory.open("ann")).reservations[0]
