@@ -51,8 +51,20 @@ class Alarms(Generic[K]):
         return None
 
     def due(self, now: float) -> Iterator[K]:
-        """Take the keys whose time has come, earliest first. Keys may be set anew meanwhile."""
-        while (when := self.next()) is not None and when <= now:
-            _, _, key = heapq.heappop(self._heap)
-            del self._live[key]
-            yield key
+        """Take the keys whose time has come, earliest first. What is set meanwhile waits for the next call.
+
+        Otherwise one that finds itself called a little early, and sets itself again, would never let this end.
+        """
+        last = self._serial
+        later: list[tuple[float, int, K]] = []
+        try:
+            while (when := self.next()) is not None and when <= now:
+                entry = heapq.heappop(self._heap)
+                if entry[1] > last:
+                    later.append(entry)
+                else:
+                    del self._live[entry[2]]
+                    yield entry[2]
+        finally:
+            for entry in later:
+                heapq.heappush(self._heap, entry)

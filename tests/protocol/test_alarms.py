@@ -76,7 +76,8 @@ def test_keys_may_be_set_and_cleared_while_the_due_are_taken() -> None:
             alarms.set("a", 2.5)
             for other in range(200):  # enough for the heap to be built anew
                 alarms.set("later", 100.0 + other)
-    assert taken == ["a", "a", "c"]
+    assert taken == ["a", "c"]
+    assert list(alarms.due(3.0)) == ["a"]
     assert alarms.next() == 299.0
 
 
@@ -98,3 +99,32 @@ def test_a_deadline_that_moves_for_ever_stays_small() -> None:
         alarms.clear(key)
     assert alarms.next() is None
     assert not alarms._heap
+
+
+def test_what_is_set_while_others_are_taken_waits_for_the_next_time() -> None:
+    alarms: Alarms[str] = Alarms()
+    for key, when in (("a", 1.0), ("b", 2.0), ("c", 3.0)):
+        alarms.set(key, when)
+    taken: list[str] = []
+    for key in alarms.due(3.0):
+        taken.append(key)
+        alarms.set(key, 1.5)  # called early, it comes again: endlessly, if that were now
+        alarms.set("d", 0.5)
+    assert taken == ["a", "b", "c"]
+    assert alarms.next() == 0.5
+    assert list(alarms.due(3.0)) == ["d", "a", "b", "c"]
+    assert list(alarms.due(9.0)) == []
+
+
+def test_what_is_cleared_while_others_are_taken_is_not_taken() -> None:
+    alarms: Alarms[str] = Alarms()
+    alarms.set("a", 1.0)
+    alarms.set("b", 2.0)
+    taken: list[str] = []
+    for key in alarms.due(3.0):
+        taken.append(key)
+        alarms.set("a", 1.0)
+        alarms.clear("b")
+        alarms.clear("a")
+    assert taken == ["a"]
+    assert (len(alarms), alarms.next()) == (0, None)

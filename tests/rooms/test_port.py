@@ -550,6 +550,23 @@ def test_an_alarm_set_in_a_ring_hid_an_earlier_one_that_was_set_before_it(clock:
     assert clock.loop.armed == [START + 2.0]
 
 
+def test_an_alarm_met_a_little_early_that_set_itself_again_never_let_the_turn_end(clock: Gatehouse) -> None:
+    """Whatever has a time of its own found it not yet come, and asked to be called at that time: in the same turn."""
+    rung: list[float] = []
+
+    def due_at(when: float) -> None:
+        rung.append(clock.port.now - START)
+        if clock.port.now < when:
+            clock.port.alarm(when, due_at, when)
+
+    clock.port.alarm(START + 1.0, due_at, START + 1.0)
+    clock.port.alarm(START + 1.0005, due_at, START + 1.0005)
+    clock.loop.advance(1.0)
+    assert rung == [1.0, 1.0]
+    clock.loop.advance(1.0)
+    assert [round(when, 4) for when in rung] == [1.0, 1.0, 1.0005]
+
+
 def test_an_alarm_that_fails_does_not_stop_the_clock(clock: Gatehouse) -> None:
     rung: list[str] = []
 
