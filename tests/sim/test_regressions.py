@@ -203,3 +203,16 @@ def test_what_a_full_inbox_left_out_is_read_before_the_end_of_the_room() -> None
             assert heard == list(range(6))
 
     run(play)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_entering_a_second_room_at_once_does_not_cost_the_first(seed: int) -> None:
+    # The broker may hear of the second wish before the first room's worker has told it that the seat was taken.
+    async def play() -> None:
+        async with system(Server(rooms={"parrot": Parrot}), workers=2) as s:
+            client = await s.client()
+            rooms = [await client.create(RuleSet(1, room="parrot")) for _ in range(4)]
+            await s.sleep(1.0)
+            assert [room.error for room in rooms if not room.joined] == []
+
+    run(play, seed=seed)
