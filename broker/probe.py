@@ -17,7 +17,9 @@ PROBE_TIME = 2.0
 _decode = download_decoder(Limits())
 
 
-def ask_endpoint(network: Network, endpoint: str, nonce: bytes, then: Callable[[Probed | None], None]) -> "EndpointProbe":
+def ask_endpoint(
+    network: Network, endpoint: str, nonce: bytes, then: Callable[[Probed | None], None]
+) -> "EndpointProbe":
     """Ask; ``then`` gets the answer, or None if none came in time. Once, unless the probe is closed before."""
     return EndpointProbe(network, endpoint, nonce, then)
 

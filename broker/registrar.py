@@ -403,7 +403,11 @@ class Registrar:
         record.step(WorkerEvent.LOSE)
         record.desk = None
         self._out.clear_alarm(self._lease_over, record)
-        self._out.alarm(self._out.now + _RETURN_TIME, self._not_back, record)
+        if record.draining and not record.busy:
+            logger.info("worker %s has ended", record.name, extra={"worker": record.name})
+            self.gone(record)
+        else:
+            self._out.alarm(self._out.now + _RETURN_TIME, self._not_back, record)
 
     def _not_back(self, record: WorkerRecord) -> None:
         if self._judges_later(self._not_back, record):

@@ -406,7 +406,8 @@ SHAPES: dict[Kind, type[Message]] = {
     Kind.TICKET: Ticket, Kind.ASSIGNED: Assigned, Kind.ROOMS: Rooms,
     Kind.ROOM_LOST: RoomLost, Kind.LIST_ENDPOINTS: ListEndpoints, Kind.ENDPOINTS: Endpoints,
     Kind.JOIN: Join, Kind.RECOVER: Recover, Kind.LEAVE: Leave, Kind.JOINED: Joined, Kind.RESET: Reset,
-    Kind.LEFT: LeftRoom, Kind.REKEYED: Rekeyed, Kind.SEND: Send, Kind.REQUEST: Request, Kind.ACK: Ack, Kind.DELIVER: Deliver,
+    Kind.LEFT: LeftRoom, Kind.REKEYED: Rekeyed, Kind.SEND: Send, Kind.REQUEST: Request, Kind.ACK: Ack,
+    Kind.DELIVER: Deliver,
 }  # fmt: skip
 
 _shapes: Shapes[Message] = Shapes(SHAPES)

@@ -26,9 +26,10 @@ def open_beside(network: Network, host: str, port: int, sink: PublisherSink, lim
     """
     if not port:
         return network.publish(host, 0, sink, limits.download)
-    for candidate in range(port + 1, min(port + _PORTS, 65_535)):
+    last = min(port + _PORTS, 65_535)
+    for candidate in range(port + 1, last):
         try:
             return network.publish(host, candidate, sink, limits.download)
-        except AddressInUse as error:
-            taken = error
-    raise taken
+        except AddressInUse:
+            continue
+    return network.publish(host, last, sink, limits.download)

@@ -23,7 +23,7 @@ from ..transport.entropy import EntropyPool
 from ..transport.network import Link, Network, Publisher, PublisherSink, Sent
 from ..transport.zeromq import ZmqNetwork
 from .beside import open_beside
-from .control import RoomEnded, RoomReport, Settled, order_from_wire, report_to_wire
+from .control import Draining, RoomEnded, RoomReport, Settled, order_from_wire, report_to_wire
 from .load import LoadMeter
 from .port import Connection, Port
 from .registration import Registration, RegistrationState, WorkerDescription
@@ -114,6 +114,7 @@ class WorkerHost:
         self._reports: list[tuple[Any, ...]] = []
         self._decode = decoder(_LARGEST_ORDERS, _LARGEST_ORDERS, application.limits.nesting + _WRAPPED, _LARGEST_ORDERS)
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._first_lease = asyncio.Event()
         self._alone_since = asyncio.get_running_loop().time()
         self._watchdog: Watchdog | None = None
 
@@ -126,6 +127,10 @@ class WorkerHost:
     def registered(self) -> bool:
         """Whether the broker has us."""
         return self.registration.state is RegistrationState.SERVING
+
+    async def has_registered(self) -> None:
+        """Wait until the broker has us for the first time."""
+        await self._first_lease.wait()
 
     async def ended(self) -> None:
         """Wait until this worker is to stop: drained, or its one room is over.
@@ -164,6 +169,8 @@ class WorkerHost:
     async def __aexit__(self, *exc_info: object) -> None:
         """Close the rooms that are left, tell the clients, and leave nothing behind."""
         self._port.touch()
+        if not self.worker.draining:
+            self._report(Draining())  # so that the broker knows that it is no accident
         self.worker.close_rooms(Code.WORKER_DRAINED, "the worker stops")
         if not await self.worker.emptied(_STOP_TIME):
             logger.warning(
@@ -361,6 +368,7 @@ class WorkerHost:
     def serving(self, keep: bool) -> None:
         """See ``RegistrationOutbox.serving``."""
         self._backoff.reset()
+        self._first_lease.set()
         self._reports.clear()
         logger.info(
             "worker %s is registered, generation %d",

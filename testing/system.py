@@ -39,9 +39,7 @@ def system(
 class InMemorySystem:
     """A server that runs, its clients, and the connections between them. ``system()`` makes it."""
 
-    def __init__(
-        self, server: Server, *, workers: int | None, seed: int | None, latency: tuple[float, float]
-    ) -> None:
+    def __init__(self, server: Server, *, workers: int | None, seed: int | None, latency: tuple[float, float]) -> None:
         loop = asyncio.get_running_loop()
         if seed is None:
             seed = loop.random.getrandbits(64) if isinstance(loop, VirtualLoop) else 0
@@ -101,8 +99,7 @@ class InMemorySystem:
         )
         await worker.__aenter__()
         self.workers[name] = worker
-        while not worker.registered:
-            await asyncio.sleep(0.01)
+        await worker.has_registered()
         return worker
 
     async def kill_worker(self, name: str) -> None:

@@ -62,18 +62,19 @@ class Match:
 
     async def watch(self, client: AsyncClient) -> None:
         """A spectator: sits where the match is, until it is over."""
-        before = ""
-        while True:
-            async with self.stadium:
-                await self.stadium.wait_for(lambda: self.over or self.room != before)
-                if self.over:
-                    return
-                before = self.room
+        here = ""
+        while here := await self._next_stadium(here):
             try:
-                room = await client.join_by_id(before, timeout=10)
+                room = await client.join_by_id(here, timeout=10)
             except (RequestError, TimedOut):
                 continue  # it was gone before we came
             await self._sit(room)
+
+    async def _next_stadium(self, before: str) -> str:
+        """Where the match goes on; empty when it is over."""
+        async with self.stadium:
+            await self.stadium.wait_for(lambda: self.over or self.room != before)
+            return "" if self.over else self.room
 
     async def _sit(self, room: ClientRoom) -> None:
         last: int | None = None

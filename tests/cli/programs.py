@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -43,9 +44,11 @@ class Program:
     """
 
     def __init__(self, arguments: Sequence[str], cwd: Path = ROOT, stdin: int = subprocess.PIPE) -> None:
+        self._state = tempfile.TemporaryDirectory()  # a server that is killed leaves its file
         self.process = subprocess.Popen(
             [sys.executable, *arguments],
-            cwd=cwd, env=environment(), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            cwd=cwd, env=environment(XDG_RUNTIME_DIR=self._state.name), stdin=stdin,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         self.lines: list[str] = []
         self._next = 0
@@ -62,6 +65,7 @@ class Program:
             self.process.kill()
         self.process.wait()
         self._reader.join()
+        self._state.cleanup()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 pipe.close()

@@ -39,7 +39,7 @@ def test_the_match_moves_when_its_worker_dies() -> None:
     command = [*SRS, "serve", "examples/stadium/server.py", "--port", "0", "--workers", "2", "--log-level", "info"]
     with Program(command) as server:
         port = port_of(server)
-        for name in ("w1", "w2"):
+        for _ in ("w1", "w2"):
             server.expect("registered from", 20)
         with match(port, 12, 6) as program:
             program.expect("spectators are here")

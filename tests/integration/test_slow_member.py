@@ -59,6 +59,7 @@ class Shallow(Fountain):
 
 def fanout_of(host: Host) -> UnicastFanout:
     (runner,) = host.worker.rooms.values()
+    assert isinstance(runner.fanout, UnicastFanout)
     return runner.fanout
 
 
