@@ -16,7 +16,7 @@ from ..protocol.ids import Entropy
 from ..protocol.limits import Limits
 from ..protocol.names import ClientData
 from ..protocol.rulesets import RuleSet
-from ..rooms.beside import open_beside
+from ..rooms.beside import descriptors_each, open_beside
 from ..rooms.control import Failed, Inspected, RoomReport
 from ..rooms.load import LoadMeter
 from ..rooms.mailbox import Mailbox
@@ -206,7 +206,8 @@ class Host:
         limits = self._server.broker_limits
         if self._network is None:
             self._own_network = ZmqNetwork()
-            allowed = connections_allowed(limits.sessions, MOST_SESSIONS)
+            each = 1 if self._options.cluster is not None else descriptors_each(self._server.rooms)
+            allowed = connections_allowed(limits.sessions, MOST_SESSIONS, each)
             if allowed < 1:
                 raise ConfigError(
                     "this process may have too few open files to serve anybody: raise the limit (ulimit -n)."

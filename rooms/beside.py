@@ -1,10 +1,13 @@
 """Where a worker publishes: at the ports after its own, so that a firewall can be told."""
 
+from collections.abc import Mapping
+
 from ..protocol.errors import AddressInUse
 from ..protocol.limits import Limits
 from ..transport.network import Network, Publisher, PublisherSink
+from .room import Room
 
-__all__ = ["open_beside"]
+__all__ = ["descriptors_each", "open_beside"]
 
 _PORTS = 128
 """How many ports after a worker's own are tried."""
@@ -33,3 +36,8 @@ def open_beside(network: Network, host: str, port: int, sink: PublisherSink, lim
         except AddressInUse:
             continue
     return network.publish(host, last, sink, limits.download)
+
+
+def descriptors_each(rooms: Mapping[str, type[Room]]) -> int:
+    """How many descriptors a client takes at most, if all are in rooms of these types."""
+    return 2 if any(room.is_topic(room.max_clients or 0) for room in rooms.values()) else 1

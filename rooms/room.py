@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["Room"]
 
 _FANOUTS = ("auto", "unicast", "topic")
+_MOST_UNICAST = 128
+"""Seats up to which ``fanout = "auto"`` sends to each member: beyond, that would hold up the loop."""
 _SETTINGS: dict[str, tuple[float, bool]] = {
     "max_clients": (1, True),
     "min_clients": (0, False),
@@ -87,6 +89,11 @@ class Room:
     fanout: ClassVar[str] = "auto"
     """How broadcasts reach members: ``unicast``, a send to each; ``topic``, one publish to all; ``auto``: topic
     above 128 seats."""
+
+    @classmethod
+    def is_topic(cls, seats: int) -> bool:
+        """Whether a room of this type with so many seats is a topic: then each member has a second connection."""
+        return cls.fanout == "topic" or (cls.fanout == "auto" and seats > _MOST_UNICAST)
 
     handlers: ClassVar[HandlerTable] = HandlerTable({}, {})
 

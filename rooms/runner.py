@@ -56,8 +56,6 @@ _RETRY = 0.02
 _MOST_METADATA = 4096
 _MOST_DESCRIBED = 500
 """Members that an administrator is shown of one room."""
-_MOST_UNICAST = 128
-"""Seats up to which ``fanout = "auto"`` sends to each member: beyond, that would hold up the loop."""
 _RESET_HEAD = 64
 """Bytes of a RESET besides its snapshot, at most."""
 
@@ -175,7 +173,7 @@ class Runner:
         self, entropy: Entropy, limits: Limits
     ) -> tuple[UnicastFanout, None] | tuple[TopicFanout, Audience]:
         room, epoch = self.room, new_epoch(entropy)
-        if room.fanout == "unicast" or (room.fanout == "auto" and self.seats.capacity <= _MOST_UNICAST):
+        if not room.is_topic(self.seats.capacity):
             return UnicastFanout(epoch, room.history, limits.download), None
         fanout = TopicFanout(epoch, room.history, limits.download, new_topic(ROOM_TOPIC, entropy))
         return fanout, Audience(self, fanout, self.out, entropy)

@@ -22,7 +22,7 @@ from ..transport.descriptors import connections_allowed
 from ..transport.entropy import EntropyPool
 from ..transport.network import Link, Network, Publisher, PublisherSink, Sent
 from ..transport.zeromq import ZmqNetwork
-from .beside import open_beside
+from .beside import descriptors_each, open_beside
 from .control import Draining, RoomEnded, RoomReport, Settled, order_from_wire, report_to_wire
 from .load import LoadMeter
 from .port import Connection, Port
@@ -202,7 +202,7 @@ class WorkerHost:
         options, limits = self._options, self._application.limits
         if self._network is None:
             self._network = self._own_network = ZmqNetwork()
-            if connections_allowed(None, _MOST_CONNECTIONS) < 1:
+            if connections_allowed(None, _MOST_CONNECTIONS, descriptors_each(self._application.rooms)) < 1:
                 raise ConfigError("this process may have too few open files to serve anybody: raise ulimit -n.")
         self._port = port = Port(limits, self._entropy)
         self.worker = Worker(

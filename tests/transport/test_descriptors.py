@@ -58,3 +58,12 @@ def test_more_than_may_be_are_refused_in_words(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(resource, "setrlimit", process.set)
     with pytest.raises(ConfigError, match=r"4033 sessions need 4097 open files, and this process may have 4096"):
         connections_allowed(4033, 50_000)
+
+
+def test_clients_who_take_two_descriptors_are_half_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = Process(1024, 4096)
+    monkeypatch.setattr(resource, "getrlimit", process.get)
+    monkeypatch.setattr(resource, "setrlimit", process.set)
+    assert connections_allowed(None, 50_000, 2) == 2016
+    with pytest.raises(ConfigError, match=r"2017 sessions need 4098 open files"):
+        connections_allowed(2017, 50_000, 2)
