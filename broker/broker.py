@@ -201,6 +201,7 @@ class Broker:
                 self.workers.keep_alone(record)  # it may be a broker before us who placed it
         elif isinstance(report, RoomEnded):
             self._room_ended(record, report.room)
+            self.seating.retry()
         elif isinstance(report, Reserved | Refused):
             self.seating.answered(record, report)
         elif isinstance(report, Seated):
@@ -223,6 +224,7 @@ class Broker:
                 if member is not None:
                     member.say(RoomLost(member.ref, room, int(WorkerLost.code), WorkerLost.meaning))
         self.seating.unheard(record)
+        self.seating.retry()
 
     def _room_ended(self, record: WorkerRecord, room: str) -> None:
         entry = self.directory.remove(room, record)
@@ -232,7 +234,6 @@ class Broker:
             session = self.sessions.get(session_id)
             if session is not None:
                 session.rooms.discard(room)
-        self.seating.retry()
 
     def _seated(self, record: WorkerRecord, report: Seated) -> None:
         entry = self.directory.get(report.room)

@@ -16,7 +16,10 @@ __all__ = ["HeldSeats", "NewRoom", "Seating", "SeatingOutbox"]
 
 _LONGEST_WAIT = 10.0
 """Seconds that a new room waits for a worker that can take it."""
+_LONGEST_ANSWER = 30.0
+"""Seconds that a worker has to answer: its ``on_create`` may wait for something that never comes."""
 _MOST_TRIES = 4
+_MOST_WAITING = 10_000
 
 
 class HeldSeats(NamedTuple):
@@ -125,8 +128,7 @@ class Seating:
         wish = self._wishes.get(answer.ask)
         if wish is None or wish.worker is not record:
             return
-        del self._wishes[answer.ask]
-        record.promised.pop(answer.ask, None)
+        self._done_with(answer.ask, record)
         if isinstance(answer, Refused) and answer.code == Code.WORKER_DRAINED and wish.new is not None:
             record.draining = True
             self._place(wish)
@@ -141,27 +143,28 @@ class Seating:
     def unheard(self, record: WorkerRecord) -> None:
         """What a worker was asked, or has answered, may be lost: ask again."""
         asks = [ask for ask, wish in self._wishes.items() if wish.worker is record]
-        record.promised.clear()
         for ask in asks:
-            wish = self._wishes.pop(ask)
+            wish = self._done_with(ask, record)
             wish.worker = None
+            self._take_back(wish, record)
             if wish.new is not None:
-                if record.desk is not None:
-                    record.desk.order(CloseRoom(wish.room, int(Code.ROOM_CLOSED), ""))  # if it was made after all
                 self._place(wish)
             elif record.desk is not None:
-                for seat in wish.seats:
-                    record.desk.order(ReleaseSeats(seat.session, [wish.room], joined=False))
                 self._ask(wish, record)
             else:
                 wish.then(RoomNotFound(WorkerLost.meaning))
 
     def retry(self) -> None:
         """A worker has come, has room again, or is less busy."""
+        stuck: set[RoomNeeds] = set()
         for wish in list(self._waiting):
-            if wish in self._waiting:  # one that was placed may be answered at once, and have others placed
-                del self._waiting[wish]
-                self._place(wish)
+            # One that was placed may be answered at once, and have others placed. Where one has to go on waiting, so
+            # have those behind it that need the same: thousands may wait, and each worker has us try every second.
+            if wish.new is None or wish not in self._waiting or wish.new.needs in stuck:
+                continue
+            self._place(wish)
+            if wish in self._waiting:
+                stuck.add(wish.new.needs)
 
     def _place(self, wish: _Wish) -> None:
         assert wish.new is not None
@@ -169,6 +172,7 @@ class Seating:
         out.clear_alarm(self._waited_too_long, wish)
         record = None if out.workers_starting else self._workers.place(needs)
         if record is not None:
+            self._waiting.pop(wish, None)
             wish.room = new_id(self._entropy)
             self._ask(wish, record)
             return
@@ -177,18 +181,21 @@ class Seating:
         hosts = self._workers.hosts(needs)
         coming = out.workers_expected > 0 or out.workers_starting or wish.spare
         if not hosts and not coming:
-            wish.then(NoWorker(_nobody(needs)))
+            self._give_up(wish, NoWorker(_nobody(needs)))
         elif hosts and not coming and (needs.isolated or all(self._workers.is_full(host) for host in hosts)):
-            wish.then(CapacityReached(_all_taken(needs)))
-        elif out.now >= wish.deadline or len(self._waiting) >= 10_000:
-            wish.then(CapacityReached("every worker that could take this room is too busy"))
+            self._give_up(wish, CapacityReached(_all_taken(needs)))
+        elif out.now >= wish.deadline or (wish not in self._waiting and len(self._waiting) >= _MOST_WAITING):
+            self._give_up(wish, CapacityReached("every worker that could take this room is too busy"))
         else:
-            self._waiting[wish] = None
+            self._waiting[wish] = None  # where it stood, if it waited already
             out.alarm(wish.deadline, self._waited_too_long, wish)
+
+    def _give_up(self, wish: _Wish, error: RequestError) -> None:
+        self._waiting.pop(wish, None)
+        wish.then(error)
 
     def _waited_too_long(self, wish: _Wish) -> None:
         if wish in self._waiting:
-            del self._waiting[wish]
             self._place(wish)
 
     def _ask(self, wish: _Wish, record: WorkerRecord) -> None:
@@ -199,12 +206,36 @@ class Seating:
         ask, self._next_ask = self._next_ask, (self._next_ask + 1) & 0xFFFFFFFF
         wish.worker = record
         self._wishes[ask] = wish
+        self._out.alarm(self._out.now + _LONGEST_ANSWER, self._no_answer, ask)
         if wish.new is not None:
             new = wish.new
             record.promised[ask] = len(wish.seats)
             record.desk.order(OpenRoom(ask, wish.room, new.ruleset, new.options, new.matched, wish.seats))
         else:
             record.desk.order(ReserveSeats(ask, wish.room, wish.seats))
+
+    def _no_answer(self, ask: int) -> None:
+        wish = self._wishes.get(ask)
+        if wish is not None and wish.worker is not None:
+            self._done_with(ask, wish.worker)
+            self._take_back(wish, wish.worker)
+            wish.then(NoWorker(f"the worker has not answered within {_LONGEST_ANSWER:.0f} s"))
+
+    def _done_with(self, ask: int, record: WorkerRecord) -> _Wish:
+        """A question is answered, or will not be."""
+        self._out.clear_alarm(self._no_answer, ask)
+        record.promised.pop(ask, None)
+        return self._wishes.pop(ask)
+
+    def _take_back(self, wish: _Wish, record: WorkerRecord) -> None:
+        """What a worker was asked for is not wanted of it any more: it may have done it after all."""
+        if record.desk is None:
+            return
+        if wish.new is not None:
+            record.desk.order(CloseRoom(wish.room, int(Code.ROOM_CLOSED), ""))
+            return
+        for seat in wish.seats:
+            record.desk.order(ReleaseSeats(seat.session, [wish.room], joined=False))
 
 
 def _nobody(needs: RoomNeeds) -> str:

@@ -131,6 +131,9 @@ class Worker:
 
     def _act_on_room(self, order: CloseRoom | Kick) -> None:
         runner = self.rooms.get(order.room)
+        if runner is not None and runner.state is RoomState.CREATING and isinstance(order, CloseRoom):
+            self.stop_hook(runner.mailbox)  # the broker has waited long enough, or has asked somebody else meanwhile
+            return
         if runner is None or runner.state is not RoomState.OPEN:
             return
         if isinstance(order, CloseRoom):

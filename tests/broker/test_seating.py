@@ -208,6 +208,32 @@ def test_answers_of_others_and_late_ones_are_not_heard(hall: Hall) -> None:
     assert isinstance(hall.answer, HeldSeats)
 
 
+def test_a_worker_that_never_answers_does_not_hold_its_clients_up_for_ever(hall: Hall) -> None:
+    """An ``on_create`` that waited for ever left who had asked "waiting for a match" for good."""
+    record, desk = hall.add()
+    hall.open()
+    order = desk.last
+    assert isinstance(order, OpenRoom)
+    hall.out.advance(29.9)
+    assert hall.answers == []
+    hall.out.advance(0.2)
+    assert type(hall.answer) is NoWorker
+    assert record.promised == {}
+    assert desk.last == CloseRoom(order.room, int(Code.ROOM_CLOSED), "")
+    hall.hold(record, order)
+    assert len(hall.answers) == 1, "too late"
+
+
+def test_seats_that_a_worker_does_not_answer_for_are_released(hall: Hall) -> None:
+    record, desk = hall.add()
+    hall.known(record, "r1")
+    hall.reserve("r1")
+    hall.out.advance(30.1)
+    assert type(hall.answer) is NoWorker
+    assert desk.last == ReleaseSeats("s1", ["r1"], joined=False)
+    assert hall.out.alarms.next() is None
+
+
 # Nobody can take it.
 
 
@@ -308,6 +334,30 @@ def test_those_who_wait_are_served_in_their_order(hall: Hall) -> None:
     _, desk = hall.add(max_rooms=2)
     hall.seating.retry()
     assert [len(order.seats) for order in desk.orders if isinstance(order, OpenRoom)] == [1, 2]
+
+
+def test_who_waits_behind_one_that_has_to_wait_is_not_tried_in_vain_each_time() -> None:
+    """With thousands who waited and some dozen workers, the broker did nothing else."""
+
+    class Counting(Placement):
+        asked = 0
+
+        def choose(self, workers: Sequence[WorkerView], needs: RoomNeeds) -> WorkerView | None:
+            self.asked += 1
+            return None if self.asked <= 104 else super().choose(workers, needs)
+
+    policy = Counting()
+    hall = Hall(policy)
+    _, desk = hall.add(types=["duel", "chat"])
+    for seats in range(1, 101):
+        hall.open(seats=seats)
+    for _ in range(2):
+        hall.open(RoomNeeds("chat"), seats=1)
+    assert policy.asked == 102
+    hall.seating.retry()
+    assert policy.asked == 104, "once for each need"
+    hall.seating.retry()
+    assert [len(order.seats) for order in desk.orders if isinstance(order, OpenRoom)] == [*range(1, 101), 1, 1]
 
 
 def test_only_so_many_wait(hall: Hall) -> None:

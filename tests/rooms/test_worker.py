@@ -20,6 +20,7 @@ from server_room_system import (
 )
 from server_room_system.protocol import Error, Join, Joined, LeftRoom, Message, Recover, Send, encode
 from server_room_system.rooms.control import (
+    CloseRoom,
     OpenRoom,
     Refused,
     ReleaseSeats,
@@ -260,6 +261,21 @@ def test_a_room_that_takes_its_time_is_answered_for_when_it_is_made() -> None:
     room.birth.open()
     factory.loop.settle()
     assert reserved(factory.reports).ask == 1
+    assert factory.worker._hooks == {}
+
+
+def test_a_room_that_is_closed_while_it_is_being_made_is_not_born() -> None:
+    """It was made, with seats held for those who had been told long before that there is no room."""
+    room = Slow()
+    room.birth = Gate()
+    factory = Factory(lambda ruleset: room)
+    assert factory.open("ann") == []
+    factory.port.begin(factory.loop.now)
+    factory.worker.order(CloseRoom("r1", int(Code.ROOM_CLOSED), ""))
+    factory.port.flush()
+    factory.loop.settle()
+    assert [type(report) for report in factory.reports] == [Refused]
+    assert factory.worker.rooms == {}
     assert factory.worker._hooks == {}
 
 
