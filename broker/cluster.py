@@ -5,6 +5,7 @@ import contextlib
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 
@@ -78,13 +79,22 @@ class Cluster:
         self._options = options
         self._flush = flush
         self._probes: dict[EndpointProbe, None] = {}
+        self._probes_waiting: deque[tuple[str, bytes, Callable[[Probed | None], None]]] = deque()
+        """At most one for each worker that has proved that it has the key."""
         self._launcher: Launcher | None = None
         self._supervisor: Supervisor | None = None
         self._settled_at = 0.0
         self._started_at = 0.0
         self._all_ended = asyncio.Event()
         self._port = Port(
-            replace(limits, upload=_LARGEST_REPORTS, array=_MOST_ITEMS, nesting=limits.nesting + _WRAPPED), entropy
+            replace(
+                limits,
+                upload=_LARGEST_REPORTS,
+                array=_MOST_ITEMS,
+                map=_MOST_ITEMS,  # the metadata of rooms are the servers' owner's: what clients may send is no measure
+                nesting=limits.nesting + _WRAPPED,
+            ),
+            entropy,
         )
         self._port.on_room_message = _refuse
         self._port.on_cluster_message = self._on_message
@@ -182,6 +192,7 @@ class Cluster:
 
     def close(self) -> None:
         """Leave nothing behind."""
+        self._probes_waiting.clear()
         for probe in list(self._probes):
             probe.close()
         self._port.close()
@@ -230,12 +241,14 @@ class Cluster:
 
     def probe(self, endpoint: str, nonce: bytes, then: Callable[[Probed | None], None]) -> None:
         """See ``RegistrarOutbox.probe``."""
-        if len(self._probes) >= _MOST_PROBES:
-            then(None)
+        if len(self._probes) >= _MOST_PROBES:  # all workers of a broker before us come at once
+            self._probes_waiting.append((endpoint, nonce, then))
             return
 
         def answered(answer: Probed | None) -> None:
             self._probes.pop(probe, None)
+            if self._probes_waiting:
+                self.probe(*self._probes_waiting.popleft())
             self._port.touch()
             then(answer)
             self._port.wake()

@@ -250,13 +250,22 @@ class Registrar:
         if desk.proven is not message:
             return  # the connection is gone meanwhile
         if answer is None:
-            self._refuse(desk, WorkerRefused(f"nobody answers at {message.endpoint}: is --public right, and open?"))
+            self._unreachable(desk, message)
             return
         name = desk.name.encode()
         if answer.name != desk.name or not same_secret(answer.proof, prove(self._key, "endpoint", nonce, name)):
             self._refuse(desk, WorkerRefused(f"{message.endpoint} is not this worker's: somebody else answers there"))
             return
         self._register(desk, message)
+
+    def _unreachable(self, desk: WorkerDesk, message: Prove) -> None:
+        error = WorkerRefused(f"nobody answers at {message.endpoint}: is --public right, and open?")
+        if not message.generation:
+            self._refuse(desk, error)
+            return
+        # Its rooms are reached there, and would end with it: it was busy, perhaps, and asks again.
+        logger.warning("worker %r has to try again: %s", desk.name, error, extra={"worker": desk.name})
+        desk.connection.hang_up()
 
     def _refuse(self, desk: WorkerDesk, error: FinalClose) -> None:
         logger.warning(

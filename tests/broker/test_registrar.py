@@ -197,6 +197,18 @@ def test_an_endpoint_where_nobody_answers_is_refused(office: Office) -> None:
     assert "nobody answers" in answer.text  # type: ignore[union-attr]  # a Denied
 
 
+def test_a_worker_with_rooms_that_does_not_answer_in_time_may_try_again(office: Office) -> None:
+    """It was refused for good when a new broker asked it while it was busy: its rooms ended with its process."""
+    worker = office.connect()
+    worker.register(generation=7, probed=False)
+    office.out.probes.pop()[2](None)
+    assert worker.connection.heard() == []
+    assert worker.connection.hung_up
+    assert office.out.registered == []
+    again = office.register(generation=7)
+    assert again.answer == Registered(again.generation, 5.0, True)
+
+
 @pytest.mark.parametrize(("name", "key"), [("w2", KEY), ("w1", bytes(32))])
 def test_an_endpoint_that_is_somebody_elses_is_refused(office: Office, name: str, key: bytes) -> None:
     worker = office.connect()

@@ -624,3 +624,25 @@ def test_closing_stops_the_clock(clock: Gatehouse) -> None:
     clock.loop.advance(2.0)
     assert rung == []
     assert clock.listener.is_closed
+
+
+class Trusted:
+    """Who has proved that it has the cluster key."""
+
+    trusted = True
+    losses = 0
+
+    def lost(self) -> None:
+        self.losses += 1
+
+
+def test_a_trusted_peer_whose_frame_cannot_be_read_begins_anew() -> None:
+    """What a worker had reported in it was lost, and nobody ever knew."""
+    gate = Gatehouse()
+    connection = gate.connect()
+    connection.desk = desk = Trusted()
+    connection.receive(b"\xc1")
+    (answer,) = gate.heard()
+    assert isinstance(answer, Goodbye)
+    assert answer.code == Code.PROTOCOL_VIOLATION
+    assert desk.losses == 1

@@ -18,6 +18,7 @@ from server_room_system import (
     ServerRoomError,
     on_message,
 )
+from server_room_system.broker import cluster
 from server_room_system.testing import run, system
 from server_room_system.transport import memory
 
@@ -216,3 +217,39 @@ def test_entering_a_second_room_at_once_does_not_cost_the_first(seed: int) -> No
             assert [room.error for room in rooms if not room.joined] == []
 
     run(play, seed=seed)
+
+
+class Labelled(Room):
+    """Shows more in lists than a client may send."""
+
+    max_clients = 4
+
+    def on_join(self, client: Member, options: dict[str, Any]) -> None:
+        self.metadata = {f"label {number}": number for number in range(300)}
+
+
+def test_what_a_worker_reports_is_not_lost_for_metadata_of_many_keys() -> None:
+    """Its broker dropped it, and what other rooms had reported in the same turn: seats and ends."""
+
+    async def play() -> None:
+        async with system(Server(rooms={"labelled": Labelled}), workers=1) as s:
+            one, two = await s.client(), await s.client()
+            room = await one.create(RuleSet(2, room="labelled"))
+            await two.join_by_id(room.id, timeout=2)
+            await s.sleep(0.1)
+            (listed,) = await one.rooms()
+            assert (listed["clients"], len(listed["metadata"])) == (2, 300)
+
+    run(play)
+
+
+def test_workers_that_all_come_at_once_are_all_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that was started anew refused all but the first 64 of them for good."""
+    monkeypatch.setattr(cluster, "_MOST_PROBES", 2)
+
+    async def play() -> None:
+        async with system(Server(rooms={"labelled": Labelled}), workers=0) as s:
+            await asyncio.gather(*(s.add_worker(f"w{number}") for number in range(7)))
+            assert len(s.workers) == 7
+
+    run(play)
