@@ -28,15 +28,21 @@ def tuned_collector() -> Generator[None, None, None]:
 
 @contextmanager
 def stop_signals(stop: Callable[[], None]) -> Generator[None, None, None]:
-    """Call ``stop`` at SIGINT and SIGTERM while this lasts. In threads other than the main one: nothing."""
+    """Call ``stop`` at SIGINT and SIGTERM while this lasts, and at SIGHUP: its terminal is closed.
+
+    Under nohup, SIGHUP stays ignored. In threads other than the main one: nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
+    names = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        names.append(signal.SIGHUP)
+    for name in names:
         loop.add_signal_handler(name, stop)
     try:
         yield
     finally:
-        for name in (signal.SIGINT, signal.SIGTERM):
+        for name in names:
             loop.remove_signal_handler(name)

@@ -1,6 +1,7 @@
 """Server: what users subclass and run. One life of a running server is a ``Host``."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import sys
@@ -155,7 +156,7 @@ class Server:
         return Host(self, host, port, network, options=options)
 
     def run(self, host: str = "127.0.0.1", port: int = 1234, *, options: RunOptions | None = None) -> None:
-        """Run until SIGINT, SIGTERM, ``stop()``, or the word ``close`` on the console. Then rooms close first.
+        """Run until SIGINT, SIGTERM, SIGHUP, ``stop()``, or the word ``close`` on the console. Rooms close first.
 
         Exits the program with one line on stderr and status 1 where the address
         can't be had.
@@ -182,7 +183,8 @@ class Server:
                     gc.freeze()
                     print(f"listening on {running.address}; type close, or press Ctrl-C, to stop", flush=True)  # noqa: T201
                     await running.stopped()
-                print("stopping: closing rooms", flush=True)  # noqa: T201
+                with contextlib.suppress(OSError):  # the terminal may be closed, and that is why it stops
+                    print("stopping: closing rooms", flush=True)  # noqa: T201
 
     @property
     def _running(self) -> Host:

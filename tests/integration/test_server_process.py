@@ -1,15 +1,18 @@
 """``Server.run`` as a program: how it is stopped, and how it fails to start."""
 
+import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from server_room_system import ServerStopping
 
-from .programs import Program
+from .programs import SOURCES, Program
 from .system import LOCAL, clients, gathered, hear, on_a_loop, over, until
 
 SERVER = """
@@ -53,10 +56,11 @@ def address_of(program: Program) -> str:
     [
         lambda program: program.send(signal.SIGINT),
         lambda program: program.send(signal.SIGTERM),
+        lambda program: program.send(signal.SIGHUP),
         lambda program: program.type("close"),
         lambda program: program.type("what?\n  close  "),
     ],
-    ids=["SIGINT", "SIGTERM", "close", "something else, then close"],
+    ids=["SIGINT", "SIGTERM", "SIGHUP", "close", "something else, then close"],
 )
 def test_it_stops_when_told_and_tells_its_clients_first(stop: Callable[[Program], None]) -> None:
     with Program(SERVER, 0) as program:
@@ -81,6 +85,29 @@ def test_it_stops_when_told_and_tells_its_clients_first(stop: Callable[[Program]
         assert output.splitlines()[-4:-1].count("disposed") == 1
         assert sorted(line for line in output.splitlines() if line.startswith("left")) == ["left 1 2000", "left 2 2000"]
         assert output.endswith("after run\n")
+
+
+def test_it_stops_cleanly_when_its_terminal_is_closed(tmp_path: Path) -> None:
+    ours, its = os.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"import os\nos.login_tty(os.dup(0))\n{SERVER}", "0"],
+            stdin=its,
+            stdout=its,
+            stderr=its,
+            env={**os.environ, "PYTHONPATH": SOURCES, "XDG_RUNTIME_DIR": str(tmp_path)},
+        )
+        os.close(its)
+        said = b""
+        while b"listening on" not in said:
+            said += terminal.read(4096)
+    try:
+        process.wait(10.0)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode >= 0, f"ended by signal {-process.returncode}"
+    assert list(tmp_path.rglob("*.json")) == []
 
 
 def test_a_hook_can_stop_it() -> None:
