@@ -9,6 +9,7 @@ import contextlib
 import gc
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from ..protocol.errors import ServerRoomError
@@ -26,18 +27,26 @@ __all__ = ["run_worker"]
 _ORPHAN_SECONDS = 60.0
 
 
-def run_worker(server: Server, options: WorkerOptions, key: bytes) -> None:
-    """Host this server's rooms until SIGTERM or SIGINT, and then until they have ended; a second one hurries.
+def run_worker(
+    server: Server, options: WorkerOptions, key: bytes, registered: Callable[[], None] = lambda: None
+) -> None:
+    """Host this server's rooms until SIGTERM, SIGINT or SIGHUP, and then until they have ended; a second one hurries.
+
+    Args:
+        server: whose rooms.
+        options: how.
+        key: the cluster key.
+        registered: called when the broker has this worker for the first time.
 
     Raises:
         RemoteError: the broker will not have this worker.
         ConfigError, AddressInUse: it can't listen.
     """
     with tuned_collector():
-        asyncio.run(_run(server, options, key))
+        asyncio.run(_run(server, options, key, registered))
 
 
-async def _run(server: Server, options: WorkerOptions, key: bytes) -> None:
+async def _run(server: Server, options: WorkerOptions, key: bytes, registered: Callable[[], None]) -> None:
     host = WorkerHost(server, options, key)
 
     def stop() -> None:
@@ -46,11 +55,19 @@ async def _run(server: Server, options: WorkerOptions, key: bytes) -> None:
         else:
             host.drain()
 
+    async def tell() -> None:
+        await host.has_registered()
+        registered()
+
     async with host:
         with stop_signals(stop):
             gc.collect()
             gc.freeze()
-            await host.ended()
+            telling = asyncio.create_task(tell())
+            try:
+                await host.ended()
+            finally:
+                telling.cancel()
 
 
 def main() -> int:

@@ -7,8 +7,10 @@ __all__ = ["DEFAULT_ADDRESS", "address_argument", "address_option", "parse_addre
 DEFAULT_ADDRESS = "tcp://127.0.0.1:1234"
 
 
-def parse_address(text: str, ctx: click.Context | None = None) -> str:
+def parse_address(text: str, ctx: click.Context | None = None, *, default_port: str = "1234") -> str:
     """``tcp://host:port`` from that, ``host:port``, ``host``, ``:port`` or ``port``.
+
+    Without a default port, ``host`` alone is refused.
 
     Raises:
         UsageError: it is none of these.
@@ -17,16 +19,18 @@ def parse_address(text: str, ctx: click.Context | None = None) -> str:
     scheme, separator, rest = text.rpartition("://")
     if separator and scheme != "tcp":
         raise click.UsageError(f"{text!r}: only tcp:// is spoken here. Write host:port, like 127.0.0.1:1234.", ctx)
-    host, port = _parts(rest)
+    host, port = _parts(rest, default_port)
     if not host or any(char.isspace() or char in "/\\@?#*;" for char in host):
         raise click.UsageError(f"{text!r} is no address. Write host:port, like 127.0.0.1:1234.", ctx)
+    if not port:
+        raise click.UsageError(f"{text!r} names no port: write host:port, like {host}:1235.", ctx)
     if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65535):
         raise click.UsageError(f"{text!r}: {port!r} is no port, which is a number from 1 to 65535.", ctx)
     return f"tcp://{host}:{int(port)}"
 
 
-def _parts(rest: str) -> tuple[str, str]:
-    default_host, default_port = "127.0.0.1", "1234"
+def _parts(rest: str, default_port: str) -> tuple[str, str]:
+    default_host = "127.0.0.1"
     if rest.isdecimal():
         return default_host, rest
     if rest.endswith("]") or ":" not in rest:

@@ -34,7 +34,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
 def _where(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, int] | None:
     if value is None:
         return None
-    host, _, port = parse_address(value, ctx).removeprefix("tcp://").rpartition(":")
+    host, _, port = parse_address(value, ctx, default_port="").removeprefix("tcp://").rpartition(":")
     return host, int(port)
 
 

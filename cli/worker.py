@@ -18,7 +18,7 @@ __all__ = ["worker"]
 
 
 def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    return None if value is None else parse_address(value, ctx)
+    return None if value is None else parse_address(value, ctx, default_port="")
 
 
 @click.command()
@@ -93,9 +93,10 @@ def worker(
         max_rooms=max_rooms,
         drain_seconds=drain_seconds,
     )
-    click.echo(f"worker {options.name} serves the broker at {broker}; SIGTERM or Ctrl-C lets its rooms end")
-    run_worker(server, options, find_key(_client_port(broker), key_file))
-    click.echo(f"worker {options.name} has ended")
+    key = find_key(_client_port(broker), key_file)
+    click.echo(f"worker {name} asks the broker at {broker}; SIGTERM or Ctrl-C lets its rooms end, and then it ends")
+    run_worker(server, options, key, lambda: click.echo(f"worker {name} serves"))
+    click.echo(f"worker {name} has ended")
 
 
 def _client_port(broker: str) -> int | None:

@@ -31,7 +31,7 @@ from ..protocol.cluster import (
     Renew,
     Reports,
 )
-from ..protocol.errors import Code, RemoteError, WrongKey, error_for
+from ..protocol.errors import Code, RemoteError, WorkerRefused, WrongKey, error_for
 from ..protocol.ids import Entropy, new_token, same_secret
 from ..protocol.lifecycle import Table, step
 from ..protocol.proof import prove
@@ -211,6 +211,18 @@ class Registration:
         elif isinstance(message, Denied):
             self._denied(message)
 
+    def garbled(self) -> bool:
+        """What came can't be read. Whether that is the end: nobody here ever spoke with workers."""
+        if self.state is not RegistrationState.PROVING or self.generation:
+            return False
+        self._refuse(
+            WorkerRefused(
+                "what answers there does not speak with workers. Is it the address for clients? "
+                "The one for workers is that of 'srs serve --worker-address', or the next port."
+            )
+        )
+        return True
+
     def check(self, now: float) -> bool:
         """Whether we may serve at ``now``. To be asked before anything that a client says is heard.
 
@@ -259,9 +271,7 @@ class Registration:
     def _answer(self, challenge: Challenge, now: float) -> None:
         name = self.name.encode()
         if not same_secret(challenge.proof, prove(self._key, "broker", self._nonce, challenge.nonce, name)):
-            self._step(RegistrationEvent.DENIED)
-            self._out.hang_up()
-            self._out.over(WrongKey("whoever answers there does not have our cluster key"))
+            self._refuse(WrongKey("whoever answers there does not have our cluster key: give --key-file the broker's"))
             return
         proof = prove(self._key, "worker", challenge.nonce, self._nonce, name, self._endpoint.encode())
         self._proved_at = now
@@ -292,9 +302,12 @@ class Registration:
             self._out.hang_up()
             self._out.dial_later()
         elif self.state is RegistrationState.PROVING:
-            self._step(RegistrationEvent.DENIED)
-            self._out.hang_up()
-            self._out.over(error_for(message.code, message.text))
+            self._refuse(error_for(message.code, message.text))
+
+    def _refuse(self, error: RemoteError) -> None:
+        self._step(RegistrationEvent.DENIED)
+        self._out.hang_up()
+        self._out.over(error)
 
     def _begin_anew(self) -> None:
         """The answer has taken too long: ask again on another connection. Rooms go on."""

@@ -115,6 +115,7 @@ class WorkerHost:
         self._decode = decoder(_LARGEST_ORDERS, _LARGEST_ORDERS, application.limits.nesting + _WRAPPED, _LARGEST_ORDERS)
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._first_lease = asyncio.Event()
+        self._missed = False
         self._alone_since = asyncio.get_running_loop().time()
         self._watchdog: Watchdog | None = None
 
@@ -305,6 +306,8 @@ class WorkerHost:
         try:
             message = parse_cluster(self._decode(frame))
         except (BadMessage, UnknownKind) as error:
+            if self.registration.garbled():
+                return
             logger.error("worker %s: the broker sent nonsense: %s", self._options.name, error, extra=self._fields)
             return
         self.registration.receive(message, self._port.now)
@@ -319,6 +322,15 @@ class WorkerHost:
             logger.warning(
                 "worker %s: the connection to the broker is lost (%s), rooms go on",
                 self._options.name,
+                reason,
+                extra=self._fields,
+            )
+        elif not (self._missed or self._first_lease.is_set()):
+            self._missed = True
+            logger.warning(
+                "worker %s: no broker answers at %s (%s) yet: trying on",
+                self._options.name,
+                self._options.broker,
                 reason,
                 extra=self._fields,
             )

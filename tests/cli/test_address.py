@@ -32,3 +32,10 @@ def test_what_is_no_address_is_said_so(typed: str) -> None:
     with pytest.raises(click.UsageError) as error:
         parse_address(typed)
     assert "\n" not in error.value.format_message()
+
+
+@pytest.mark.parametrize("typed", ["10.0.0.1", "tcp://10.0.0.1", "[::1]"])
+def test_where_no_port_is_usual_one_has_to_be_named(typed: str) -> None:
+    with pytest.raises(click.UsageError, match="names no port"):
+        parse_address(typed, default_port="")
+    assert parse_address(f"{typed}:4001", default_port="").endswith(":4001")

@@ -77,6 +77,26 @@ async def test_a_worker_without_a_key_says_where_it_looked(processes: Processes)
     )
 
 
+@on_a_loop
+async def test_a_worker_at_the_address_for_clients_is_told_so(processes: Processes) -> None:
+    broker = processes.serve("--workers", 0, port=free_ports())
+    address = await broker.listens()
+    worker = processes.worker(address, environment={"SRS_KEY": "ab" * 32})
+    await refused(worker, "Is it the address for clients?", "--worker-address")
+
+
+@on_a_loop
+async def test_a_worker_that_finds_no_broker_says_so_once_and_waits(processes: Processes) -> None:
+    port = free_ports()
+    processes.environment["SRS_KEY"] = "ab" * 32
+    worker = processes.worker(workers_address(port), "--name", "early")
+    await worker.says(f"no broker answers at {workers_address(port)}")
+    broker = processes.serve("--workers", 0, port=port)
+    await broker.says("worker early registered")
+    await worker.says("worker early serves")
+    assert worker.log.count("no broker answers") == 1
+
+
 @pytest.mark.parametrize("command", ["serve", "worker"])
 @on_a_loop
 async def test_a_target_that_does_not_import_is_one_line(processes: Processes, tmp_path: Path, command: str) -> None:

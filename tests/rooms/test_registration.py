@@ -238,6 +238,26 @@ def test_a_worker_that_the_broker_will_not_have_ends(stage: Stage, code: Code) -
     assert stage.out.take() == ["hang up"]
 
 
+def test_a_worker_at_an_address_that_is_not_for_workers_ends_and_says_so(stage: Stage) -> None:
+    stage.up()
+    assert stage.registration.garbled()
+    assert stage.state is RegistrationState.OVER
+    assert stage.out.take() == ["hang up"]
+    (error,) = stage.out.errors
+    assert isinstance(error, WorkerRefused)
+    assert "--worker-address" in str(error)
+
+
+def test_a_worker_with_rooms_goes_on_whatever_answers_where_its_broker_was(stage: Stage) -> None:
+    stage.register()
+    assert not stage.registration.garbled()
+    stage.lose()
+    stage.up()
+    assert not stage.registration.garbled()
+    assert stage.state is RegistrationState.PROVING
+    assert stage.out.errors == []
+
+
 def test_what_was_not_asked_for_is_not_heard(stage: Stage) -> None:
     stage.say(Registered(7, LEASE, True))
     stage.say(Orders(0, [["order"]]))
