@@ -34,6 +34,9 @@ _MOST_ITEMS = 65_536
 _WRAPPED = 4
 """Containers around a room's metadata in REPORTS."""
 _MOST_PROBES = 64
+_MOST_CONNECTIONS = 2048
+_PROVING_TIME = 10.0
+"""Seconds from its first word in which a connection has to become a worker's."""
 _STARTING = 5.0
 """Seconds that rooms wait at most for all of the first workers."""
 _AT_ONCE = 0.05
@@ -211,6 +214,9 @@ class Cluster:
 
     def _on_message(self, connection: Connection, message: ClusterMessage) -> None:
         desk = connection.desk
+        if desk is None and len(self._port) > _MOST_CONNECTIONS:
+            connection.hang_up()
+            return
         if desk is None:
             desk = connection.desk = WorkerDesk(self.registrar, connection)
         assert isinstance(desk, WorkerDesk)
@@ -218,6 +224,9 @@ class Cluster:
 
     def _sweep(self) -> None:
         self._port.sweep(self.now)
+        for connection in self._port:
+            if connection.since < self.now - _PROVING_TIME and not (connection.desk and connection.desk.trusted):
+                connection.hang_up()  # whoever is no worker has no business here
         self._port.alarm(self.now + 1.0, self._sweep)
 
     # The outbox of the registrar.

@@ -77,6 +77,6 @@ class Placement:
 
         Returns:
             One of ``workers``. None leaves the room waiting until something
-            changes, ten seconds at most.
+            changes, eight seconds at most.
         """
         return min(workers, key=lambda worker: (worker.seats, worker.rooms, worker.load.cpu, worker.name))

@@ -14,8 +14,8 @@ from .workers import WorkerRecord, Workers
 
 __all__ = ["HeldSeats", "NewRoom", "Seating", "SeatingOutbox"]
 
-_LONGEST_WAIT = 10.0
-"""Seconds that a new room waits for a worker that can take it."""
+_LONGEST_WAIT = 8.0
+"""Seconds that a new room waits for a worker that can take it: less than clients wait for an answer."""
 _LONGEST_ANSWER = 30.0
 """Seconds that a worker has to answer: its ``on_create`` may wait for something that never comes."""
 _MOST_TRIES = 4

@@ -313,7 +313,7 @@ class Supervisor:
             slot.attempts = 0
         if served >= _SHORT_LIFE:
             slot.short_lives.clear()
-        else:
+        elif not (orderly and served > 0.0):  # who served and was drained is no crash
             slot.short_lives.append(now)
         if len(slot.short_lives) == _CRASHES and now - slot.short_lives[0] <= _CRASHES_WITHIN:
             self._give_up(slot, how)

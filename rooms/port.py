@@ -91,13 +91,25 @@ class Desk(Protocol):
 class Connection:
     """One life of one peer's connection."""
 
-    __slots__ = ("_bucket", "_refusals", "_unsent", "address", "desk", "peer", "port", "refs", "seen", "sessions")
+    __slots__ = (
+        "_bucket",
+        "_refusals",
+        "_unsent",
+        "address",
+        "desk",
+        "peer",
+        "port",
+        "refs",
+        "seen",
+        "sessions",
+        "since",
+    )
 
     def __init__(self, port: "Port", peer: bytes, address: str, now: float) -> None:
         self.port = port
         self.peer = peer
         self.address = address
-        self.seen = now
+        self.since = self.seen = now
         self.refs: dict[int, Uplink] = {}
         self.sessions: frozenset[str] = frozenset()
         self.desk: Desk | None = None

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from ..protocol.backoff import Backoff
 from ..protocol.cluster import ClusterMessage, Probe, Probed, encode_cluster, parse_cluster
 from ..protocol.codec import decoder
-from ..protocol.errors import BadMessage, Code, ConfigError, RemoteError, UnknownKind
+from ..protocol.errors import AddressInUse, BadMessage, Code, ConfigError, RemoteError, UnknownKind
 from ..protocol.ids import Entropy
 from ..protocol.limits import Limits
 from ..protocol.proof import prove
@@ -45,6 +45,7 @@ _MOST_UNSENT = 4096
 _RETRY = 0.02
 _LONGEST_PAUSE = 1.0
 """Seconds between attempts to reach the broker, at most: one that is started anew must know us soon."""
+_PORTS = range(20_000, 32_000)
 _SWEEP = 1.0
 _LAST_WORDS = 0.5
 _STOP_TIME = 6.0
@@ -213,7 +214,7 @@ class WorkerHost:
         port.on_begin = self._begin
         port.on_cluster_message = self._on_cluster_message
         self._meter = LoadMeter(port, self.worker)
-        port.open(self._network, options.host, options.port)
+        self._listen(port)
         self.registration = Registration(
             options.name,
             self._key,
@@ -228,6 +229,22 @@ class WorkerHost:
         self._dial()
         if isinstance(self._network, ZmqNetwork):
             self._watchdog = Watchdog(self.worker)
+
+    def _listen(self, port: Port) -> None:
+        assert self._network is not None
+        host, chosen = self._options.host, self._options.port
+        if chosen or self._own_network is None:
+            port.open(self._network, host, chosen)
+            return
+        # Not where the system takes ports for outgoing connections: a client that looks for us after our end might get
+        # our very port for its own end, and reach itself.
+        for candidate in random.SystemRandom().sample(_PORTS, 50):
+            try:
+                port.open(self._network, host, candidate)
+            except AddressInUse:
+                continue
+            return
+        port.open(self._network, host, 0)
 
     def _describe(self) -> WorkerDescription:
         options = self._options
@@ -245,7 +262,8 @@ class WorkerHost:
 
     def _open_publisher(self, sink: PublisherSink) -> Publisher:
         assert self._network is not None
-        return open_beside(self._network, self._options.host, self._options.port, sink, self._application.limits)
+        port = int(self.address.rpartition(":")[2]) if self._own_network is not None else self._options.port
+        return open_beside(self._network, self._options.host, port, sink, self._application.limits)
 
     def _flush(self) -> None:
         self.worker.flush()

@@ -304,11 +304,11 @@ def test_a_room_waits_for_a_worker_that_is_only_busy(hall: Hall) -> None:
     assert isinstance(desk.last, OpenRoom)
 
 
-def test_a_room_waits_ten_seconds_at_most(hall: Hall) -> None:
+def test_a_room_waits_eight_seconds_at_most(hall: Hall) -> None:
     record, desk = hall.add()
     record.load = type(record.load)(lag=1.0)
     hall.open()
-    hall.out.advance(9.9)
+    hall.out.advance(7.9)
     assert hall.answers == []
     hall.out.advance(0.2)
     assert type(hall.answer) is CapacityReached

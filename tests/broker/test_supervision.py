@@ -215,6 +215,17 @@ def test_exit_zero_right_away_is_a_crash_loop_too() -> None:
     assert world.state() is SlotState.GIVEN_UP
 
 
+def test_workers_that_served_and_were_drained_are_started_again_however_often() -> None:
+    world = World()
+    world.tick()
+    for _ in range(5):
+        world.registers()
+        world.tick(2)
+        world.ends(code=0)
+        world.tick(5)
+    assert world.state() is SlotState.STARTING
+
+
 # Spare workers.
 
 
