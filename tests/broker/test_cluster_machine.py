@@ -45,6 +45,7 @@ from server_room_system.rooms.control import (
     RoomReport,
     RoomUpdated,
     Seated,
+    SeatWish,
     Settled,
     Unseated,
     order_from_wire,
@@ -94,8 +95,8 @@ class Process:
         self.name = name
         self.endpoint = f"tcp://127.0.0.1:{7000 + NAMES.index(name)}"
         self.rooms: dict[str, dict[str, ClientData]] = {}
-        self.held: dict[str, int] = {}
-        """Seats that are reserved, by room."""
+        self.held: dict[str, set[str]] = {}
+        """Sessions that have a seat reserved, by room."""
         self.generations: list[int] = []
         self.wire: Wire | None = None
         self.dial_at: float | None = world.now
@@ -113,7 +114,7 @@ class Process:
         )
 
     @property
-    def serving(self) -> bool:
+    def is_serving(self) -> bool:
         return self.registration.state is RegistrationState.SERVING and not self.dead
 
     # The outbox of the registration.
@@ -132,12 +133,12 @@ class Process:
             self.wire.up_frames.append(encode_cluster(message))
 
     def obey(self, items: list[Any]) -> None:
-        assert self.serving, "an order was obeyed without a lease"
+        assert self.is_serving, "an order was obeyed without a lease"
         assert self.world.now < self.registration._lease_until, "an order was obeyed after the lease"
         for item in items:
             self.order(order_from_wire(item))
 
-    def serving_begins(self, keep: bool) -> None:
+    def serving(self, keep: bool) -> None:
         generation = self.registration.generation
         if self.generations:
             assert generation > self.generations[-1] or (keep and generation == self.generations[-1])
@@ -167,39 +168,43 @@ class Process:
     # Rooms.
 
     def summary(self, room: str) -> RoomUpdated:
-        taken = len(self.rooms[room]) + self.held[room]
+        taken = len(self.rooms[room]) + len(self.held[room])
         return RoomUpdated(room, "duel", len(self.rooms[room]), SEATS - taken, SEATS, False, {})
 
     def order(self, order: Any) -> None:
         if isinstance(order, OpenRoom):
             assert order.room not in self.rooms
-            self.rooms[order.room], self.held[order.room] = {}, 0
-            self.reserve(order.ask, order.room, len(order.seats))
+            self.rooms[order.room], self.held[order.room] = {}, set()
+            self.reserve(order.ask, order.room, order.seats)
         elif isinstance(order, ReserveSeats):
             if order.room in self.rooms:
-                self.reserve(order.ask, order.room, len(order.seats))
+                self.reserve(order.ask, order.room, order.seats)
             else:
                 self.pending.append(Refused(order.ask, int(Code.ROOM_NOT_FOUND), ""))
         elif isinstance(order, ReleaseSeats):
             for room in order.rooms:
+                self.held.get(room, set()).discard(order.session)
                 if self.rooms.get(room, {}).pop(order.session, None) is not None:
+                    self.world.told_left[order.session, room] += 1
                     self.pending += [Unseated(room, order.session), self.summary(room)]
         else:
             assert isinstance(order, CloseRoom)
             self.close(order.room)
 
-    def reserve(self, ask: int, room: str, count: int) -> None:
-        if len(self.rooms[room]) + self.held[room] + count > SEATS:
+    def reserve(self, ask: int, room: str, seats: list[SeatWish]) -> None:
+        if len(self.rooms[room]) + len(self.held[room]) + len(seats) > SEATS:
             self.pending.append(Refused(ask, int(Code.ROOM_FULL), ""))
             return
-        self.held[room] += count
-        secrets = [self.world.random.randbytes(16) for _ in range(count)]
+        self.held[room] |= {seat.session for seat in seats}
+        secrets = [self.world.random.randbytes(16) for _ in seats]
         self.pending += [self.summary(room), Reserved(ask, room, secrets, 15.0)]
 
     def join(self, room: str, session: str, client: ClientData) -> bool:
-        if self.dead or self.stopped or room not in self.rooms or not self.registration.check(self.world.now):
+        if self.dead or self.stopped or not self.registration.check(self.world.now):
             return False
-        self.held[room] = max(0, self.held[room] - 1)
+        if session not in self.held.get(room, set()):
+            return False
+        self.held[room].remove(session)
         self.rooms[room][session] = client
         self.pending += [Seated(room, session, client), self.summary(room)]
         return True
@@ -225,15 +230,6 @@ class Process:
         reports, self.pending = self.pending, []
         if reports:
             self.registration.report([report_to_wire(report) for report in reports])
-
-
-# ``serving`` is a question here and an order there.
-class _Outbox:
-    def __init__(self, process: Process) -> None:
-        self._process = process
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._process, "serving_begins" if name == "serving" else name)
 
 
 class Side(FakeOutbox):
@@ -283,9 +279,9 @@ class Side(FakeOutbox):
         self.world.judged(record)
         self.broker.worker_gone(record)
 
-    def turn(self) -> None:
+    def go_on(self) -> None:
         self.now = self.world.now
-        with super().turn():
+        with self.turn():
             for callback, args in self.alarms.due(self.now):
                 callback(*args)
 
@@ -300,6 +296,8 @@ class Client:
     """Where it has joined, and in which life of the broker."""
     seats: dict[str, str] = field(default_factory=dict)
     """Rooms that it has a seat assigned in, and where."""
+    known: set[str] = field(default_factory=set)
+    """Rooms that it ever had a seat assigned in."""
     lost: "Counter[str]" = field(default_factory=Counter)
     """How often it was told that a room is lost, by the broker."""
     over: bool = False
@@ -326,9 +324,7 @@ class World:
         """Rooms whose worker this broker gave up."""
 
     def start(self, name: str) -> Process:
-        process = Process(self, name)
-        process.registration._out = _Outbox(process)  # type: ignore[assignment]  # all of it is there
-        return process
+        return Process(self, name)
 
     def restart(self, process: Process) -> None:
         """A new process takes the place of one that ends."""
@@ -360,7 +356,8 @@ class World:
             wire.process is process and not wire.closed_by_broker for wire in self.side.wires
         )
         if by_lease and process.registration.generation == record.generation:
-            assert process.stopped or not process.serving, "a worker served when the broker gave its lease up"
+            may_serve = process.is_serving and self.now < process.registration._lease_until
+            assert not may_serve, "a worker could serve when the broker gave its lease up"
 
     def restart_broker(self) -> None:
         """It is killed, and another begins at the same address."""
@@ -380,7 +377,7 @@ class World:
     def step(self) -> None:
         self.now += STEP
         if not self.side.stopped:
-            self.side.turn()
+            self.side.go_on()
         for process in list(self.processes.values()):
             if not process.stopped and not process.dead:
                 process.turn()
@@ -401,11 +398,11 @@ class World:
             process = wire.process
             if not side.stopped and not wire.closed_by_broker:
                 while wire.up_frames and not wire.closed_by_broker:
-                    with FakeOutbox.turn(side):
+                    with side.turn():
                         side.registrar.on_message(wire.desk, read_cluster(wire.up_frames.popleft()))
                 if wire.closed_by_worker and not wire.closed_by_broker:
                     wire.closed_by_broker = True
-                    with FakeOutbox.turn(side):
+                    with side.turn():
                         wire.desk.lost()
             if process.wire is wire and not process.stopped and not process.dead:
                 while wire.down_frames and process.wire is wire:
@@ -430,7 +427,7 @@ class World:
                 continue
             if not (process.stopped or process.dead):
                 answer = Probed(process.name, prove(KEY, "endpoint", nonce, process.name.encode()))
-            with FakeOutbox.turn(side):
+            with side.turn():
                 then(answer)
 
     # Clients.
@@ -440,8 +437,9 @@ class World:
             if isinstance(message, Assigned):
                 assert message.endpoint is not None
                 client.seats[message.room] = message.endpoint
+                client.known.add(message.room)
             elif isinstance(message, RoomLost):
-                assert message.room in client.rooms or message.room in client.seats, "told of a room of others"
+                assert message.room in client.known, "told of a room of others"
                 client.lost[message.room] += 1
                 assert client.lost[message.room] == 1, "told twice"
                 client.seats.pop(message.room, None)
@@ -451,7 +449,7 @@ class World:
     def say(self, client: Client, message: Message) -> None:
         if self.side.stopped or client.over:
             return
-        with FakeOutbox.turn(self.side):
+        with self.side.turn():
             try:
                 self.side.broker.on_message(client.caller, message)
             except RemoteError as error:
@@ -459,7 +457,7 @@ class World:
 
     def come(self) -> None:
         caller = FakeCaller(self.side)
-        with FakeOutbox.turn(self.side):
+        with self.side.turn():
             self.side.broker.on_message(caller, Hello(1, [1], "test", {}))
         (welcome,) = caller.heard()
         assert isinstance(welcome, Welcome)
@@ -472,7 +470,7 @@ class World:
         self.hear(client)
         client.over = not client.caller.refs
         if not client.over:
-            with FakeOutbox.turn(self.side):
+            with self.side.turn():
                 client.caller.refs[client.welcome.ref].on_ack()
 
     def join(self, client: Client, room: str) -> None:
@@ -483,6 +481,9 @@ class World:
             client.rooms[room] = self.life
 
 
+pauses = st.sampled_from([0.0, 1.0, 4.0, 10.0])
+
+
 class ClusterMachine(RuleBasedStateMachine):
     """Losses, silences, stops, deaths of broker and workers, in any order."""
 
@@ -490,40 +491,52 @@ class ClusterMachine(RuleBasedStateMachine):
     def open(self, seed: int) -> None:
         self.world = World(seed)
         self.world.advance(0.5)
-        for _ in range(3):
+        for _ in range(4):
             self.world.come()
+        self.everybody_plays()
+
+    @rule()
+    def everybody_plays(self) -> None:
+        """Two by two, in rooms of their own."""
+        self.everybody_resumes()
+        for client in self.world.clients:
+            self.ask_for_room(client)
+        for client in self.world.clients[::2]:
+            rooms = sorted(room for process in self.world.processes.values() for room in process.rooms)
+            self.ask_for_seat(client, rooms[0] if rooms else "")
+
+    def ask_for_room(self, client: Client) -> None:
+        client.asks += 1
+        ruleset = RuleSet(SEATS, room="duel").to_wire()
+        self.world.say(client, Create(client.welcome.ref, client.asks, ruleset, {}))
+        self.take_seats(client)
+
+    def ask_for_seat(self, client: Client, room: str) -> None:
+        client.asks += 1
+        self.world.say(client, JoinById(client.welcome.ref, client.asks, room, {}))
+        self.take_seats(client)
+
+    def take_seats(self, client: Client) -> None:
+        self.world.step()
+        for room in sorted(client.seats):
+            self.world.join(client, room)
+        self.world.step()
 
     def process(self, data: st.DataObject) -> Process:
         return self.world.processes[data.draw(st.sampled_from(NAMES))]
 
     # What clients do.
 
-    @rule(data=st.data(), joins=st.booleans())
-    def create(self, data: st.DataObject, joins: bool) -> None:
-        client = data.draw(st.sampled_from(self.world.clients))
-        client.asks += 1
-        ruleset = RuleSet(SEATS, room="duel").to_wire()
-        self.world.say(client, Create(client.welcome.ref, client.asks, ruleset, {}))
-        self.world.step()
-        if joins:
-            self.take_seats(client)
+    @rule(data=st.data())
+    def create(self, data: st.DataObject) -> None:
+        self.ask_for_room(data.draw(st.sampled_from(self.world.clients)))
 
-    def take_seats(self, client: Client) -> None:
-        for room in sorted(client.seats):
-            self.world.join(client, room)
-        self.world.step()
-
-    @rule(data=st.data(), joins=st.booleans())
-    def join_by_id(self, data: st.DataObject, joins: bool) -> None:
+    @rule(data=st.data())
+    def join_by_id(self, data: st.DataObject) -> None:
         client = data.draw(st.sampled_from(self.world.clients))
         rooms = sorted(room for process in self.world.processes.values() for room in process.rooms)
         if rooms:
-            client.asks += 1
-            room = data.draw(st.sampled_from(rooms))
-            self.world.say(client, JoinById(client.welcome.ref, client.asks, room, {}))
-            self.world.step()
-            if joins:
-                self.take_seats(client)
+            self.ask_for_seat(client, data.draw(st.sampled_from(rooms)))
 
     @precondition(lambda self: any(client.seats for client in self.world.clients))
     @rule(data=st.data())
@@ -548,8 +561,9 @@ class ClusterMachine(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.world.advance(seconds)
 
-    @rule(data=st.data())
-    def connection_is_lost(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), seconds=st.sampled_from([0.0, 0.3, 2.0, 8.0]))
+    def connection_is_lost(self, data: st.DataObject, seconds: float) -> None:
+        """For so long; meanwhile rooms end and members leave, and nobody hears of it."""
         process = self.process(data)
         wire = process.wire
         if wire is None or wire.held or process.stopped or self.world.side.stopped:
@@ -557,26 +571,34 @@ class ClusterMachine(RuleBasedStateMachine):
         wire.closed_by_worker = True
         process.wire = None
         process.registration.down(self.world.now)
-        for room in data.draw(st.lists(st.sampled_from(sorted(process.rooms)), unique=True)) if process.rooms else []:
-            process.close(room)  # nobody hears of it
-        for members in process.rooms.values():
-            if members and data.draw(st.booleans()):
-                members.popitem()
+        process.dial_at = self.world.now + seconds
+        for room in [room for room in sorted(process.rooms) if data.draw(st.booleans())]:
+            process.close(room)
+        for room, members in process.rooms.items():
+            leaves = data.draw(st.booleans())
+            if members and leaves:
+                session, _ = members.popitem()
+                self.world.told_left[session, room] += 1
+        self.world.advance(seconds + 0.3)
 
-    @rule(data=st.data())
-    def connection_falls_silent(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), seconds=pauses)
+    def connection_falls_silent(self, data: st.DataObject, seconds: float) -> None:
         wire = self.process(data).wire
         if wire is not None:
             wire.held = True
+            self.world.advance(seconds)
 
     @rule()
     def silence_ends(self) -> None:
         for wire in self.world.side.wires:
             wire.held = False
 
-    @rule(data=st.data())
-    def worker_stands_still(self, data: st.DataObject) -> None:
-        self.process(data).stopped = True
+    @rule(data=st.data(), seconds=pauses, goes_on=st.booleans())
+    def worker_stands_still(self, data: st.DataObject, seconds: float, goes_on: bool) -> None:
+        process = self.process(data)
+        process.stopped = True
+        self.world.advance(seconds)
+        process.stopped = not goes_on
 
     @rule()
     def workers_go_on(self) -> None:
@@ -587,9 +609,11 @@ class ClusterMachine(RuleBasedStateMachine):
     def worker_is_killed(self, data: st.DataObject) -> None:
         self.world.restart(self.process(data))
 
-    @rule()
-    def broker_stands_still(self) -> None:
+    @rule(seconds=pauses, goes_on=st.booleans())
+    def broker_stands_still(self, seconds: float, goes_on: bool) -> None:
         self.world.side.stopped = True
+        self.world.advance(seconds)
+        self.world.side.stopped = not goes_on
 
     @rule()
     def broker_goes_on(self) -> None:
@@ -626,7 +650,7 @@ class ClusterMachine(RuleBasedStateMachine):
         world.advance(14.0)
         directory = {entry.report.room: entry for entry in world.side.broker.directory}
         hosted = {room: process for process in world.processes.values() for room in process.rooms}
-        assert all(process.serving for process in world.processes.values())
+        assert all(process.is_serving for process in world.processes.values())
         assert directory.keys() == hosted.keys()
         for room, entry in directory.items():
             assert entry.worker.name == hosted[room].name
@@ -643,4 +667,4 @@ class ClusterMachine(RuleBasedStateMachine):
 
 
 TestCluster = ClusterMachine.TestCase
-TestCluster.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestCluster.settings = settings(max_examples=50, stateful_step_count=25, deadline=None)

@@ -27,6 +27,7 @@ from server_room_system.rooms.control import (
     CloseRoom,
     Draining,
     RoomEnded,
+    RoomReport,
     RoomUpdated,
     Seated,
     Settled,
@@ -331,7 +332,7 @@ def test_orders_for_a_worker_that_is_lost_meanwhile_go_nowhere(office: Office) -
 
 def test_reports_are_told_in_order(office: Office) -> None:
     worker = office.register()
-    reports = [room("r1"), Seated("r1", "ann", ANN), Unseated("r1", "ann"), RoomEnded("r1")]
+    reports: list[RoomReport] = [room("r1"), Seated("r1", "ann", ANN), Unseated("r1", "ann"), RoomEnded("r1")]
     assert worker.report(*reports) == []
     assert [report for _, report in office.out.reports] == reports
 

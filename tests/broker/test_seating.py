@@ -118,6 +118,11 @@ class Hall:
         (answer,) = self.answers
         return answer
 
+    @property
+    def error(self) -> RequestError:
+        assert isinstance(self.answer, RequestError)
+        return self.answer
+
     def lose(self, record: WorkerRecord) -> None:
         """A worker is gone, as the broker hears it."""
         self.workers.remove(record)
@@ -181,7 +186,7 @@ def test_what_a_worker_refuses_with_is_told(hall: Hall, code: Code, error: type[
     assert isinstance(order, OpenRoom)
     hall.seating.answered(record, Refused(order.ask, int(code), "because"))
     assert type(hall.answer) is error
-    assert hall.answer.text == "because"
+    assert hall.error.text == "because"
     assert record.promised == {}
 
 
@@ -241,7 +246,7 @@ def test_a_type_that_nobody_hosts_is_refused_at_once(hall: Hall) -> None:
     hall.add(types=["chat"])
     hall.open()
     assert type(hall.answer) is NoWorker
-    assert hall.answer.text == "no worker hosts room type 'duel'"
+    assert hall.error.text == "no worker hosts room type 'duel'"
     assert hall.out.alarms.next() is None
 
 
@@ -249,13 +254,13 @@ def test_labels_that_nobody_has_are_named(hall: Hall) -> None:
     hall.add()
     hall.open(RoomNeeds("duel", frozenset({"gpu", "ssd"})))
     assert type(hall.answer) is NoWorker
-    assert hall.answer.text == "no worker hosts room type 'duel' with gpu, ssd"
+    assert hall.error.text == "no worker hosts room type 'duel' with gpu, ssd"
 
 
 def test_without_any_worker_rooms_are_refused_at_once(hall: Hall) -> None:
     hall.open(RoomNeeds(None))
     assert type(hall.answer) is NoWorker
-    assert hall.answer.text == "no worker hosts rooms"
+    assert hall.error.text == "no worker hosts rooms"
 
 
 def test_when_all_workers_are_full_a_room_is_refused_at_once(hall: Hall) -> None:
@@ -420,7 +425,7 @@ def test_an_isolated_room_is_refused_at_once_if_nobody_is_free_and_nobody_can_be
     hall.add()[0].rooms["r1"] = 1
     hall.open(ALONE)
     assert type(hall.answer) is CapacityReached
-    assert hall.answer.text == "no worker is free for an isolated room"
+    assert hall.error.text == "no worker is free for an isolated room"
 
 
 # Workers that are lost.

@@ -95,7 +95,6 @@ class Stage:
             Random(1).randbytes,
         )
 
-    @property
     def state(self) -> RegistrationState:
         return self.registration.state
 
@@ -178,9 +177,9 @@ def test_a_worker_says_its_name_and_proves_itself_when_the_broker_has(stage: Sta
     (proof,) = stage.out.heard()
     wanted = prove(KEY, "worker", NONCE, register.nonce, b"w1", ENDPOINT.encode())
     assert proof == Prove(wanted, ENDPOINT, 0, WorkerDescription(["duel"], [], 10, False, 1, "alpha")._asdict())
-    assert stage.state is RegistrationState.PROVING
+    assert stage.state() is RegistrationState.PROVING
     stage.say(Registered(7, LEASE, False))
-    assert stage.state is RegistrationState.SERVING
+    assert stage.state() is RegistrationState.SERVING
     assert stage.registration.generation == 7
     assert stage.out.take() == ["serving"]
 
@@ -203,7 +202,7 @@ def test_a_broker_without_our_key_is_told_nothing(stage: Stage, proof: bytes) ->
     stage.up()
     stage.say(Challenge(NONCE, proof))
     assert stage.out.heard() == []
-    assert stage.state is RegistrationState.OVER
+    assert stage.state() is RegistrationState.OVER
     assert [type(error) for error in stage.out.errors] == [WrongKey]
     assert stage.out.take() == ["hang up"]
     stage.lose()
@@ -225,7 +224,7 @@ def test_a_broker_that_does_not_answer_is_left(stage: Stage) -> None:
     assert stage.out.take() == []
     stage.now += 0.2
     assert stage.registration.tick(stage.now) is None
-    assert stage.state is RegistrationState.AWAY
+    assert stage.state() is RegistrationState.AWAY
     assert stage.out.take() == ["hang up", "dial"]
 
 
@@ -233,7 +232,7 @@ def test_a_broker_that_does_not_answer_is_left(stage: Stage) -> None:
 def test_a_worker_that_the_broker_will_not_have_ends(stage: Stage, code: Code) -> None:
     stage.prove()
     stage.say(Denied(int(code), "no"))
-    assert stage.state is RegistrationState.OVER
+    assert stage.state() is RegistrationState.OVER
     assert [(error.code, error.text) for error in stage.out.errors] == [(code, "no")]
     assert stage.out.take() == ["hang up"]
 
@@ -241,7 +240,7 @@ def test_a_worker_that_the_broker_will_not_have_ends(stage: Stage, code: Code) -
 def test_a_worker_at_an_address_that_is_not_for_workers_ends_and_says_so(stage: Stage) -> None:
     stage.up()
     assert stage.registration.garbled()
-    assert stage.state is RegistrationState.OVER
+    assert stage.state() is RegistrationState.OVER
     assert stage.out.take() == ["hang up"]
     (error,) = stage.out.errors
     assert isinstance(error, WorkerRefused)
@@ -254,7 +253,7 @@ def test_a_worker_with_rooms_goes_on_whatever_answers_where_its_broker_was(stage
     stage.lose()
     stage.up()
     assert not stage.registration.garbled()
-    assert stage.state is RegistrationState.PROVING
+    assert stage.state() is RegistrationState.PROVING
     assert stage.out.errors == []
 
 
@@ -262,7 +261,7 @@ def test_what_was_not_asked_for_is_not_heard(stage: Stage) -> None:
     stage.say(Registered(7, LEASE, True))
     stage.say(Orders(0, [["order"]]))
     stage.say(Leased(0, 1))
-    assert stage.state is RegistrationState.AWAY
+    assert stage.state() is RegistrationState.AWAY
     stage.register()
     stage.say(Registered(9, LEASE, False))
     stage.say(Challenge(NONCE, bytes(32)))
@@ -289,16 +288,16 @@ def test_a_worker_whose_broker_answers_serves_for_ever(stage: Stage) -> None:
         for message in renewed:
             stage.say(Leased(7, message.number))
         renewed = stage.advance(1.0)
-    assert stage.state is RegistrationState.SERVING
+    assert stage.state() is RegistrationState.SERVING
     assert stage.out.take() == ["serving"]
 
 
 def test_a_worker_whose_broker_is_silent_stops_before_the_lease_ends(stage: Stage) -> None:
     stage.register()
     stage.advance(LEASE - 0.6)
-    assert stage.state is RegistrationState.SERVING
+    assert stage.state() is RegistrationState.SERVING
     stage.advance(0.2)
-    assert stage.state is RegistrationState.AWAY
+    assert stage.state() is RegistrationState.AWAY
     assert stage.out.take() == ["serving", "drop rooms", "hang up", "dial"]
     assert stage.registration.generation == 0, "it comes back with empty hands"
     assert stage.prove().generation == 0
@@ -309,9 +308,9 @@ def test_a_lease_counts_from_when_the_renewal_was_sent(stage: Stage) -> None:
     stage.advance(3.0)
     stage.say(Leased(7, first.number))  # late: it says nothing about the time since
     stage.advance(LEASE - 0.5 - 3.0 - 0.01)
-    assert stage.state is RegistrationState.SERVING
+    assert stage.state() is RegistrationState.SERVING
     stage.advance(0.02)
-    assert stage.state is RegistrationState.AWAY
+    assert stage.state() is RegistrationState.AWAY
 
 
 def test_a_lease_counts_from_the_proof_and_not_from_when_the_answer_came(stage: Stage) -> None:
@@ -320,7 +319,7 @@ def test_a_lease_counts_from_the_proof_and_not_from_when_the_answer_came(stage: 
     stage.now += 2.0
     stage.say(Registered(7, LEASE, False))
     stage.advance(LEASE - 0.5 - 2.0 + 0.01)
-    assert stage.state is RegistrationState.AWAY
+    assert stage.state() is RegistrationState.AWAY
 
 
 def test_an_answer_that_comes_after_its_own_lease_is_asked_for_again_and_rooms_go_on(stage: Stage) -> None:
@@ -330,7 +329,7 @@ def test_an_answer_that_comes_after_its_own_lease_is_asked_for_again_and_rooms_g
     stage.out.take()
     stage.now += LEASE - 0.5
     stage.registration.receive(Registered(7, LEASE, True), stage.now)
-    assert stage.state is RegistrationState.AWAY
+    assert stage.state() is RegistrationState.AWAY
     assert stage.out.take() == ["hang up", "dial"]
     assert stage.prove().generation == 7
 
@@ -341,7 +340,7 @@ def test_an_answer_to_no_renewal_renews_nothing(stage: Stage) -> None:
         stage.advance(1.0)
         stage.say(message)  # the last one comes after its number was used up by the one before
     stage.advance(LEASE - 3.0 - 0.4)
-    assert stage.state is RegistrationState.AWAY
+    assert stage.state() is RegistrationState.AWAY
 
 
 def test_what_is_in_flight_is_bounded(stage: Stage) -> None:
@@ -368,7 +367,7 @@ def test_a_worker_that_stood_still_for_ten_seconds_looks_at_its_clock_before_it_
     else:
         assert stage.registration.tick(stage.now) is None
     assert stage.out.obeyed == []
-    assert stage.state is RegistrationState.AWAY
+    assert stage.state() is RegistrationState.AWAY
     done = stage.out.take()
     assert done[:1] == ["drop rooms"]
     assert set(done) == {"drop rooms", "hang up", "dial"}
@@ -379,7 +378,7 @@ def test_an_answer_that_lay_unread_while_it_stood_still_does_not_save_a_lease_th
     renew = stage.register()
     stage.now += 10.0
     stage.registration.receive(Leased(7, renew.number), stage.now)
-    assert stage.state is RegistrationState.AWAY
+    assert stage.state() is RegistrationState.AWAY
     assert "drop rooms" in stage.out.take()
 
 
@@ -389,7 +388,7 @@ def test_a_worker_that_stood_still_for_a_second_notices_nothing(stage: Stage) ->
     stage.now += 1.5
     assert stage.registration.check(stage.now)
     stage.say(Orders(7, [["order"]]))
-    assert stage.state is RegistrationState.SERVING
+    assert stage.state() is RegistrationState.SERVING
     assert stage.out.obeyed == [["order"]]
     assert stage.out.take() == ["serving"]
 
@@ -433,7 +432,7 @@ def test_a_worker_that_was_given_up_meanwhile_begins_anew(stage: Stage) -> None:
     stage.prove()
     stage.out.take()
     stage.say(Denied(int(Code.STALE_GENERATION), StaleGeneration.meaning))
-    assert stage.state is RegistrationState.AWAY
+    assert stage.state() is RegistrationState.AWAY
     assert stage.out.take() == ["drop rooms", "hang up", "dial"]
     assert stage.out.errors == []
     assert stage.prove().generation == 0
@@ -450,7 +449,7 @@ def test_a_registration_that_keeps_nothing_drops_what_is_there(stage: Stage) -> 
 def test_a_worker_that_another_has_replaced_drops_its_rooms(stage: Stage) -> None:
     stage.register()
     stage.say(Denied(int(Code.STALE_GENERATION), ""))
-    assert stage.state is RegistrationState.AWAY
+    assert stage.state() is RegistrationState.AWAY
     assert stage.out.take() == ["serving", "drop rooms", "hang up", "dial"]
     stage.say(Denied(int(Code.STALE_GENERATION), ""))
     assert stage.out.take() == [], "it is told once"
@@ -459,7 +458,7 @@ def test_a_worker_that_another_has_replaced_drops_its_rooms(stage: Stage) -> Non
 def test_a_refusal_while_it_serves_is_for_the_loss_that_follows(stage: Stage) -> None:
     stage.register()
     stage.say(Denied(int(WorkerRefused.code), "nonsense among reports"))
-    assert stage.state is RegistrationState.SERVING
+    assert stage.state() is RegistrationState.SERVING
     assert stage.out.errors == []
 
 
@@ -481,7 +480,7 @@ def test_a_worker_may_end_at_any_time(stage: Stage, where: str) -> None:
         stage.register()
     stage.registration.stop()
     stage.registration.stop()
-    assert stage.state is RegistrationState.OVER
+    assert stage.state() is RegistrationState.OVER
     stage.out.take()
     stage.say(Denied(int(Code.STALE_GENERATION), ""))
     stage.say(Denied(int(Code.WORKER_REFUSED), ""))
