@@ -4,10 +4,12 @@ import resource
 
 from ..protocol.errors import ConfigError
 
-__all__ = ["connections_allowed"]
+__all__ = ["connections_allowed", "is_spare"]
 
 _OTHER_USES = 64
 """Descriptors for everything that is not a client's connection."""
+_SPARE = 32
+"""The last descriptors that a process may have: connections get none of them."""
 
 
 def connections_allowed(wanted: int | None, most: int, each: int = 1) -> int:
@@ -41,3 +43,13 @@ def connections_allowed(wanted: int | None, most: int, each: int = 1) -> int:
             "raise the limit (ulimit -n), or ask for fewer."
         )
     return allowed
+
+
+def is_spare(fd: int) -> bool:
+    """Whether a descriptor is one of the last that this process may have.
+
+    The system always gives the lowest number that is free. So if a new
+    connection has one of the last, nearly all are in use.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft != resource.RLIM_INFINITY and fd >= soft - _SPARE

@@ -8,8 +8,9 @@ from functools import partial
 import zmq
 from zmq.backend import Socket as BareSocket
 
+from .descriptors import is_spare
 from .network import ListenerSink, PeerSink, Sent
-from .sockets import EVENTS, HEAD, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, always_set, bind, shut_down
+from .sockets import EVENTS, HEAD, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, always_set, bind, shut_down, turn_away
 
 __all__ = ["ZmqListener"]
 
@@ -227,6 +228,8 @@ class ZmqListener:
     def _on_event(self, event: int, fd: int) -> None:
         if event == zmq.EVENT_ACCEPTED:
             self._live[fd] = self._loop.time()
+            if is_spare(fd):
+                turn_away(fd)
         else:
             self._live.pop(fd, None)
             self._untie(fd)

@@ -17,9 +17,10 @@ from functools import partial
 import zmq
 
 from ..protocol.ids import TOPIC_SIZE
+from .descriptors import is_spare
 from .network import PublisherSink
 from .roll import MOST_SAID, Attached, Roll, Said
-from .sockets import EVENTS, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, ZmqSocket, shut_down
+from .sockets import EVENTS, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, ZmqSocket, shut_down, turn_away
 
 __all__ = ["TopicPump"]
 
@@ -141,6 +142,8 @@ class TopicPump:
     def _on_event(self, event: int, fd: int) -> None:
         if event == zmq.EVENT_ACCEPTED:
             self.roll.accepted(fd, self._loop.time())
+            if is_spare(fd):
+                turn_away(fd)
             self._wake()
             return
         attached = self.roll.lost(fd)

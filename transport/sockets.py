@@ -4,6 +4,7 @@ The facts behind the options are libzmq 4.3.5's; each stands beside its line.
 """
 
 import asyncio
+import contextlib
 import errno
 import itertools
 import os
@@ -27,6 +28,7 @@ __all__ = [
     "always_set",
     "bind",
     "shut_down",
+    "turn_away",
 ]
 
 ZmqSocket = zmq.Socket[bytes]
@@ -104,6 +106,23 @@ def shut_down(fd: int, stands: Callable[[], bool]) -> bool:
             if error.errno != errno.ENOTCONN:
                 raise
     return True
+
+
+def turn_away(fd: int) -> None:
+    """Cut a connection that has just been accepted, because there are no descriptors left for it.
+
+    Anybody can connect and stay. At the limit libzmq's listeners turn in
+    circles, and it ends the process when it needs a descriptor to bind or to
+    connect.
+    """
+    # None may be left to make a copy with. If its number went to another connection within this moment, that one is
+    # just as new, and comes again.
+    with contextlib.suppress(OSError):
+        newcomer = sockets.socket(fileno=fd)
+        try:
+            newcomer.shutdown(sockets.SHUT_RDWR)
+        finally:
+            newcomer.detach()
 
 
 class Monitor:

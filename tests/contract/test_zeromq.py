@@ -12,7 +12,7 @@ import pytest
 import zmq
 
 from server_room_system import ConfigError
-from server_room_system.transport import Sent
+from server_room_system.transport import Sent, descriptors, roll
 
 from .ground import HOST, LARGEST, Ear, Ground, on_zeromq
 
@@ -64,6 +64,21 @@ async def test_of_who_begins_with_several_frames_nothing_is_heard(ground: Ground
             [],
             [["a message of more than one frame"]],
         )
+
+
+@on_zeromq
+async def test_when_descriptors_run_out_newcomers_are_turned_away(ground: Ground) -> None:
+    """Whoever connected and stayed brought a server to its limit: it turned in circles, or was ended by libzmq."""
+    listener, ear = ground.listen()
+    publisher, _ = ground.publish()
+    link, _, voice = await ground.pair(listener, ear)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(descriptors, "_SPARE", 1 << 40)
+        patch.setattr(roll, "_PATIENCE", 1e6)
+        for _, mouth in (ground.connect(listener.address), ground.subscribe(publisher.address)):
+            await ground.until(lambda mouth=mouth: mouth.reasons)  # type: ignore[misc]
+        await ground.round_trip(link, voice)
+    await ground.pair(listener, ear)
 
 
 @on_zeromq

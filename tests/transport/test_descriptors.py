@@ -5,7 +5,7 @@ import resource
 import pytest
 
 from server_room_system import ConfigError
-from server_room_system.transport.descriptors import connections_allowed
+from server_room_system.transport.descriptors import connections_allowed, is_spare
 
 UNLIMITED = resource.RLIM_INFINITY
 
@@ -67,3 +67,11 @@ def test_clients_who_take_two_descriptors_are_half_as_many(monkeypatch: pytest.M
     assert connections_allowed(None, 50_000, 2) == 2016
     with pytest.raises(ConfigError, match=r"2017 sessions need 4098 open files"):
         connections_allowed(2017, 50_000, 2)
+
+
+@pytest.mark.parametrize(
+    ("soft", "fd", "spare"), [(1024, 991, False), (1024, 992, True), (1024, 1023, True), (UNLIMITED, 10**6, False)]
+)
+def test_the_last_descriptors_are_spare(monkeypatch: pytest.MonkeyPatch, soft: int, fd: int, spare: bool) -> None:
+    monkeypatch.setattr(resource, "getrlimit", Process(soft, UNLIMITED).get)
+    assert is_spare(fd) is spare
