@@ -1,8 +1,9 @@
 """Who comes and goes: joining, dropping, coming back, leaving, and what follows from it."""
 
+import logging
 from typing import TYPE_CHECKING, Any
 
-from ..protocol.errors import Code, JoinRefused, RoomClosed
+from ..protocol.errors import AddressInUse, CapacityReached, Code, ConfigError, JoinRefused, RoomClosed
 from ..protocol.messages import Error, Joined, Reset, encode
 from ..protocol.streams import Position
 from ..transport.network import Sent
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from .runner import Runner
 
 __all__ = ["Attendance"]
+
+logger = logging.getLogger(__name__.partition(".rooms")[0] + ".rooms")
 
 
 class Attendance:
@@ -114,13 +117,21 @@ class Attendance:
         runner.flush()
         ask = self._asks.pop(member.seat.key)
         if member.connection is not None:
-            self._answer(member, ask, Position(runner.fanout.epoch, member.line.offset, 0))
+            self._answer(member, ask, None)
         self._check_ready()
         runner.report()
 
     def _answer(self, member: Member, ask: int, position: Position | None) -> None:
         runner, line, connection = self._runner, member.line, member.connection
         assert connection is not None
+        try:
+            downlink = runner.audience.offer(member) if runner.audience is not None else None
+        except (AddressInUse, ConfigError) as error:
+            logger.error("room %s: no way to client %d: %s", runner.id, member.id, error, extra={"room": runner.id})
+            connection.say(Error(0, ask, int(CapacityReached.code), "the worker has no port left", None))
+            if position is None:  # who knows that it is a member tries again
+                self.remove(member, Code.JOIN_REFUSED, "")
+            return
         fanout = runner.fanout
         known = position is not None and position.epoch == fanout.epoch and position.offset >= line.start
         if position is not None and not known:
@@ -140,7 +151,7 @@ class Attendance:
                 position.direct,
                 member.uplink,
                 member.seat.token,
-                runner.audience.offer(member) if runner.audience is not None else None,
+                downlink,
                 self._info(),
             )
         )
@@ -198,7 +209,11 @@ class Attendance:
     def dismiss_silently(self, code: Code, text: str) -> None:
         """Every member goes, and no hook is asked."""
         for member in list(self._runner.members.values()):
-            self._say_left(member, code, text)
+            ask = self._asks.pop(member.seat.key, None)
+            if ask is None:
+                self._say_left(member, code, text)
+            elif member.connection is not None:  # its on_join has not ended: it knows no reference that could be over
+                member.connection.say(Error(0, ask, int(code), text[:512], None))
             self._free(member)
 
     def _dropped(self, member: Member) -> None:

@@ -81,13 +81,18 @@ class Audience:
         self._beat_at = 0.0
 
     def offer(self, member: Member) -> list[Any]:
-        """What JOINED tells a member of its downlink: the one that stands, or a new one."""
+        """What JOINED tells a member of its downlink: the one that stands, or a new one.
+
+        Raises:
+            AddressInUse, ConfigError: there is no port for one more publisher.
+        """
         known = self._of.get(member)
         if known is not None and member.line.downlink is not None:
             return [known.port, known.token]
         self.part_with(member)
-        downlink = self._of[member] = DownlinkOfMember(self, member, new_topic(MEMBER_TOPIC, self._entropy))
+        downlink = DownlinkOfMember(self, member, new_topic(MEMBER_TOPIC, self._entropy))
         downlink.port, downlink.token = self._desk.offer(downlink)
+        self._of[member] = downlink
         member.line.mark = mark_of(downlink.token)  # what is shared may be heard before the grant is told
         self._runner.out.alarm(self._runner.out.now + _OPENING_TIME, self._not_opened, member)
         return [downlink.port, downlink.token]
@@ -188,13 +193,12 @@ class Audience:
             connection.hang_up()
 
     def _rekey(self) -> None:
-        # Who could not be cut keeps the old topic, and hears nothing on it any more.
+        # Who could not be cut keeps the old topic, and hears nothing on it any more. Neither would those whose grant
+        # is not told yet: it may be of the old topic, so all get another token.
         self._runner.flush()
-        members = {member.line: member for member in self._of}
-        for line in self.fanout.rekey(new_topic(ROOM_TOPIC, self._entropy)):
-            member = members.get(line)
-            if member is None:
-                continue
-            downlink = self._of.pop(member)
-            self._desk.revoke(downlink.token)
+        self.fanout.rekey(new_topic(ROOM_TOPIC, self._entropy))
+        offers, self._of = self._of, {}
+        for member, offered in offers.items():
+            self._runner.out.clear_alarm(self._not_opened, member)
+            self._desk.revoke(offered.token)
             member.say(Rekeyed(member.ref))

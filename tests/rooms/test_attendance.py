@@ -803,3 +803,23 @@ def test_reports_say_how_many_seats_there_are() -> None:
     bench.join()
     ann.leave()
     assert bench.reported(RoomUpdated)[-1] == RoomUpdated("r1", "diary", 1, 1, 3, False, {})
+
+
+def test_who_is_still_joining_when_the_time_to_dispose_is_over_is_answered() -> None:
+    """It was told LEFT, for a reference that it had never heard of, and waited for an answer that never came."""
+
+    class Door(Diary):
+        gate = Gate()
+
+        def on_join(self, client: Member, options: dict[str, Any]) -> Any:
+            return self.gate
+
+    bench = Bench(Door())
+    guest = bench.join()
+    with bench.out.turn():
+        bench.runner.close(Code.ROOM_CLOSED, "")
+    assert guest.listen().errors == []
+    bench.out.advance(5.1)
+    (error,) = guest.listen().errors
+    assert (error.ask, error.code) == (70 + guest.seat.key, Code.ROOM_CLOSED)
+    assert bench.reported(Seated) == []
