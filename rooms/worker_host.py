@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__.partition(".rooms")[0] + ".worker")
 
 _LARGEST_ORDERS = 64 * 1024 * 1024
 """Bytes of one frame from the broker, which has proved who it is."""
+_LARGEST_UNPROVED = 4096
 _WRAPPED = 6
 """Containers around a client's options in ORDERS."""
 _ITEMS = 128
@@ -312,6 +313,13 @@ class WorkerHost:
         self._redial = None
         self._link = self._network.connect(self._options.broker, self, _LARGEST_ORDERS)
 
+    def _dial_again(self) -> None:
+        try:
+            self._dial()
+        except ConfigError as error:  # it could be done at the start: out of descriptors, perhaps
+            logger.error("worker %s can't dial the broker: %s", self._options.name, error, extra=self._fields)
+            self.dial_later()
+
     def up(self) -> None:
         """See ``LinkSink.up``."""
         self._port.touch()
@@ -322,6 +330,8 @@ class WorkerHost:
         """See ``LinkSink.receive``."""
         self._port.touch()
         try:
+            if not self.registered and len(frame) > _LARGEST_UNPROVED:  # decoded, it might be of any size
+                raise BadMessage(f"{len(frame)} bytes from who has not proved that it is the broker")
             message = parse_cluster(self._decode(frame))
         except (BadMessage, UnknownKind) as error:
             if self.registration.garbled():
@@ -361,7 +371,7 @@ class WorkerHost:
         """See ``RegistrationOutbox.dial_later``."""
         self._unsent.clear()
         if self._redial is None:
-            self._redial = asyncio.get_running_loop().call_later(self._backoff.next(), self._dial)
+            self._redial = asyncio.get_running_loop().call_later(self._backoff.next(), self._dial_again)
 
     def hang_up(self) -> None:
         """See ``RegistrationOutbox.hang_up``."""

@@ -7,7 +7,7 @@ import zmq
 
 from ..protocol.errors import ConfigError
 from .network import LinkSink
-from .sockets import EVENTS, LAST_PORT, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, always_set
+from .sockets import EVENTS, LAST_PORT, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, always_set, open_socket
 
 __all__ = ["Dial"]
 
@@ -36,7 +36,7 @@ class Dial:
         self._up = False
         self._scheduled = False
         self._loop = asyncio.get_running_loop()
-        self._socket = socket = context.socket(kind)
+        self._socket = socket = open_socket(context, kind)
         try:
             always_set(socket, largest)
             # libzmq's own reconnecting has no jitter and ends without a word after

@@ -10,7 +10,19 @@ from zmq.backend import Socket as BareSocket
 
 from .descriptors import is_spare
 from .network import ListenerSink, PeerSink, Sent
-from .sockets import EVENTS, HEAD, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, always_set, bind, shut_down, turn_away
+from .sockets import (
+    EVENTS,
+    HEAD,
+    MOST_A_TURN,
+    NOBLOCK,
+    POLLIN,
+    Monitor,
+    always_set,
+    bind,
+    open_socket,
+    shut_down,
+    turn_away,
+)
 
 __all__ = ["ZmqListener"]
 
@@ -61,7 +73,7 @@ class ZmqListener:
         self._in_turn = False
         self._scheduled = False
         self._loop = asyncio.get_running_loop()
-        self._socket = socket = context.socket(zmq.ROUTER)
+        self._socket = socket = open_socket(context, zmq.ROUTER)
         try:
             always_set(socket, largest)
             socket.set(zmq.ROUTER_MANDATORY, 1)  # say who is slow or gone, instead of dropping in silence

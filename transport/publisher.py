@@ -10,7 +10,7 @@ from zmq.backend import Socket as BareSocket
 from ..protocol.ids import TOPIC_SIZE
 from .network import PublisherSink
 from .pump import TopicPump
-from .sockets import NOBLOCK, always_set, bind
+from .sockets import NOBLOCK, always_set, bind, open_socket
 
 __all__ = ["ZmqPublisher"]
 
@@ -29,7 +29,7 @@ class ZmqPublisher:
         self._scheduled = False
         self._overdue: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        self._socket = socket = context.socket(zmq.XPUB)
+        self._socket = socket = open_socket(context, zmq.XPUB)
         try:
             always_set(socket, largest)
             socket.set(zmq.BACKLOG, 1024)

@@ -27,6 +27,7 @@ __all__ = [
     "ZmqSocket",
     "always_set",
     "bind",
+    "open_socket",
     "shut_down",
     "turn_away",
 ]
@@ -47,6 +48,14 @@ _QUEUED_FRAMES = 256
 _LINGER_MS = 500
 _MONITOR_NAMES = itertools.count(1)
 _MONITOR_EVENT = struct.Struct("=HI")
+
+
+def open_socket(context: "zmq.Context[ZmqSocket]", kind: int) -> ZmqSocket:
+    """Make a socket. Raises ConfigError where there are no descriptors left for it."""
+    try:
+        return context.socket(kind)
+    except zmq.ZMQError as error:
+        raise ConfigError(f"no more sockets can be made: {error.strerror}. Raise the limit (ulimit -n).") from error
 
 
 def always_set(socket: ZmqSocket, largest: int) -> None:
@@ -132,8 +141,11 @@ class Monitor:
         name = f"inproc://monitor-{os.getpid()}-{next(_MONITOR_NAMES)}"
         self._socket = socket
         self._on_event = on_event
-        socket.monitor(name, events)
-        self._pair: ZmqSocket = socket.context.socket(zmq.PAIR)
+        try:
+            socket.monitor(name, events)
+        except zmq.ZMQError as error:
+            raise ConfigError(f"no more sockets can be made: {error.strerror}. Raise the limit (ulimit -n).") from error
+        self._pair = open_socket(socket.context, zmq.PAIR)
         self._pair.set(zmq.LINGER, 0)
         self._pair.set(zmq.RCVHWM, 0)  # at a limit, libzmq's I/O thread would wait for us
         self._pair.connect(name)

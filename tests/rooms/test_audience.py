@@ -1,4 +1,4 @@
-"""The audience of a topic room, one case at a time: tokens that are worth nothing any more, ports that are not there."""
+"""The audience of a topic room: tokens that are worth nothing any more, and ports that are not there."""
 
 import pytest
 

@@ -8,6 +8,7 @@ import pytest
 from server_room_system import (
     ClientData,
     Code,
+    ConfigError,
     Limits,
     Member,
     NotInRoomError,
@@ -20,7 +21,7 @@ from server_room_system import (
 )
 from server_room_system.broker import cluster
 from server_room_system.testing import run, system
-from server_room_system.transport import memory
+from server_room_system.transport import Link, LinkSink, memory
 
 QUICK = Limits(ping_interval=1.0, ping_timeout=3.0)
 
@@ -253,3 +254,30 @@ def test_workers_that_all_come_at_once_are_all_let_in(monkeypatch: pytest.Monkey
             assert len(s.workers) == 7
 
     run(play)
+
+
+def test_a_worker_that_could_not_dial_its_broker_tries_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Out of descriptors for a moment, it never dialed again, and its rooms were lost."""
+
+    async def play() -> None:
+        async with system(Server(rooms={"parrot": Parrot}), workers=1) as s:
+            worker, connect, failures = s.workers["w1"], s.network.connect, iter(range(3))
+
+            def refuse(address: str, sink: LinkSink, largest: int) -> Link:
+                if address == s.host.worker_address and next(failures, None) is not None:
+                    raise ConfigError("no more sockets can be made")
+                return connect(address, sink, largest)
+
+            monkeypatch.setattr(s.network, "connect", refuse)
+            worker.hang_up()
+            worker.down("the test wants it so")
+            worker.receive(bytes(5000))
+            assert not worker.registered
+            await s.sleep(5.0)
+            assert worker.registered
+
+    run(play)
+    assert caplog.text.count("can't dial the broker") == 3
+    assert "5000 bytes from who has not proved that it is the broker" in caplog.text
