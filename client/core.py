@@ -189,6 +189,7 @@ class ClientCore:
         return min((when for when in due if when is not None), default=None)
 
     def _tick(self, contact: Contact, now: float) -> float | None:
+        self._bear_with(contact, now)
         if contact.state is ClientState.WAITING:
             if now >= contact.deadline:
                 contact.step(ClientEvent.RETRY)
@@ -374,6 +375,7 @@ class ClientCore:
             return
         was_online = contact.online
         contact.lost(now)
+        self._bear_with(contact, now)
         if was_online:
             self._memberships.lost(contact)
             self._out.interrupted(reason if contact is self.broker else f"worker at {contact.address}: {reason}")
@@ -396,6 +398,11 @@ class ClientCore:
         if contact is self.broker and self.workers:
             return float("inf")  # our rooms may go on without it, and so do we; a worker has its own patience
         return self._reconnect_timeout if self._session else self._connect_timeout
+
+    def _bear_with(self, contact: Contact, now: float) -> None:
+        """While we have rooms elsewhere, we wait for the broker; our patience begins when the last of them ends."""
+        if contact is self.broker and self.workers and not contact.online:
+            contact.gone_since = now
 
     def _end(self, error: ServerRoomError | None) -> None:
         if self.state is ClientState.CLOSED:

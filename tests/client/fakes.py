@@ -71,7 +71,10 @@ class FakeOutbox:
 
     def __init__(self) -> None:
         self.dialled: list[float] = []
+        self.dials: list[Contact] = []
+        """Whom each attempt was for."""
         self.hung_up = 0
+        self.hung_up_on: list[Contact] = []
         self.opened_with: list[bool] = []
         self.interruptions: list[str] = []
         self.answers: list[tuple[int, Rooms | Endpoints | Membership | RemoteError]] = []
@@ -85,18 +88,21 @@ class FakeOutbox:
         self.now = START
         self.downlinks: dict[str, tuple[int, bytes]] = {}
         """Open ones, by room."""
-        self._frames: list[bytes] = []
+        self._frames: list[tuple[Contact, bytes]] = []
 
-    def heard(self) -> list[Message]:
-        """What the client said since this was asked last."""
-        frames, self._frames = self._frames, []
-        return [read(frame) for frame in frames]
+    def heard(self, by: Contact | None = None) -> list[Message]:
+        """What the client said since this was asked last, to one server or to all."""
+        frames = [(contact, frame) for contact, frame in self._frames if by in (None, contact)]
+        self._frames = [one for one in self._frames if one not in frames]
+        return [read(frame) for _, frame in frames]
 
     def dial(self, contact: Contact) -> None:
         self.dialled.append(self.now)
+        self.dials.append(contact)
 
     def hang_up(self, contact: Contact) -> None:
         self.hung_up += 1
+        self.hung_up_on.append(contact)
 
     def open_downlink(self, membership: Membership, port: int, token: bytes) -> None:
         self.downlinks[membership.room] = (port, token)
@@ -109,7 +115,7 @@ class FakeOutbox:
             return Sent.FULL
         if self.room_for is not None:
             self.room_for -= 1
-        self._frames.append(frame)
+        self._frames.append((contact, frame))
         return Sent.TAKEN
 
     def opened(self, resumed: bool) -> None:
@@ -215,8 +221,9 @@ class Stage:
         """What the client said of this kind since anything was heard; the rest is forgotten."""
         return [message for message in self.out.heard() if isinstance(message, kind)]
 
-    def say(self, message: Message) -> None:
-        self.core.receive(encode(message), self.now)
+    def say(self, message: Message, by: Contact | None = None) -> None:
+        """A server says something: the broker, unless another is named."""
+        self.core.receive(encode(message), self.now, by)
 
     def new_ref(self) -> int:
         self._refs += 1
@@ -244,7 +251,7 @@ class Stage:
         self.say(message)
         return message
 
-    def joined(self, ask: int, room: str, epoch: int, **fields: Any) -> Joined:
+    def joined(self, ask: int, room: str, epoch: int, by: Contact | None = None, **fields: Any) -> Joined:
         values: dict[str, Any] = {
             "ref": self.new_ref(),
             "type": "duel",
@@ -256,11 +263,11 @@ class Stage:
             "info": {},
         }
         message = Joined(ask, room=room, epoch=epoch, **{**values, **fields})
-        self.say(message)
+        self.say(message, by)
         return message
 
-    def assigned(self, ask: int, room: str) -> Assigned:
-        message = Assigned(self.core.home.ref, ask, room, None, self.new_secret(), 15.0)
+    def assigned(self, ask: int, room: str, endpoint: str | None = None) -> Assigned:
+        message = Assigned(self.core.home.ref, ask, room, endpoint, self.new_secret(), 15.0)
         self.say(message)
         return message
 
@@ -272,18 +279,18 @@ class Stage:
         self.out.heard()
         return self.core.rooms[room]
 
-    def recovered(self, recover: Recover, **fields: Any) -> Joined:
+    def recovered(self, recover: Recover, by: Contact | None = None, **fields: Any) -> Joined:
         """Answer a RECOVER: the membership goes on where it was."""
         place = {"offset": recover.offset, "direct": recover.direct, **fields}
-        return self.joined(recover.ask, recover.room, recover.epoch, **place)
+        return self.joined(recover.ask, recover.room, recover.epoch, by, **place)
 
     def deliver(self, membership: Membership, offset: int, *items: list[Any], ref: int | None = None) -> None:
         """A bundle of the stream of this membership."""
         where = membership.ref if ref is None else ref
-        self.say(Deliver(membership.reader.epoch, where, offset, list(items)))
+        self.say(Deliver(membership.reader.epoch, where, offset, list(items)), membership.contact)
 
     def acknowledge(self, membership: Membership, number: int) -> None:
-        self.say(Ack(membership.ref, number))
+        self.say(Ack(membership.ref, number), membership.contact)
 
     # What the application does.
 
