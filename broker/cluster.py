@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 
 from ..protocol.cluster import ClusterMessage, Probed
-from ..protocol.errors import AddressInUse, Code, ConfigError, UnknownKind
+from ..protocol.errors import AddressInUse, Code, ConfigError, TooLarge, UnknownKind
 from ..protocol.ids import Entropy
 from ..protocol.limits import Limits
 from ..rooms.control import Drain, RoomReport
@@ -98,6 +98,7 @@ class Cluster:
                 nesting=limits.nesting + _WRAPPED,
             ),
             entropy,
+            _Applicant,
         )
         self._port.on_room_message = _refuse
         self._port.on_cluster_message = self._on_message
@@ -296,6 +297,21 @@ class Cluster:
             self._supervisor.lost(record.name, self.now)
             self._supervise()
         self._broker.worker_gone(record)
+
+
+class _Applicant(Connection):
+    """A connection at the workers' address: who has proved nothing says little there."""
+
+    __slots__ = ()
+
+    def receive(self, frame: bytes) -> None:
+        """See ``Connection.receive``."""
+        # Before it is decoded: REPORTS may be large, and 4 MiB of empty lists hold the loop up for seconds.
+        if len(frame) > self.port.limits.control and (self.desk is None or not self.desk.trusted):
+            self.seen = self.port.now
+            self.refuse(TooLarge(f"{len(frame)} bytes are over the limit of {self.port.limits.control} for requests"))
+        else:
+            super().receive(frame)
 
 
 def _refuse(connection: object, message: object) -> None:

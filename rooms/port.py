@@ -282,10 +282,12 @@ class Port:
     Args:
         limits: what peers may do; announced by the broker.
         entropy: where the first reference comes from.
+        make: what its connections are.
     """
 
-    def __init__(self, limits: Limits, entropy: Entropy) -> None:
+    def __init__(self, limits: Limits, entropy: Entropy, make: type[Connection] = Connection) -> None:
         self.limits = limits
+        self._make = make
         self.decode = upload_decoder(limits)
         self.now = 0.0
         self.in_turn = False
@@ -325,7 +327,7 @@ class Port:
 
     def accept(self, peer: bytes, address: str) -> PeerSink:
         """See ``ListenerSink.accept``."""
-        connection = self._connections[peer] = Connection(self, peer, address, self.now)
+        connection = self._connections[peer] = self._make(self, peer, address, self.now)
         return connection
 
     def flush(self) -> None:

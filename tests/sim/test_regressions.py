@@ -281,3 +281,34 @@ def test_a_worker_that_could_not_dial_its_broker_tries_again(
     run(play)
     assert caplog.text.count("can't dial the broker") == 3
     assert "5000 bytes from who has not proved that it is the broker" in caplog.text
+
+
+class Stranger:
+    """Somebody who found the workers' address."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+
+    def up(self) -> None: ...
+
+    def receive(self, frame: bytes) -> None:
+        self.frames.append(frame)
+
+    def down(self, reason: str) -> None: ...
+
+
+def test_what_a_stranger_says_at_length_at_the_workers_address_is_not_even_decoded() -> None:
+    """4 MiB of empty lists held the broker up for more than 3 s."""
+
+    async def play() -> None:
+        async with system(Server(rooms={"parrot": Parrot}), workers=1) as s:
+            stranger = Stranger()
+            link = s.network.connect(s.host.worker_address or "", stranger, 1 << 20)
+            await s.sleep(0.1)
+            link.send(bytes([0xDD, 0, 1, 0, 0]) + bytes([0x90]) * (1 << 16))
+            await s.sleep(0.1)
+            (answer,) = stranger.frames
+            assert b"65541 bytes are over the limit of 16384 for requests" in answer
+            link.close()
+
+    run(play)
