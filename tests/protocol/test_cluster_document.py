@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server_room_system.broker import administration, cluster, probe, registrar
+from server_room_system.broker import administration, cluster, probe, registrar, seating
 from server_room_system.broker.placement import Load
 from server_room_system.broker.workers import WORKER
 from server_room_system.protocol import pack, prove
@@ -114,11 +114,14 @@ def test_the_numbers_are_those_of_the_code() -> None:
     listed = {row["what"]: row["at most"] for row in DOCUMENT.table("Limits", "what", "at most")}
     assert listed["a frame of a worker"] == f"{cluster._LARGEST_REPORTS} bytes"
     assert listed["a frame of the broker to a worker"] == f"{worker_host._LARGEST_ORDERS} bytes"
-    assert listed["elements of one array from a worker"] == str(cluster._MOST_ITEMS)
+    assert listed["elements of one array, pairs of one map from a worker"] == str(cluster._MOST_ITEMS)
     assert listed["orders in one frame"] == str(registrar._MOST_ITEMS)
     assert listed["reports in one frame"] == str(worker_host._ITEMS)
     assert listed["workers"] == str(registrar._MOST_WORKERS)
-    assert listed["probes at once"] == str(cluster._MOST_PROBES)
+    assert listed["probes at once"].startswith(f"{cluster._MOST_PROBES};")
+    assert listed["connections at the workers' address"] == str(cluster._MOST_CONNECTIONS)
+    assert listed["time from a connection's first word until it is a worker's"] == f"{cluster._PROVING_TIME:.0f} s"
+    assert (seating._LONGEST_WAIT, seating._LONGEST_ANSWER, seating._MOST_TRIES) == (8.0, 30.0, 4)
     text = DOCUMENT.text
     assert DOCUMENT.examples["REGISTERED"][0][2] == registrar.LEASE
     assert f"waits {registrar._RETURN_TIME} s for it" in text
