@@ -151,7 +151,8 @@ class Worker:
             return
         text = error_for(code).text
         if self.draining:
-            self.alarm(min(self._drain_until, self.now + within), self.close_rooms, code, text)
+            self._drain_until = min(self._drain_until, self.now + within)
+            self.alarm(self._drain_until, self.close_rooms, code, text)
             self._port.wake()
             return
         self.draining, self._drain_until = True, self.now + within
