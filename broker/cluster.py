@@ -22,7 +22,7 @@ from .launcher import Launcher
 from .probe import EndpointProbe, ask_endpoint
 from .registrar import Registrar, WorkerDesk
 from .supervision import Supervisor
-from .workers import WorkerRecord
+from .workers import WorkerRecord, WorkerState
 
 __all__ = ["Cluster", "ClusterOptions", "LauncherFactory"]
 
@@ -34,6 +34,8 @@ _MOST_ITEMS = 65_536
 _WRAPPED = 4
 """Containers around a room's metadata in REPORTS."""
 _MOST_PROBES = 64
+_END_OF_PROCESS = 0.05
+"""Seconds after the end of a process within which its connection is known to be lost."""
 _MOST_CONNECTIONS = 2048
 _PROVING_TIME = 10.0
 """Seconds from its first word in which a connection has to become a worker's."""
@@ -171,10 +173,18 @@ class Cluster:
         assert self._supervisor is not None
         record = self._broker.workers.get(name)
         self._supervisor.ended(name, code, self.now)
-        if record is not None:  # nobody needs to wait for it to come back
-            self.registrar.gone(record)
+        if record is not None:
+            self._port.alarm(self.now + _END_OF_PROCESS, self._whose_end, record)
         self._supervise()
         self._port.wake()
+
+    def _whose_end(self, record: WorkerRecord) -> None:
+        # A process that we started may have been refused, because a worker of a broker before us has the name.
+        if record.state is WorkerState.MISSING:  # nobody needs to wait for it to come back
+            self.registrar.gone(record)
+        elif record.state is WorkerState.SERVING and self._supervisor is not None:
+            self._supervisor.adopt(record.name, self.now)
+            self._supervise()
 
     async def stop(self, within: float) -> None:
         """End the workers that we started, or took over; others go on without us."""

@@ -20,6 +20,7 @@ from server_room_system import (
     on_message,
 )
 from server_room_system.broker import cluster
+from server_room_system.broker.supervision import Supervisor
 from server_room_system.testing import run, system
 from server_room_system.transport import Link, LinkSink, memory
 
@@ -310,5 +311,40 @@ def test_what_a_stranger_says_at_length_at_the_workers_address_is_not_even_decod
             (answer,) = stranger.frames
             assert b"65541 bytes are over the limit of 16384 for requests" in answer
             link.close()
+
+    run(play)
+
+
+class Nowhere:
+    """A launcher that starts nothing."""
+
+    def launch(self, name: str, isolated: bool) -> None: ...
+
+    def terminate(self, name: str) -> None: ...
+
+    def kill(self, name: str) -> None: ...
+
+    def alive(self, name: str, now: float) -> None: ...
+
+    async def close(self, within: float) -> None: ...
+
+
+def test_a_launched_process_that_was_refused_takes_no_rooms_with_it() -> None:
+    """A worker of the broker before had its name, and came a little late: when the other ended, its rooms were lost."""
+
+    async def play() -> None:
+        async with system(Server(rooms={"parrot": Parrot}), workers=0) as s:
+            kept = s.host._cluster
+            assert kept is not None
+            kept._launcher = Nowhere()
+            kept._supervisor = Supervisor(1, kept.now, kept._launcher, lambda: 0.5)
+            kept._supervise()
+            await s.add_worker("w1")
+            client = await s.client()
+            room = await client.create(RuleSet(1, room="parrot"))
+            kept._process_ended("w1", 2)
+            await s.sleep(1.0)
+            assert room.joined
+            kept._launcher = kept._supervisor = None
 
     run(play)
