@@ -86,6 +86,8 @@ def bench(
 
     For the comparison with bare ZeroMQ run make bench in a checkout.
     """
+    if report is not None and not report.absolute().parent.is_dir():
+        raise click.UsageError(f"the report can't be written to {report}: there is no folder {report.parent}.")
     settings = _settings(scenario, app, connect, workers, server_pids, processes, bots, rate, seconds, warm_up)
     line = ProgressLine(sys.stderr, quiet=as_json)
     try:

@@ -42,7 +42,7 @@ def rooms(address: str, room_type: str | None, as_json: bool, key_file: Path | N
     if as_json:
         click.echo(json.dumps(found, indent=2, default=hex_of_bytes))
     elif found:
-        click.echo("\n".join(table(_rows(found), right=frozenset({2}))))
+        click.echo("\n".join(table(_rows(found), right=frozenset({2}), gap=2)))
     else:
         click.echo(f"no rooms at {address}" + (f" of type {room_type}" if room_type else ""))
 
@@ -76,9 +76,9 @@ def _rows(found: list[dict[str, Any]]) -> list[list[str]]:
         ]
         for room in found
     ]
-    if all("worker" not in room for room in found):
-        rows = [[*row[:4], row[5]] for row in rows]
-    return rows
+    # Where nothing stands below a headline of these, a narrow terminal has room for the others.
+    shown = [column for column in range(len(head)) if column < 4 or any(row[column] for row in rows[1:])]
+    return [[row[column] for column in shown] for row in rows]
 
 
 def _pairs(metadata: Any) -> str:

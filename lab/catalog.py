@@ -36,7 +36,11 @@ def find_scenario(text: str) -> type[Bot]:
         raise ConfigError(f"{path} has no Bot named {name!r}. It has {', '.join(found) or 'none'}.")
     if not name and len(found) != 1:
         choices = " or ".join(f"{path}:{each}" for each in found)
-        raise ConfigError(f"{path} has {len(found)} kinds of Bot." + (f" Say which: {choices}" if found else ""))
+        raise ConfigError(
+            f"{path} has {len(found)} kinds of Bot. Say which: {choices}"
+            if found
+            else f"{path} has no Bot. Write a subclass of server_room_system.lab.Bot in it."
+        )
     return found[name or next(iter(found))]
 
 

@@ -356,7 +356,7 @@ class WorkerHost:
         elif not (self._missed or self._first_lease.is_set()):
             self._missed = True
             logger.warning(
-                "worker %s: no broker answers at %s (%s) yet: trying on",
+                "worker %s: no broker answers at %s yet, it goes on trying: %s",
                 self._options.name,
                 self._options.broker,
                 reason,

@@ -201,15 +201,21 @@ def test_a_loss_is_exit_code_1_unless_the_budget_allows_it(command: Callable[...
     assert command("bench", "--budget", "loss=2").code == Exit.FAILED
 
 
+def test_a_report_in_no_folder_is_refused_before_the_run(command: Callable[..., Result], tmp_path: Path) -> None:
+    page = tmp_path / "missing" / "report.html"
+    code, out, err = command("bench", "--report", str(page))
+    assert (code, out) == (Exit.USAGE, "")
+    assert err.startswith(f"error: the report can't be written to {page}: there is no folder {page.parent}.")
+
+
 def test_the_figures_are_shown_even_if_the_report_cannot_be_written(
     command: Callable[..., Result], measured: Run, tmp_path: Path
 ) -> None:
     measured()
-    code, out, err = command("bench", "--report", str(tmp_path / "missing" / "report.html"))
+    code, out, err = command("bench", "--report", str(tmp_path))
     assert code == Exit.FAILED
     assert "1,300 deliveries checked" in out
     assert err.splitlines()[-1].startswith("error: the report can't be written to ")
-    assert err.endswith("No such file or directory.\n")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

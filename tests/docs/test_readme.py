@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -46,6 +47,15 @@ def test_the_readme_s_server_and_clients_run(tmp_path: Path, unused_tcp_port: in
             )
             for _ in range(2)
         ]  # fmt: skip
+        writer, reader = typists[0].stdin, typists[1].stdout
+        assert writer is not None
+        assert reader is not None
+        for _ in range(100):  # what is typed before the room is there goes to the server
+            writer.write("hello\n")
+            writer.flush()
+            if select.select([reader], [], [], 0.2)[0]:
+                break
+        assert reader.readline().endswith(": hello\n")
         for typist in typists:  # the end of their input ends them
             _, errors = typist.communicate(timeout=30)
             assert typist.returncode == 0, errors

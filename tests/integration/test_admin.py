@@ -71,7 +71,7 @@ async def test_rooms_are_listed_inspected_and_their_members_kicked(processes: Pr
         assert worker in ("w1", "w2")
         code, out, err = await srs(processes, "rooms", address)
         assert (code, err) == (0, "")
-        assert out.splitlines()[0].split() == ["ROOM", "TYPE", "MEMBERS", "LOCKED", "WORKER", "METADATA"]
+        assert out.splitlines()[0].split() == ["ROOM", "TYPE", "MEMBERS", "LOCKED", "WORKER"]
         assert out.splitlines()[1].split() == [room, "hall", "2/8", worker]
 
         code, out, err = await srs(processes, "inspect", room[:6], "--address", address)

@@ -66,7 +66,7 @@ def test_one_of_several_by_name(folder: Path) -> None:
         ("missing.py", None, "missing.py is no file"),
         ("my-bots.py", "", "letters, digits and _"),
         ("json.py", "", "has the name of another module"),
-        ("empty_file.py", "", "has 0 kinds of Bot."),
+        ("empty_file.py", "", "has no Bot. Write"),
         ("wrong_name.py:Nobody", ONE, "no Bot named 'Nobody'. It has Chatter."),
         ("syntax.py", "class", "can't be imported: SyntaxError"),
         ("fails.py", "1/0", "can't be imported: ZeroDivisionError: division by zero"),
