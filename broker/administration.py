@@ -276,7 +276,7 @@ class Administration:
             raise BadMessage(f"no worker is named {name!r:.80}; there are: {names}")
         if record.desk is None:
             raise BadMessage(f"worker {name!r} is not connected right now")
-        record.draining = True
+        record.draining, record.drain_until = True, self._out.now + within
         logger.info("worker %s: drained by an administrator", name, extra={"worker": name})
         record.desk.order(Drain(float(within), int(Code.WORKER_DRAINED)))
         return {"worker": name, "generation": record.generation, "rooms": len(record.rooms)}

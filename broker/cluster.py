@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
@@ -68,7 +67,8 @@ class Cluster:
         key: the cluster key.
         limits: of clients: what their payloads may hold.
         entropy: where nonces come from.
-        flush_later: has the host end its turn soon.
+        flush: sends what was said in a turn.
+        first_generation: above every generation of an earlier broker.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Cluster:
         limits: Limits,
         entropy: Entropy,
         flush: Callable[[], None],
+        first_generation: int,
     ) -> None:
         self._broker = broker
         self._options = options
@@ -105,9 +106,7 @@ class Cluster:
         self._port.on_room_message = _refuse
         self._port.on_cluster_message = self._on_message
         self._port.on_flush = flush
-        # Above what any broker before us gave: seconds, with room for a million registrations in each.
-        first = int(time.time()) << 20
-        self.registrar = Registrar(key, broker.workers, broker.directory, self, entropy, first)
+        self.registrar = Registrar(key, broker.workers, broker.directory, self, entropy, first_generation)
 
     @property
     def address(self) -> str:

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from ..protocol.cluster import ClusterMessage
@@ -81,7 +81,7 @@ class HostOptions:
     """With workers in processes of their own; None: rooms live in the broker's."""
     launch: Launch | None = None
     """Workers to start; None: only those come that somebody else starts."""
-    key: bytes | None = None
+    key: bytes | None = field(default=None, repr=False)
     """The cluster key; None: one of our own."""
     keep_state: bool = False
     """Keep the key in a file of this user, so that ``srs`` commands and workers on this machine find it."""
@@ -284,7 +284,12 @@ class Host:
     def _open_cluster(self, network: Network, options: ClusterOptions, key: bytes) -> None:
         if self._state is not None and self._state.left_over:
             options = replace(options, settle=_SETTLE)
-        self._cluster = Cluster(self.broker, options, key, self._server.limits, self._entropy, self._flush)
+        # Above what any broker before us gave, also if the clock was set back meanwhile: seconds, with room for a million
+        # registrations in each.
+        generation = max(int(time.time()), ((self._state.generation if self._state is not None else 0) >> 20) + 1) << 20
+        self._cluster = Cluster(self.broker, options, key, self._server.limits, self._entropy, self._flush, generation)
+        if self._state is not None:
+            self._state.save(self._state.next_client, generation)
         self._cluster.open(network)
         self._opened.callback(self._cluster.close)
         self._keep_numbers()

@@ -26,6 +26,7 @@ from ..protocol.cluster import (
 )
 from ..protocol.errors import (
     BadMessage,
+    Code,
     FinalClose,
     RemoteError,
     StaleGeneration,
@@ -37,6 +38,7 @@ from ..protocol.errors import (
 from ..protocol.ids import Entropy, new_token, same_secret
 from ..protocol.proof import prove
 from ..rooms.control import (
+    Drain,
     Draining,
     Order,
     RoomEnded,
@@ -51,7 +53,7 @@ from ..rooms.control import (
 from .announcements import check_endpoint, read_description
 from .directory import Directory
 from .placement import Load
-from .workers import WorkerEvent, WorkerRecord, Workers, WorkerState
+from .workers import LOCAL, WorkerEvent, WorkerRecord, Workers, WorkerState
 
 __all__ = ["LEASE", "Registrar", "RegistrarOutbox", "WorkerDesk"]
 
@@ -215,8 +217,8 @@ class Registrar:
             desk.deny(WorkerRefused("a connection registers one worker"))
         elif CLUSTER_VERSION not in message.versions:
             desk.deny(VersionMismatch(f"this broker speaks version {CLUSTER_VERSION} with workers: update the older"))
-        elif not message.name.isprintable() or not message.name.strip():
-            desk.deny(WorkerRefused("a worker's name has 1 to 64 printable characters"))
+        elif not message.name.isprintable() or not message.name.strip() or message.name == LOCAL:
+            desk.deny(WorkerRefused("a worker's name has 1 to 64 printable characters, and is not 'local'"))
         else:
             desk.name, desk.nonce = message.name, message.nonce
             desk.broker_nonce = new_token(self._entropy)
@@ -327,6 +329,8 @@ class Registrar:
             (entry.report.room, session) for entry in entries for session in entry.sessions
         }
         desk.say(Registered(record.generation, LEASE, True))
+        if record.drain_until is not None:  # the order may be lost with the connection; twice is once
+            desk.order(Drain(max(0.1, record.drain_until - self._out.now), int(Code.WORKER_DRAINED)))
         logger.info("worker %s is back", record.name, extra={"worker": record.name})
         self._out.worker_returned(record)
 

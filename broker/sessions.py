@@ -125,9 +125,13 @@ class Session(Uplink, ClientFace):
     def __repr__(self) -> str:
         return f"<Session of client {self.id}, {self.state.value}>"
 
-    def accepts(self, serial: int) -> bool:
+    def accepts(self, serial: int, *, of_this_life: bool) -> bool:
         """Whether the token with this serial is good."""
-        return not self.serial or serial == self.serial or (serial > 0 and serial == self._previous_serial)
+        if not self.serial or (serial > 0 and serial == self._previous_serial):
+            return True
+        # One of an earlier life of the broker counts if it is newer than what we know: who shows an old one first,
+        # stolen perhaps, must not keep its owner out.
+        return serial == self.serial if of_this_life else serial > self.serial
 
     def rotate(self, mint: TokenMint, shown: int) -> None:
         """Make a new token; the one that was shown for it (its serial) stays good until ``confirmed``."""
@@ -225,7 +229,7 @@ class Sessions:
         session = self._by_id.get(session_id)
         if session is None and content.life != self._mint.life:
             session = self.adopt(make, session_id, ClientData(content.client_id, address))
-        if session is None or not session.accepts(content.serial):
+        if session is None or not session.accepts(content.serial, of_this_life=content.life == self._mint.life):
             raise SessionUnknown
         session.state = step(SESSION, session.state, SessionEvent.RESUME)
         session.rotate(self._mint, content.serial)

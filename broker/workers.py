@@ -71,6 +71,7 @@ class WorkerRecord:
         "adopted",
         "description",
         "desk",
+        "drain_until",
         "draining",
         "endpoint",
         "generation",
@@ -93,6 +94,8 @@ class WorkerRecord:
         self.desk: Desk | None = desk
         self.state = WorkerState.SERVING
         self.draining = False
+        self.drain_until: float | None = None
+        """When the drain that an administrator ordered is over."""
         self.adopted = False
         """It brought rooms along of a time that this broker knows nothing of."""
         self.since = now

@@ -324,6 +324,8 @@ class ClientCore:
             contact.say(make(ask))
 
     def _assigned(self, message: Assigned, now: float) -> None:
+        if self._memberships.is_entering(message.ask):
+            return  # one answer is enough
         if self._asks.pop(message.ask) is None:
             self.broker.say(Cancel(self.home.ref, message.ask))  # not wanted any more: somebody else may have the seat
             return

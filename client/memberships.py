@@ -94,6 +94,10 @@ class Memberships:
         self._joining[assigned.ask] = Membership(room, contact, self._limits, self._inbox)
         self._asks.put(contact, assigned.ask, lambda ask: Join(ask, room, reservation, {}))
 
+    def is_entering(self, ask: int) -> bool:
+        """Whether a seat is being taken that was asked for under this number."""
+        return ask in self._joining
+
     def stop_entering(self, ask: int, error: RemoteError | None = None) -> bool:
         """The seat is not wanted any more, or was refused. False: none was to be taken."""
         membership = self._joining.pop(ask, None)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..protocol.errors import AddressInUse, CapacityReached, Code, ConfigError, JoinRefused, RoomClosed
 from ..protocol.messages import Error, Joined, Reset, encode
+from ..protocol.names import Protocol
 from ..protocol.streams import Position
 from ..transport.network import Sent
 from .control import Seated, Unseated
@@ -118,6 +119,8 @@ class Attendance:
         ask = self._asks.pop(member.seat.key)
         if member.connection is not None:
             self._answer(member, ask, None)
+        if runner.draining:  # who comes now has not heard it
+            runner.direct(member, Protocol.Response.COMMAND, "draining")
         self._check_ready()
         runner.report()
 
@@ -127,7 +130,8 @@ class Attendance:
         try:
             downlink = runner.audience.offer(member) if runner.audience is not None else None
         except (AddressInUse, ConfigError) as error:
-            logger.error("room %s: no way to client %d: %s", runner.id, member.id, error, extra={"room": runner.id})
+            fields = {"room": runner.id, "client": member.id}
+            logger.error("room %s: no way to client %d: %s", runner.id, member.id, error, extra=fields)
             connection.say(Error(0, ask, int(CapacityReached.code), "the worker has no port left", None))
             if position is None:  # who knows that it is a member tries again
                 self.remove(member, Code.JOIN_REFUSED, "")

@@ -122,6 +122,7 @@ class Runner:
         "_state",
         "attendance",
         "audience",
+        "draining",
         "fanout",
         "id",
         "mailbox",
@@ -162,6 +163,8 @@ class Runner:
         self.mailbox = Mailbox(room_id, out, room.on_error)
         self.timers = Timers(out, self.mailbox)
         self.attendance = Attendance(self)
+        self.draining = False
+        """Whether members were told that the worker is taken out of service."""
         self._state = RoomState.CREATING
         self._retrying = False
         self._limits = limits
@@ -232,6 +235,7 @@ class Runner:
 
     def _drain(self, seconds: float) -> None:
         if self._state is RoomState.OPEN:
+            self.draining = True
             self.broadcast(Protocol.Response.COMMAND, "draining", None)
             self.mailbox.call("on_drain", self.room.on_drain, (seconds,))
 

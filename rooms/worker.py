@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 from ..protocol.errors import (
+    AlreadyWaiting,
     Code,
     RemoteError,
     RequestError,
@@ -279,6 +280,9 @@ class Worker:
         try:
             if runner is None or runner.state is not RoomState.OPEN:
                 raise RoomNotFound
+            # The broker may not know yet that a session is in here.
+            if not {seat.session for seat in runner.seats}.isdisjoint(wish.session for wish in wanted.seats):
+                raise AlreadyWaiting("this client is in that room already")
             self._hold(runner, wanted.ask, wanted.seats)
         except RequestError as error:
             self._on_report(Refused(wanted.ask, error.code, error.text))

@@ -192,3 +192,26 @@ def test_hello_opens_a_session_whose_token_names_this_life() -> None:
     assert isinstance(welcome, Welcome)
     content = TokenMint(b"key of these tests", 0).read(welcome.session, welcome.token)
     assert content == TokenContent(77, welcome.client_id, 1)
+
+
+def test_an_old_token_shown_first_does_not_keep_the_owner_out() -> None:
+    before = Desk(life=1)
+    _, session = before.hello()
+    old = session.token
+    for _ in range(3):
+        before.resume(session).lose()
+    desk = restarted()
+    desk.reception.adopt(session.session, ClientData(session.id, "10.9.9.9"))
+
+    def shows(token: bytes) -> type:
+        caller = FakeCaller(desk.out)
+        with desk.out.turn():
+            desk.reception.resume(caller, Resume(9, [1], session.session, token, 0))
+        return type(caller.heard()[0])
+
+    assert shows(old) is Welcome  # nobody can know yet
+    assert shows(session.token) is Welcome
+    back = desk.reception.sessions.get(session.session)
+    assert back is not None
+    back.on_ack()
+    assert shows(old) is Goodbye

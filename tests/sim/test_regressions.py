@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from server_room_system import (
+    AlreadyWaiting,
     ClientData,
     Code,
     ConfigError,
@@ -348,3 +349,30 @@ def test_a_launched_process_that_was_refused_takes_no_rooms_with_it() -> None:
             kept._launcher = kept._supervisor = None
 
     run(play)
+
+
+def test_who_joins_while_the_worker_drains_is_told_as_well() -> None:
+    async def play() -> None:
+        async with system(Server(rooms={"parrot": Parrot}), workers=1) as s:
+            early, late = await s.client(), await s.client()
+            room = await early.create(RuleSet(1, room="parrot"))
+            s.workers["w1"].drain()
+            await s.sleep(0.5)
+            same = await late.join_by_id(room.id)
+            told = [await each.receive(timeout=1.0) for each in (room, same)]
+            assert [(message.type, message.data) for message in told] == [("command", "draining")] * 2
+
+    run(play, seed=1)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_session_has_one_seat_in_a_room_however_fast_it_asks_again(seed: int) -> None:
+    async def play() -> None:
+        async with system(Server(rooms={"parrot": Parrot}), workers=1) as s:
+            client = await s.client()
+            room = await client.create(RuleSet(1, room="parrot"))
+            with pytest.raises(AlreadyWaiting):
+                await client.join_by_id(room.id)
+            assert len(s.room(room.id).clients) == 1
+
+    run(play, seed=seed)
