@@ -284,9 +284,10 @@ class Host:
     def _open_cluster(self, network: Network, options: ClusterOptions, key: bytes) -> None:
         if self._state is not None and self._state.left_over:
             options = replace(options, settle=_SETTLE)
-        # Above what any broker before us gave, also if the clock was set back meanwhile: seconds, with room for a million
-        # registrations in each.
-        generation = max(int(time.time()), ((self._state.generation if self._state is not None else 0) >> 20) + 1) << 20
+        # Above what any broker before us gave, also if the clock was set back meanwhile: seconds, with room for a
+        # million registrations in each.
+        before = self._state.generation if self._state is not None else 0
+        generation = max(int(time.time()), (before >> 20) + 1) << 20
         self._cluster = Cluster(self.broker, options, key, self._server.limits, self._entropy, self._flush, generation)
         if self._state is not None:
             self._state.save(self._state.next_client, generation)
