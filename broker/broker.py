@@ -169,8 +169,14 @@ class Broker:
         self._searches.away(session)
 
     def back(self, session: Session) -> None:
-        """It is here again: it can be matched."""
+        """It is here again: it can be matched, and hears what became of its rooms."""
+        lost, session.lost_rooms = session.lost_rooms, []
+        for room in lost:
+            self._say_lost(session, room)
         self._searches.back(session)
+
+    def _say_lost(self, session: Session, room: str) -> None:
+        session.say(RoomLost(session.ref, room, int(WorkerLost.code), WorkerLost.meaning))
 
     def over(self, session: Session) -> None:
         """Its ticket and its memberships end as well."""
@@ -221,8 +227,10 @@ class Broker:
             self._room_ended(record, room)
             for session_id in sorted(sessions):
                 member = self.sessions.get(session_id)
-                if member is not None:
-                    member.say(RoomLost(member.ref, room, int(WorkerLost.code), WorkerLost.meaning))
+                if member is not None and member.connected:
+                    self._say_lost(member, room)
+                elif member is not None:
+                    member.lost_rooms.append(room)
         self.seating.unheard(record)
         self.seating.retry()
 

@@ -87,6 +87,7 @@ class Session(Uplink, ClientFace):
         "adopted",
         "data",
         "line",
+        "lost_rooms",
         "rooms",
         "serial",
         "state",
@@ -107,6 +108,8 @@ class Session(Uplink, ClientFace):
         """It is of a broker before us, and has not come yet: its numbers begin anew."""
         self.line = Line(client.ID, 0)
         self.rooms: set[str] = set()
+        self.lost_rooms: list[str] = []
+        """Rooms that were lost with their worker while it was away, at most as many as it may be in."""
         self._desk = desk
         self._previous_serial = 0
 

@@ -174,7 +174,7 @@ async def test_seats_are_not_oversold_by_the_next_broker(processes: Processes) -
 @on_a_loop
 async def test_when_both_die_everybody_is_told_and_plays_again(processes: Processes) -> None:
     port = free_ports()
-    async with cluster(processes, 3, port=port, reconnect_timeout=4.0) as (broker, (a, b, outside)):
+    async with cluster(processes, 3, port=port, reconnect_timeout=8.0) as (broker, (a, b, outside)):
         at_a, at_b = await gathered(a, b, room="hall")
         pid = await at_a.request("pid")
         ids = [a.id, b.id, outside.id]

@@ -18,6 +18,7 @@ from server_room_system import (
     RuleSet,
     Server,
     ServerRoomError,
+    WorkerLost,
     on_message,
 )
 from server_room_system.broker import cluster
@@ -376,3 +377,22 @@ def test_a_session_has_one_seat_in_a_room_however_fast_it_asks_again(seed: int) 
             assert len(s.room(room.id).clients) == 1
 
     run(play, seed=seed)
+
+
+def test_who_is_away_when_a_worker_dies_hears_of_it_as_soon_as_it_is_back() -> None:
+    async def play() -> None:
+        async with system(Server(rooms={"parrot": Parrot}), workers=1) as s:
+            client = await s.client()
+            room = await client.create(RuleSet(1, room="parrot"))
+            s.unplug(client)
+            await s.sleep(0.5)
+            await s.kill_worker("w1")
+            await s.sleep(2.0)
+            s.plug(client)
+            began = s.now
+            with pytest.raises(NotInRoomError):
+                await room.receive(timeout=20.0)
+            assert type(room.error) is WorkerLost
+            assert s.now - began < 6.0  # one pause between attempts to connect, and not the client's whole patience
+
+    run(play, seed=1)
