@@ -167,10 +167,14 @@ def test_other_rooms_are_none_of_a_lost_workers_business(yard: Yard) -> None:
 
 
 def test_who_is_away_when_a_worker_is_lost_can_be_matched_when_back(yard: Yard) -> None:
-    ann, bob, _ = two_in_a_room(yard)
+    ann, bob, room = two_in_a_room(yard)
     ann.lose()
     yard.lose("w1")
-    assert come_back(ann) == []
+    (told,) = come_back(ann)
+    assert isinstance(told, RoomLost)
+    assert (told.room, told.code) == (room, Code.WORKER_LOST)
+    ann.lose()
+    assert come_back(ann) == [], "once"
     assert ann.session.rooms == set()
     match(ann, 20)
     match(bob, 20)
