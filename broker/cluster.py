@@ -303,7 +303,7 @@ class Cluster:
     def worker_gone(self, record: WorkerRecord) -> None:
         """See ``RegistrarOutbox.worker_gone``."""
         if self._supervisor is not None:
-            self._supervisor.lost(record.name, self.now)
+            self._supervisor.lost(record.name, self.now, drained=record.draining)
             self._supervise()
         self._broker.worker_gone(record)
 

@@ -234,13 +234,17 @@ class Supervisor:
         if self._stopping and slot.state is SlotState.RUNNING:
             self._stop(slot, now + _FINISH_WITHIN)
 
-    def lost(self, name: str, now: float) -> None:
-        """The lease of the worker ended, or its connection. If it still lives it may register again."""
+    def lost(self, name: str, now: float, *, drained: bool = False) -> None:
+        """The lease of the worker ended, or its connection. If it still lives it may register again.
+
+        ``drained``: it had said that it would end.
+        """
         slot = self._slots.get(name)
         if slot is None or slot.state not in (SlotState.STARTING, SlotState.RUNNING, SlotState.STOPPING):
             return
         if slot.adopted:
-            self._gone(slot, "it does not answer any more", now, orderly=slot.state is SlotState.STOPPING)
+            how = "it was drained" if drained else "it does not answer any more"
+            self._gone(slot, how, now, orderly=drained or slot.state is SlotState.STOPPING)
             return
         slot.take(SlotEvent.LOSE)
         if slot.state is SlotState.STARTING:
@@ -259,7 +263,8 @@ class Supervisor:
             return
         slot.held = False
         if not slot.adopted and slot.state is not SlotState.WAITING:
-            self._gone(slot, _how(code), now, orderly=code == 0)
+            asked = slot.state is SlotState.STOPPING and code == -signal.SIGTERM  # before it could listen to it
+            self._gone(slot, _how(code), now, orderly=code == 0 or asked)
 
     def tick(self, now: float) -> float | None:
         """Do what is due; when to come again at the latest, or None."""
