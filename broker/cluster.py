@@ -143,7 +143,19 @@ class Cluster:
         self._port.touch()
         self._settled_at = self.now + self._options.settle
         self._port.alarm(self.now + 1.0, self._sweep)
+        if self._options.settle:
+            self._port.alarm(self._settled_at, self._say_who_was_here)
         self.registrar.start()
+
+    def _say_who_was_here(self) -> None:
+        adopted = [record for record in self._broker.workers if record.adopted]
+        if adopted:
+            logger.warning(
+                "took over %d workers with %d rooms from a broker before this one. They run the program as it was then: "
+                "'srs drain NAME' lets one end, and it is started anew",
+                len(adopted),
+                sum(len(record.rooms) for record in adopted),
+            )
 
     def launch(self, make: LauncherFactory, command: WorkerCommand, count: int) -> None:
         """Start workers, and keep them running: ``count`` of them, and others for isolated rooms."""
