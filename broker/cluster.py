@@ -151,8 +151,8 @@ class Cluster:
         adopted = [record for record in self._broker.workers if record.adopted]
         if adopted:
             logger.warning(
-                "took over %d workers with %d rooms from a broker before this one. They run the program as it was then: "
-                "'srs drain NAME' lets one end, and it is started anew",
+                "took over %d workers with %d rooms from a broker before this one. "
+                "They run the program as it was then: 'srs drain NAME' lets one end, and it is started anew",
                 len(adopted),
                 sum(len(record.rooms) for record in adopted),
             )
