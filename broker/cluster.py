@@ -247,7 +247,9 @@ class Cluster:
     def _sweep(self) -> None:
         self._port.sweep(self.now)
         for connection in self._port:
-            if connection.since < self.now - _PROVING_TIME and not (connection.desk and connection.desk.trusted):
+            desk = connection.desk
+            proven = isinstance(desk, WorkerDesk) and desk.proven is not None
+            if connection.since < self.now - _PROVING_TIME and not proven:
                 connection.hang_up()  # whoever is no worker has no business here
         self._port.alarm(self.now + 1.0, self._sweep)
 
