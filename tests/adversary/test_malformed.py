@@ -17,6 +17,7 @@ from .wire import (
     CANCEL,
     CREATE,
     DELIVER,
+    ENDPOINTS,
     ERROR,
     GOODBYE,
     HELLO,
@@ -31,9 +32,11 @@ from .wire import (
     PING,
     PONG,
     RECOVER,
+    REKEYED,
     REQUEST,
     RESET,
     RESUME,
+    ROOM_LOST,
     ROOMS,
     SEND,
     TICKET,
@@ -157,7 +160,7 @@ WRONG = {
 }
 
 UNKNOWN: dict[str, tuple[Any, ...]] = {
-    **{f"kind {kind}": (kind, 1) for kind in (0, 8, 15, 24, 31, 38, 39, 44, 127, 128, 255, 256, 10**6, 2**32, 2**63)},
+    **{f"kind {kind}": (kind, 1) for kind in (0, 8, 15, 27, 31, 39, 44, 63, 85, 127, 128, 255, 10**6, 2**32, 2**63)},
     **{f"kind {kind}": (kind, 1) for kind in (-1, -32, -(2**31), -(2**63))},
     "WELCOME": (WELCOME, 1, 1, 1, ID, SECRET16, 1, "", 1, 0, 0, False, {}),
     "PONG": (PONG, 1),
@@ -165,9 +168,12 @@ UNKNOWN: dict[str, tuple[Any, ...]] = {
     "TICKET": (TICKET, 1, 1, 1.0),
     "ASSIGNED": (ASSIGNED, 1, 1, ID, None, SECRET16, 1.0),
     "ROOMS": (ROOMS, 1, 1, []),
-    "JOINED": (JOINED, 1, 1, ID, "t", 1, 0, 0, 0, SECRET16, {}),
+    "ROOM_LOST": (ROOM_LOST, 1, ID, 2102, ""),
+    "ENDPOINTS": (ENDPOINTS, 1, 1, []),
+    "JOINED": (JOINED, 1, 1, ID, "t", 1, 0, 0, 0, SECRET16, None, {}),
     "RESET": (RESET, 1, 1, 0, 0, None),
     "LEFT": (LEFT, 1, 3100, ""),
+    "REKEYED": (REKEYED, 1),
     "DELIVER": (DELIVER, 1, 0, 0, [[0, "message", "forged"]]),
 }
 
