@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from server_room_system.rooms import runner
+from server_room_system.rooms import room
 
 from .cluster import Processes
 
@@ -21,6 +21,6 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 def each_fanout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Rooms that choose for themselves are unicast, then topics: whoever is in one must not notice which."""
     if request.param == "topic":
-        monkeypatch.setattr(runner, "_MOST_UNICAST", 0)
+        monkeypatch.setattr(room, "_MOST_UNICAST", 0)
     chosen: str = request.param
     return chosen
