@@ -31,6 +31,9 @@ from server_room_system import Room, Server
 class Duel(Room):
     max_clients = 4
 
+    def on_drain(self, seconds):
+        self.close("moving")
+
 server = Server(rooms={"duel": Duel})
 """
 PATIENCE = 20.0
