@@ -54,6 +54,8 @@ _DISPOSE_TIME = 5.0
 _RETRY = 0.02
 """Seconds after which a member whose queue was full is tried again."""
 _MOST_METADATA = 4096
+_PHASES = 16
+"""Places in an interval at which rooms tick: few enough that those of one place share a turn."""
 _MOST_DESCRIBED = 500
 """Members that an administrator is shown of one room."""
 _RESET_HEAD = 64
@@ -197,7 +199,7 @@ class Runner:
             if error is not None:
                 self.timers.end()
             elif self._state is RoomState.OPEN and self.room.tick_rate:
-                self.timers.tick(self.room.tick_rate, self.room.on_tick)
+                self.timers.tick(self.room.tick_rate, self.room.on_tick, self.fanout.epoch % _PHASES / _PHASES)
             then(error)
 
         self.mailbox.call("on_create", self.room.on_create, (options,), created)

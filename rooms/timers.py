@@ -77,10 +77,15 @@ class Timers:
             raise ConfigError(f"a delay is 0 s or longer, not {delay!r}")
         return self._start(Timer(self, "timer", function, None, self._clock.now + delay))
 
-    def tick(self, rate: float, function: Callable[[float], Any]) -> Timer:
-        """Run a function ``rate`` times a second; it gets the seconds since the last time."""
+    def tick(self, rate: float, function: Callable[[float], Any], phase: float = 0.0) -> Timer:
+        """Run a function ``rate`` times a second; it gets the seconds since the last time.
+
+        ``phase``: in [0, 1), how much of the first interval is left out. Rooms that are made in one turn would tick
+        in one turn for ever.
+        """
         interval = 1.0 / rate
-        timer = Timer(self, "on_tick", lambda: function(self._elapsed(timer)), interval, self._clock.now + interval)
+        first = self._clock.now + interval * (1.0 - phase)
+        timer = Timer(self, "on_tick", lambda: function(self._elapsed(timer)), interval, first)
         timer.last = self._clock.now
         return self._start(timer)
 

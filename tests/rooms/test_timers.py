@@ -1,11 +1,14 @@
 """Timers and the tick: events of their room, at their time, and gone with it."""
 
 import math
+from itertools import pairwise
+from random import Random
 from typing import Any
 
 import pytest
 
 from server_room_system import ConfigError, Member
+from server_room_system.rooms import runner
 from server_room_system.rooms.timers import Timer
 
 from .fakes import START, Bench, Diary, Gate
@@ -76,6 +79,13 @@ def test_a_call_can_be_cancelled(room: Clockwork, bench: Bench) -> None:
     assert room.times == []
 
 
+@pytest.fixture
+def one_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ticks begin a whole interval after the room."""
+    monkeypatch.setattr(runner, "_PHASES", 1)
+
+
+@pytest.mark.usefixtures("one_phase")
 def test_the_tick_is_told_how_long_it_has_been(room: Clockwork) -> None:
     room.tick_rate = 4.0
     bench = Bench(room)
@@ -84,6 +94,22 @@ def test_the_tick_is_told_how_long_it_has_been(room: Clockwork) -> None:
     assert room.events == [("create", {}), *[("tick", 0.25)] * 4]
 
 
+def test_rooms_that_are_made_in_one_turn_do_not_all_tick_in_one() -> None:
+    first = set()
+    for seed in range(40):
+        clockwork = Clockwork()
+        clockwork.tick_rate = 10.0
+        bench = Bench(clockwork, entropy=Random(seed).randbytes)
+        bench.out.advance(0.31)
+        assert [round(late - early, 6) for early, late in pairwise(clockwork.times)] == [0.1] * (
+            len(clockwork.times) - 1
+        )
+        first.add(clockwork.times[0])
+    assert len(first) > 5
+    assert all(0.0 < when <= 0.1 + 1e-9 for when in first)
+
+
+@pytest.mark.usefixtures("one_phase")
 def test_late_turns_keep_the_beat_and_are_not_piled_up(room: Clockwork) -> None:
     room.tick_rate = 10.0
     bench = Bench(room)
