@@ -198,8 +198,12 @@ async def test_in_one_go_only_so_many_tokens_are_granted_and_the_rest_when_they_
     publisher.pump()
     assert len(gate.granted) == 99
     gate.on_shown = lambda: None
+    # Who hears something stops to show its token, and stands in nobody's way when the others come again.
+    first = [token for token, _ in gate.granted]
+    for token in first:
+        publisher.publish(b"\x10" + token, token)
     await ground.until(lambda: len(gate.granted) == 150)
-    for token in tokens:
+    for token in set(tokens) - set(first):
         publisher.publish(b"\x10" + token, token)
     await ground.until(lambda: all(mouth.frames for _, mouth in made))
     assert [mouth.frames for _, mouth in made] == [[token] for token in tokens]
