@@ -85,6 +85,8 @@ class HostOptions:
     """The cluster key; None: one of our own."""
     keep_state: bool = False
     """Keep the key in a file of this user, so that ``srs`` commands and workers on this machine find it."""
+    state: LocalState | None = field(default=None, repr=False)
+    """What a broker before this one has left, where that is no file: its key counts."""
     metrics_port: int | None = None
     """Where to tell Prometheus what is measured, on the address for clients; None: nowhere."""
     software: str = "server-room-system"
@@ -127,12 +129,14 @@ class Host:
         network: Network | None = None,
         entropy: Entropy | None = None,
         options: HostOptions | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._server = server
         self._where = host, port
         self._network = network
         self._own_network: ZmqNetwork | None = None
         self._entropy = entropy or EntropyPool()
+        self._wall = wall
         self._options = options or HostOptions()
         self._state: LocalState | None = None
         self._cluster: Cluster | None = None
@@ -202,6 +206,16 @@ class Host:
         self._server.bind(None)
         logger.info("stopped")
 
+    async def vanish(self) -> None:
+        """Be gone from one moment to the next: tests in memory need what processes do when they are killed."""
+        self._opened.pop_all()  # what it has kept for its successor stays
+        self._port.close()
+        if self._cluster is not None:
+            self._cluster.close()
+        await self.worker.stop()
+        await self._metrics.close()
+        self._server.bind(None)
+
     def _start(self) -> None:
         limits = self._server.broker_limits
         if self._network is None:
@@ -235,7 +249,7 @@ class Host:
             self,
             self._entropy,
             limits,
-            TokenMint(key, int(time.time()) & 0xFFFFFFFF),
+            TokenMint(key, int(self._wall()) & 0xFFFFFFFF),
             {name: _needs(name, room_class) for name, room_class in self._server.rooms.items()},
             self._server.placement,
             self._state.next_client if self._state is not None else 1,
@@ -257,6 +271,10 @@ class Host:
 
     def _find_key(self) -> bytes:
         options = self._options
+        if options.state is not None:
+            self._state = options.state
+            self._opened.callback(self._state.remove)
+            return self._state.key
         if options.keep_state:  # only who has the port may have its file
             port = int(self.address.rpartition(":")[2])
             try:
@@ -287,7 +305,7 @@ class Host:
         # Above what any broker before us gave, also if the clock was set back meanwhile: seconds, with room for a
         # million registrations in each.
         before = self._state.generation if self._state is not None else 0
-        generation = max(int(time.time()), (before >> 20) + 1) << 20
+        generation = max(int(self._wall()), (before >> 20) + 1) << 20
         self._cluster = Cluster(self.broker, options, key, self._server.limits, self._entropy, self._flush, generation)
         if self._state is not None:
             self._state.save(self._state.next_client, generation)
