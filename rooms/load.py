@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +23,24 @@ class LoadMeter:
     Args:
         port: whose messages are counted.
         worker: whose rooms are counted.
+        cpu: seconds that this process has computed. In a simulation it is not ours alone.
     """
 
-    def __init__(self, port: Port, worker: Worker) -> None:
+    def __init__(self, port: Port, worker: Worker, cpu: Callable[[], float] = time.process_time) -> None:
         self._port = port
         self._worker = worker
         self._loop = asyncio.get_running_loop()
         self._lag = 0.0
-        self._read_at = time.monotonic()
-        self._cpu = time.process_time()
+        self._read_cpu = cpu
+        self._read_at = self._loop.time()
+        self._cpu = cpu()
         self._received = 0
         self._pulse_at = self._loop.time() + _PULSE
         self._timer = self._loop.call_at(self._pulse_at, self._pulse)
 
     def read(self) -> dict[str, Any]:
         """What happened since the last reading: ``lag`` is the longest, in seconds; ``cpu`` a share of one core."""
-        now, cpu = time.monotonic(), time.process_time()
+        now, cpu = self._loop.time(), self._read_cpu()
         elapsed = max(now - self._read_at, 1e-3)
         rooms = self._worker.rooms.values()
         load = {

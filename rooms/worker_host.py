@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -214,7 +215,8 @@ class WorkerHost:
         port.on_flush = self._flush
         port.on_begin = self._begin
         port.on_cluster_message = self._on_cluster_message
-        self._meter = LoadMeter(port, self.worker)
+        # What the whole simulation computes would make two runs of one seed differ.
+        self._meter = LoadMeter(port, self.worker, time.process_time if self._own_network is not None else _no_time)
         self._listen(port)
         self.registration = Registration(
             options.name,
@@ -435,3 +437,7 @@ class WorkerHost:
         """See ``RegistrationOutbox.over``."""
         if not self._end.done():
             self._end.set_exception(error)
+
+
+def _no_time() -> float:
+    return 0.0
