@@ -9,6 +9,7 @@
     │   └── ClientClosedError       the client was closed, or was never opened
     ├── IllegalTransition         a life cycle got an event that its state does not know
     ├── BrokerUnreachable         nobody answered at the address
+    ├── CredentialsError          the credentials that a client was to show could not be had
     ├── TimedOut                  an answer did not come in time
     ├── Backpressure              too much is sent and not acknowledged
     ├── AddressInUse              the port is taken
@@ -27,6 +28,8 @@ from typing import ClassVar
 __all__ = [
     "AddressInUse",
     "AlreadyWaiting",
+    "AuthRefused",
+    "AuthUnavailable",
     "Backpressure",
     "BadMessage",
     "BadPayload",
@@ -37,6 +40,8 @@ __all__ = [
     "Code",
     "ConfigError",
     "ConnectionTimedOut",
+    "CredentialsError",
+    "CredentialsWanted",
     "Displaced",
     "FinalClose",
     "GraceExpired",
@@ -107,6 +112,7 @@ class Code(IntEnum):
     RESERVATION_REFUSED = 1015
     JOIN_REFUSED = 1016
     NO_WORKER = 1017
+    CREDENTIALS_WANTED = 1018
     MATCH_EXPIRED = 1020
     MATCH_CANCELLED = 1021
     ALREADY_WAITING = 1022
@@ -117,6 +123,7 @@ class Code(IntEnum):
 
     SERVER_STOPPING = 2000
     CONNECTION_TIMED_OUT = 2001
+    AUTH_UNAVAILABLE = 2002
     ROOM_CLOSED = 2100
     BELOW_MINIMUM = 2101
     WORKER_LOST = 2102
@@ -130,6 +137,7 @@ class Code(IntEnum):
     WRONG_KEY = 3005
     WORKER_REFUSED = 3006
     STALE_GENERATION = 3007
+    AUTH_REFUSED = 3008
     LEFT = 3100
     KICKED = 3101
     GRACE_EXPIRED = 3102
@@ -185,6 +193,10 @@ class BrokerUnreachable(ServerRoomError):
         self.address = address
         self.waited = waited
         self.attempts = attempts
+
+
+class CredentialsError(ServerRoomError):
+    """The function that gives a client's credentials raised; its error is the cause."""
 
 
 class TimedOut(ServerRoomError, TimeoutError):
@@ -355,6 +367,13 @@ class NoWorker(RequestError):
     meaning = "no worker hosts this room type"
 
 
+class CredentialsWanted(RequestError):
+    """A session is taken back whose broker was started anew: it has to hear once more who this is."""
+
+    code = Code.CREDENTIALS_WANTED
+    meaning = "the server was started anew and asks for the credentials again"
+
+
 class MatchExpired(RequestError):
     """The ticket's deadline passed without a match."""
 
@@ -416,6 +435,13 @@ class ConnectionTimedOut(TemporaryClose):
 
     code = Code.CONNECTION_TIMED_OUT
     meaning = "nothing was heard for too long"
+
+
+class AuthUnavailable(TemporaryClose):
+    """The server can't tell just now who this client is: ``on_auth`` failed, took too long, or is too busy."""
+
+    code = Code.AUTH_UNAVAILABLE
+    meaning = "the server can't check just now who this client is"
 
 
 class RoomClosed(TemporaryClose):
@@ -500,6 +526,13 @@ class StaleGeneration(FinalClose):
 
     code = Code.STALE_GENERATION
     meaning = "this registration is over: its lease has ended, or a newer one has taken its place"
+
+
+class AuthRefused(FinalClose):
+    """The server does not take these credentials. Raise it in ``Server.on_auth`` to choose the sentence."""
+
+    code = Code.AUTH_REFUSED
+    meaning = "the server does not let this client in"
 
 
 class Left(FinalClose):

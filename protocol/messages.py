@@ -148,6 +148,7 @@ class Resume(NamedTuple):
     session: SessionId
     token: Token
     direct: Number
+    options: Map = {}  # noqa: RUF012  # nobody writes to it
 
 
 class Welcome(NamedTuple):

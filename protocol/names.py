@@ -1,6 +1,6 @@
 """The message types that every server and client knows, and who a client is."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["ClientData", "Protocol"]
 
@@ -36,3 +36,5 @@ class ClientData(NamedTuple):
     """Small number, unique in the life of the server."""
     ADDRESS: str
     """Where its connection comes from: an IP address, or empty if unknown."""
+    AUTH: Any = None
+    """Who it is: what ``Server.on_auth`` returned. None where the server asks nobody, and at the client."""

@@ -298,6 +298,6 @@ def _seat_wish(seat: object) -> SeatWish:
 
 
 def _client(value: object) -> ClientData:
-    if not isinstance(value, list) or len(value) != 2 or type(value[0]) is not int or type(value[1]) is not str:
-        raise BadMessage("a client is [number, address]")
+    if not isinstance(value, list) or len(value) != 3 or type(value[0]) is not int or type(value[1]) is not str:
+        raise BadMessage("a client is [number, address, auth]")
     return ClientData(*value)

@@ -81,6 +81,11 @@ class ClientFace:
         return self.data.ADDRESS
 
     @property
+    def auth(self) -> Any:
+        """Who the client is: what ``Server.on_auth`` returned when its session was opened. Don't change it."""
+        return self.data.AUTH
+
+    @property
     def connected(self) -> bool:
         """Whether there is a connection now. Without one, what is sent waits in the history."""
         return self.connection is not None

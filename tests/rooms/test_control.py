@@ -52,7 +52,7 @@ _scalars = (
 )
 _maps = st.dictionaries(st.text(max_size=9), _scalars | st.lists(_scalars, max_size=3), max_size=4)
 _seconds = st.floats(0.001, 1e6) | st.integers(1, 10**6)
-_clients = st.builds(ClientData, st.integers(0, 1 << 40), st.text(max_size=20))
+_clients = st.builds(ClientData, st.integers(0, 1 << 40), st.text(max_size=20), st.none() | _maps)
 _wishes = st.lists(st.builds(SeatWish, _ids, _clients, _maps), max_size=4)
 _rulesets = st.builds(
     lambda clients, room, criteria: RuleSet(clients, room=room, **criteria),
@@ -113,7 +113,7 @@ def test_every_order_and_report_has_a_kind() -> None:
     assert set(REPORT_SHAPES) == set(ReportKind)
 
 
-WISH = ["s", [1, "10.0.0.1"], {}]
+WISH = ["s", [1, "10.0.0.1", None], {}]
 
 
 @pytest.mark.parametrize(
@@ -121,11 +121,11 @@ WISH = ["s", [1, "10.0.0.1"], {}]
     [
         [1, 1, "r1", [0, None, {}], {}, True, []],
         [1, 1, "r1", [2, None], {}, True, []],
-        [1, 1, "r1", [2, None, {}], {}, True, [["s", [1, "a"]]]],
-        [2, 1, "r1", [["s", [1, "a"], []]]],
-        [2, 1, "r1", [[1, [1, "a"], {}]]],
-        [2, 1, "r1", [["s", ["1", "a"], {}]]],
-        [2, 1, "r1", [["s", [True, "a"], {}]]],
+        [1, 1, "r1", [2, None, {}], {}, True, [["s", [1, "a", None]]]],
+        [2, 1, "r1", [["s", [1, "a", None], []]]],
+        [2, 1, "r1", [[1, [1, "a", None], {}]]],
+        [2, 1, "r1", [["s", ["1", "a", None], {}]]],
+        [2, 1, "r1", [["s", [True, "a", None], {}]]],
         [2, 1, "r1", [["s", None, {}]]],
         [2, 1, "r1", [WISH, None]],
         [2, 1, "x" * 33, [WISH]],
@@ -151,8 +151,8 @@ def test_an_order_that_makes_no_sense_is_refused(item: list[Any]) -> None:
         [1, 1, "r1", [None], 15.0],
         [1, 1, "r1", [], 0],
         [4, "r1", "ann", [1]],
-        [4, "r1", "ann", [True, "a"]],
-        [4, "r1", "ann", ["1", "a"]],
+        [4, "r1", "ann", [True, "a", None]],
+        [4, "r1", "ann", ["1", "a", None]],
         [3, "r1", "duel", 0, 2, 2, 0, {}],
         [3, "r1", "duel", 0, -1, 2, False, {}],
         [9, 1],
