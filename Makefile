@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: demo test check bench format clean help
+.PHONY: demo test check bench reliability format clean help
 
 help:            ## Show this list.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -25,6 +25,9 @@ check: $(STAMP)  ## Check format, lint, types and layers.
 
 bench: $(STAMP)  ## Measure beside a bare pyzmq loop.
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+reliability: $(STAMP) ## Measure what docs/reliability.md shows; takes about an hour.
+	@$(BIN)/python -m benchmarks.reliability $(ARGS)
 
 format: $(STAMP) ## Format the code.
 	@$(BIN)/ruff format .

@@ -17,7 +17,7 @@ from benchmarks.job import Job, Result, job_to_json, result_from_json
 from benchmarks.machine import children, cores, free_port, pin
 from benchmarks.workloads import Side, Workload
 
-__all__ = ["Outcome", "compare"]
+__all__ = ["Outcome", "RunError", "compare", "serving"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 _START_WITHIN = 15.0
@@ -69,7 +69,7 @@ def run(job: Job, side: Side) -> Result:
     job = replace(job, cores=cores(), workers=side.workers, type=side.own or job.type)
     if side.module is None:
         return _do(job)
-    with _serving(side.module, side.options) as (server, port):
+    with serving(side.module, side.options) as (server, port):
         return _do(replace(job, port=port, server=server))
 
 
@@ -88,7 +88,7 @@ def _do(job: Job) -> Result:
 
 
 @contextlib.contextmanager
-def _serving(module: str, options: tuple[str, ...]) -> Generator[tuple[int, int]]:
+def serving(module: str, options: tuple[str, ...], *, pinned: bool = True) -> Generator[tuple[int, int]]:
     """A server's process id and port. It is ended when the block is left."""
     port = free_port()
     with tempfile.TemporaryFile("w+") as log:
@@ -96,7 +96,8 @@ def _serving(module: str, options: tuple[str, ...]) -> Generator[tuple[int, int]
         # No console: a server may take the end of its input for a wish to close.
         server = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=log, stderr=log)
         try:
-            pin(server.pid, cores().server)
+            if pinned:
+                pin(server.pid, cores().server)
             _wait_for(server, port, log)
             yield server.pid, port
         finally:
