@@ -1,21 +1,29 @@
 """An event loop that never waits: when nothing is ready, its clock jumps to the next timer.
 
 Programs on it take no real time, and the same seed gives the same course of
-events. What a test would wait for in vain is an error instead of a hang.
+events. What a test would wait for in vain is an error instead of a hang. What
+would be several processes shares the loop: each is a ``Process``, which can be
+stopped as SIGSTOP stops one, and go on later.
 """
 
 import asyncio
 import random
-import selectors
+from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
+from contextvars import Context, ContextVar, copy_context
+from heapq import heappop, heappush
 from random import Random
 from typing import Any, NoReturn, TypeVar, TypeVarTuple, Unpack
 
-__all__ = ["Deadlock", "VirtualLoop", "run"]
+__all__ = ["Deadlock", "Process", "VirtualLoop", "run"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+
+_PROCESS: "ContextVar[Process | None]" = ContextVar("process", default=None)
+"""Whose callback this is: what it schedules is its own."""
 
 
 class Deadlock(AssertionError):
@@ -38,28 +46,73 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self, seed: int = 0, limit: float = 3600.0) -> None:
         self.random = Random(seed)
         """For whatever in a simulation is up to chance."""
+        self.events = 0
+        """How many callbacks have run: what came over a connection, timers, and steps of tasks."""
+        self.on_event: Callable[[], None] | None = None
+        """Called after each of them."""
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers_made = 0
         self._now = 0.0
         self._limit = limit
         self._give_up_at = limit
         self._in_threads = 0
-        super().__init__(_Jumping(self))
+        super().__init__()
 
     def time(self) -> float:
         """Seconds since the loop was made."""
         return self._now
 
-    def jump(self, seconds: float | None) -> None:
-        """Nobody has anything to do for so long, or, with None, ever again."""
-        if seconds is None:
+    def call_at(
+        self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """See ``asyncio.loop.call_at``; timers of one time ring in the order in which they were set."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._timers_made += 1
+        heappush(self._timers, (when, self._timers_made, timer))
+        return timer
+
+    def call_later(
+        self, delay: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """See ``asyncio.loop.call_later``."""
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def release(self, process: "Process") -> None:
+        """What was held back of a process is ready, in the order in which it was due."""
+        self._ready.extend(process.held)  # type: ignore[attr-defined]  # the queue of call_soon
+        process.held.clear()
+
+    def _run_once(self) -> None:
+        # In the place of asyncio's, which asks the system for descriptors that are ready, and for the time.
+        ready, timers = self._ready, self._timers  # type: ignore[attr-defined]  # the queue of call_soon
+        while timers and timers[0][2].cancelled():
+            heappop(timers)
+        if not ready and not self._stopping:  # type: ignore[attr-defined]
+            if self._in_threads:
+                self._process_events(self._selector.select())  # type: ignore[attr-defined]
+            else:
+                self._jump(timers[0][0] if timers else None)
+        while timers and timers[0][0] <= self._now:
+            ready.append(heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if handle.cancelled():
+                continue
+            process = handle._context.get(_PROCESS)  # noqa: SLF001  # as a loop may
+            if process is not None and process.stopped:
+                process.held.append(handle)
+                continue
+            self.events += 1
+            handle._run()  # noqa: SLF001
+            if self.on_event is not None:
+                self.on_event()
+
+    def _jump(self, when: float | None) -> None:
+        if when is None:
             self._give_up("deadlock: everybody waits and no timer is set")
-        self._now += seconds
+        self._now = max(self._now, when)
         if self._now > self._give_up_at:
             self._give_up(f"{self._limit:.0f} s have passed and the test is not over; run(..., limit=) allows more")
-
-    @property
-    def waits_for_threads(self) -> bool:
-        """Whether work that was given to threads is not done."""
-        return self._in_threads > 0
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
@@ -87,20 +140,47 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         raise Deadlock("\n".join([f"{why}, at {self._now:.3f} s. Who waits, and where:", *waiting]))
 
 
-class _Jumping(selectors.DefaultSelector):
-    """In the place of waiting for descriptors: there are none, except for the one that wakes the loop."""
+class Process:
+    """A part of the simulation that would be a process of its own.
 
-    def __init__(self, loop: VirtualLoop) -> None:
-        super().__init__()
-        self._loop = loop
+    What is begun in it, and all that follows from that, belongs to it.
+    """
 
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is not None and timeout <= 0:
-            return []
-        if self._loop.waits_for_threads:
-            return super().select()
-        self._loop.jump(timeout)
-        return []
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.stopped = False
+        """Whether it stands still."""
+        self.held: deque[asyncio.Handle] = deque()
+        """What waits for it to go on."""
+        self.context = copy_context()
+        """Callbacks with this context are its own."""
+        self.context.run(_PROCESS.set, self)
+
+    @staticmethod
+    def current() -> "Process | None":
+        """The one that this is called in."""
+        return _PROCESS.get()
+
+    @staticmethod
+    def of(context: Context) -> "Process | None":
+        """The one that callbacks with this context belong to."""
+        return context.get(_PROCESS)
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something in it; what that returns."""
+        return await asyncio.get_running_loop().create_task(work, context=self.context)
+
+    def stop(self) -> None:
+        """Stand still, as on SIGSTOP: nothing of it runs. What comes for it waits, as far as queues take it."""
+        self.stopped = True
+
+    def go_on(self) -> None:
+        """Go on, as on SIGCONT: the clock has jumped, all timers of meanwhile are late, and what came is there."""
+        if self.stopped:
+            self.stopped = False
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, VirtualLoop)
+            loop.release(self)
 
 
 def _where(task: "asyncio.Task[Any]") -> str:
