@@ -5,6 +5,7 @@ from . import (
     backoff,
     cluster,
     codec,
+    conflation,
     errors,
     fields,
     ids,
@@ -22,6 +23,7 @@ from .alarms import *
 from .backoff import *
 from .cluster import *
 from .codec import *
+from .conflation import *
 from .errors import *
 from .fields import *
 from .ids import *
@@ -40,6 +42,7 @@ __all__ += alarms.__all__
 __all__ += backoff.__all__
 __all__ += cluster.__all__
 __all__ += codec.__all__
+__all__ += conflation.__all__
 __all__ += errors.__all__
 __all__ += fields.__all__
 __all__ += ids.__all__

@@ -79,6 +79,7 @@ __all__ = [
     "TemporaryClose",
     "TimedOut",
     "TooLarge",
+    "TooSlow",
     "UnknownKind",
     "UnknownRoomType",
     "UplinkGap",
@@ -128,6 +129,7 @@ class Code(IntEnum):
     BELOW_MINIMUM = 2101
     WORKER_LOST = 2102
     WORKER_DRAINED = 2103
+    TOO_SLOW = 2104
 
     VERSION_MISMATCH = 3000
     SESSION_UNKNOWN = 3001
@@ -470,6 +472,13 @@ class WorkerDrained(TemporaryClose):
 
     code = Code.WORKER_DRAINED
     meaning = "the room closed: its worker is taken out of service"
+
+
+class TooSlow(TemporaryClose):
+    """The member took what the room said too slowly, and this room closes on those: see ``Room.slow_members``."""
+
+    code = Code.TOO_SLOW
+    meaning = "read too slowly for this room"
 
 
 class VersionMismatch(FinalClose):

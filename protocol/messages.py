@@ -129,6 +129,8 @@ class Item(IntEnum):
     FAILURE = 4
     PRESENCE = 5
     MARK = 6
+    OUTDATED = 7
+    OUTDATED_DIRECT = 8
 
 
 class Hello(NamedTuple):

@@ -12,6 +12,7 @@ The epoch is random for each life of a stream, because an offset alone can't
 tell "nothing was missed" from "this is another room, restarted at one".
 """
 
+import struct
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ __all__ = [
     "bundles",
     "mark",
     "merged",
+    "outdated",
+    "outdated_direct",
 ]
 
 SKIP = encode_item(Item.SKIP)
@@ -47,6 +50,12 @@ MOST_ITEMS = 1024
 
 _OFFSET_ITEMS = frozenset((Item.BROADCAST, Item.SKIP, Item.PRESENCE))
 _DIRECT_ITEMS = frozenset((Item.DIRECT, Item.REPLY, Item.FAILURE))
+_OUTDATED = int(Item.OUTDATED)
+_OUTDATED_DIRECT = int(Item.OUTDATED_DIRECT)
+# With numbers of fixed width, so that what they take can be read from their bytes.
+_OUTDATED_ITEM = struct.Struct(">BBBQ")
+_OUTDATED_DIRECT_ITEM = struct.Struct(">BBBQBQ")
+_LARGEST = (1 << 53) - 1
 
 
 class Position(NamedTuple):
@@ -211,16 +220,34 @@ def mark(name: int, number: int) -> bytes:
     return pack((MARK, name, number))
 
 
-def _advance(item: bytes) -> int:
-    # The second byte of an encoded item is its kind: items are arrays of at most 15.
-    return 1 if item[1] in _OFFSET_ITEMS else 0
+def outdated(count: int) -> bytes:
+    """The item that stands for so many broadcasts that this member does not get: newer ones take their place."""
+    return SKIP if count == 1 else _OUTDATED_ITEM.pack(0x92, _OUTDATED, 0xCF, count)
+
+
+def outdated_direct(number: int, upto: int) -> bytes:
+    """The item that stands for direct items from one number up to another: newer ones take their place."""
+    return _OUTDATED_DIRECT_ITEM.pack(0x93, _OUTDATED_DIRECT, 0xCF, number, 0xCF, upto)
+
+
+def _takes(item: bytes) -> tuple[int, int]:
+    """How many offsets and direct numbers an encoded item takes."""
+    kind = item[1]  # items are arrays of at most 15
+    if kind in _OFFSET_ITEMS:
+        return 1, 0
+    if kind == _OUTDATED:
+        return _OUTDATED_ITEM.unpack(item)[3], 0
+    if kind == _OUTDATED_DIRECT:
+        _, _, _, number, _, upto = _OUTDATED_DIRECT_ITEM.unpack(item)
+        return 0, upto - number + 1
+    return 0, 1
 
 
 def bundles(epoch: int, ref: int, offset: int, items: Iterable[bytes], most: int) -> Iterator[tuple[bytes, int, int]]:
     """Cut items into frames of at most ``most`` bytes.
 
     Yields:
-        The frame, the offset that it ends at, and how many direct items it holds.
+        The frame, the offset that it ends at, and how many direct numbers it takes.
     """
     batch: list[bytes] = []
     size, start, end, directs = HEAD_SIZE, offset, offset, 0
@@ -230,9 +257,9 @@ def bundles(epoch: int, ref: int, offset: int, items: Iterable[bytes], most: int
             batch, size, start, directs = [], HEAD_SIZE, end, 0
         batch.append(item)
         size += len(item)
-        step = _advance(item)
-        end += step
-        directs += 1 - step
+        offsets, numbers = _takes(item)
+        end += offsets
+        directs += numbers
     if batch:
         yield bundle(epoch, ref, start, batch), end, directs
 
@@ -287,6 +314,21 @@ class StreamReader:
                 if number <= self.direct:
                     continue
                 self.direct = number
+            elif kind == _OUTDATED:
+                if len(item) != 2 or type(item[1]) is not int or not 1 <= item[1] <= _LARGEST - offset:
+                    raise BadMessage("an item OUTDATED says how many broadcasts it stands for")
+                if offset > self.offset:
+                    raise Gap
+                offset += item[1]
+                self.offset = max(self.offset, offset)
+                continue
+            elif kind == _OUTDATED_DIRECT:
+                if [type(field) for field in item[1:]] != [int, int] or not 1 <= item[1] <= item[2] <= _LARGEST:
+                    raise BadMessage("an item OUTDATED_DIRECT says which numbers it stands for")
+                if item[1] > self.direct + 1 or offset > self.offset:
+                    raise Gap
+                self.direct = max(self.direct, item[2])
+                continue
             elif kind == MARK:
                 if [type(field) for field in item[1:]] != [int, int]:
                     raise BadMessage("a mark carries a name and a number")

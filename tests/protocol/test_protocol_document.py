@@ -55,7 +55,13 @@ def test_what_an_item_takes_is_what_the_reader_counts(item: Item) -> None:
     fields = re.findall(r"`(\w+)`", row["fields behind the kind"])
     reader = StreamReader(Position(1, 0, 0))
     list(reader.read(0, [[int(item), *([1] * len(fields))]]))
-    took = {"the next offset": (1, 0), "the next direct number": (0, 1), "nothing": (0, 0)}[row["takes"]]
+    took = {
+        "the next offset": (1, 0),
+        "the next offsets, `count` of them": (1, 0),
+        "the next direct number": (0, 1),
+        "the direct numbers from `number` to `upto`": (0, 1),
+        "nothing": (0, 0),
+    }[row["takes"]]
     assert reader.position[1:] == took
     assert (fields[:1] == ["number"]) == (took == (0, 1))
 
