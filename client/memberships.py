@@ -7,7 +7,7 @@ contact tells is about those of its own alone, whatever reference it names.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..protocol.errors import Code, RemoteError, error_for
+from ..protocol.errors import BadMessage, Code, RemoteError, error_for
 from ..protocol.ids import mark_of
 from ..protocol.limits import Limits
 from ..protocol.messages import (
@@ -192,6 +192,8 @@ class Memberships:
         membership = self._by_ref(contact, message.ref)
         if membership is None:
             return True
+        if membership is self.home and isinstance(message, LeftRoom | Rekeyed):
+            raise BadMessage("only rooms are left, and only rooms have downlinks")
         if isinstance(message, Ack):
             membership.acknowledged(message.number)
             self._out.progressed(membership)

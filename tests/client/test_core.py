@@ -1,5 +1,7 @@
 """The client core and its server: connecting, resuming, asking, staying alive, ending."""
 
+from collections.abc import Callable
+
 import pytest
 
 from server_room_system.client.life import ClientState
@@ -22,6 +24,7 @@ from server_room_system.protocol import (
     JoinById,
     Joined,
     Leave,
+    LeftRoom,
     ListRooms,
     Match,
     MatchExpired,
@@ -29,6 +32,7 @@ from server_room_system.protocol import (
     Ping,
     Pong,
     Recover,
+    Rekeyed,
     Resume,
     RoomFull,
     Rooms,
@@ -529,6 +533,18 @@ def test_items_of_nonsense_cost_the_connection(stage: Stage) -> None:
     resume = stage.last(Resume)
     stage.welcome(resume.ask, resumed=True)
     assert [one.offset for one in stage.heard(Recover)] == [1]
+
+
+@pytest.mark.parametrize(
+    "what", [lambda ref: LeftRoom(ref, 3100, ""), lambda ref: Rekeyed(ref)], ids=["left", "rekeyed"]
+)
+def test_what_is_said_of_rooms_alone_is_nonsense_of_the_session(stage: Stage, what: Callable[[int], Message]) -> None:
+    stage.connect()
+    stage.say(what(stage.core.home.ref))
+    assert stage.out.interruptions[-1].startswith("the server sent nonsense")
+    stage.advance_to_dial()
+    stage.welcome(stage.last(Resume).ask, resumed=True)
+    assert stage.core.home.state is MembershipState.JOINED
 
 
 def test_nonsense_before_the_welcome_is_an_attempt_that_failed(stage: Stage) -> None:
