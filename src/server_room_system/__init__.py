@@ -9,7 +9,7 @@ from .broker import *
 from .client import *
 from .protocol import errors
 from .protocol.errors import *
-from .protocol.limits import Limits
+from .protocol.limits import AddressLimits, Limits
 from .protocol.names import ClientData, Protocol
 from .protocol.rulesets import RuleSet
 from .protocol.streams import HistoryLimits, Position
@@ -18,6 +18,7 @@ from .rooms import *
 __version__ = "2.0.0.dev0"
 
 __all__ = [
+    "AddressLimits",
     "ClientData",
     "HistoryLimits",
     "Limits",

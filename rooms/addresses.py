@@ -1,0 +1,185 @@
+"""What comes from each address: how much of it is too much, decided without sockets or clocks.
+
+One book is kept for each process. It is asked when a connection is made, when a
+session is opened, and told of failed authentications; what it refuses, honest
+clients try again by themselves.
+"""
+
+import ipaddress
+import logging
+from collections import Counter
+
+from ..protocol.limits import AddressLimits
+from ..protocol.rates import TokenBucket
+
+__all__ = ["AddressBook"]
+
+logger = logging.getLogger(__name__.partition(".rooms")[0] + ".addresses")
+
+_MOST_KEPT = 8192
+"""Addresses that nobody is connected from: about 4 MiB."""
+_FORGOTTEN_AT_ONCE = 16
+_FREE_FAILURES = 5
+"""Somebody may mistype, and others behind the same NAT as well."""
+_FORGIVEN_EACH = 10.0
+"""Seconds of innocence that make up for one failure."""
+_MOST_STRIKES = 64
+_SAID_EACH = 10.0
+"""Seconds between two lines of the log about refusals."""
+
+CONNECTIONS, CONNECTION_RATE, HELLO_RATE, SESSIONS, SLOWED, FLOODED = (
+    "too many connections of an address",
+    "connections of an address too fast",
+    "hellos of an address too fast",
+    "too many sessions of an address",
+    "failed authentication",
+    "bytes that are no messages",
+)
+"""Reasons, as metrics count them."""
+
+
+class _Page:
+    """What is known of one address."""
+
+    __slots__ = ("connections", "door", "failed_at", "hellos", "refused_until", "sessions", "strikes")
+
+    def __init__(self, limits: AddressLimits) -> None:
+        self.connections = 0
+        self.sessions = 0
+        self.door = TokenBucket(limits.connection_rate, limits.connections)
+        self.hellos = TokenBucket(limits.hello_rate, limits.connections)
+        self.strikes = 0.0
+        self.failed_at = 0.0
+        self.refused_until = 0.0
+
+    @property
+    def in_use(self) -> bool:
+        return self.connections > 0 or self.sessions > 0
+
+
+class AddressBook:
+    """Counts for each address, and says no. Times are monotonic seconds.
+
+    It keeps all addresses that are connected, and the last 8,192 others.
+    """
+
+    def __init__(self, limits: AddressLimits) -> None:
+        self.counts: Counter[str] = Counter()
+        """Refusals by their reason, since the start."""
+        self._limits = limits
+        self._exempt = [ipaddress.ip_network(network) for network in limits.exempt]
+        self._pages: dict[str, _Page] = {}
+        self._keys: dict[str, str] = {}
+        """What the last addresses count as."""
+        self._said_at = float("-inf")
+        self._unsaid = 0
+
+    def __len__(self) -> int:
+        return len(self._pages)
+
+    def connected(self, address: str, now: float) -> bool:
+        """A connection was made. False: it is to be cut. Either way it counts until ``disconnected``."""
+        page = self._page(address)
+        if page is None:
+            return True
+        page.connections += 1
+        if now < page.refused_until:
+            return self._no(address, SLOWED, now)
+        if page.connections > self._limits.connections:
+            return self._no(address, CONNECTIONS, now)
+        return page.door.allow(now) or self._no(address, CONNECTION_RATE, now)
+
+    def disconnected(self, address: str) -> None:
+        """A connection is over."""
+        page = self._page(address)
+        if page is not None and page.connections:
+            page.connections -= 1
+
+    def may_enter(self, address: str, now: float) -> bool:
+        """Whether somebody from there may open a session now, or take one back."""
+        page = self._page(address)
+        if page is None:
+            return True
+        if now < page.refused_until:
+            return self._no(address, SLOWED, now)
+        return page.hellos.allow(now) or self._no(address, HELLO_RATE, now)
+
+    def session_opened(self, address: str, now: float) -> bool:
+        """A session begins. False: there are too many, and it does not count."""
+        page = self._page(address)
+        if page is None:
+            return True
+        if page.sessions >= self._limits.sessions:
+            return self._no(address, SESSIONS, now)
+        page.sessions += 1
+        return True
+
+    def session_ended(self, address: str) -> None:
+        """A session that had begun from there is over."""
+        page = self._page(address)
+        if page is not None and page.sessions:
+            page.sessions -= 1
+
+    def failed(self, address: str, now: float) -> None:
+        """Somebody from there showed a key, a password or credentials that were refused."""
+        page = self._page(address)
+        if page is None or now < page.refused_until:
+            return  # it was on its way already
+        innocent = now - max(page.failed_at, page.refused_until)
+        page.strikes = min(max(0.0, page.strikes - innocent / _FORGIVEN_EACH) + 1.0, _MOST_STRIKES)
+        page.failed_at = now
+        over = page.strikes - _FREE_FAILURES
+        if over > 0:
+            page.refused_until = now + min(2.0 ** (over - 1.0), self._limits.longest_refusal)
+
+    def flooded(self, address: str, now: float) -> None:
+        """A connection from there was cut, because it sent bytes that are no messages: none comes for a while."""
+        self.counts[FLOODED] += 1
+        page = self._page(address)
+        if page is not None:
+            page.strikes = max(page.strikes, float(_FREE_FAILURES))
+            self.failed(address, now)
+
+    def _no(self, address: str, reason: str, now: float) -> bool:
+        self.counts[reason] += 1
+        self._unsaid += 1
+        if now - self._said_at >= _SAID_EACH:
+            logger.warning("refused %d times, last %s: %s", self._unsaid, address, reason)
+            self._said_at, self._unsaid = now, 0
+        return False
+
+    def _page(self, address: str) -> _Page | None:
+        """None for who is exempt. Whoever is asked for is remembered longest."""
+        key = self._keys.get(address)
+        if key is None:
+            key = self._keys[address] = self._key(address)
+            if len(self._keys) > _MOST_KEPT:
+                del self._keys[next(iter(self._keys))]
+        if not key:
+            return None
+        page = self._pages.pop(key, None)
+        if page is None:
+            page = _Page(self._limits)
+            self._forget_some()
+        self._pages[key] = page
+        return page
+
+    def _forget_some(self) -> None:
+        for _ in range(_FORGOTTEN_AT_ONCE):
+            if len(self._pages) < _MOST_KEPT:
+                return
+            oldest = next(iter(self._pages))
+            page = self._pages.pop(oldest)
+            if page.in_use:
+                self._pages[oldest] = page
+
+    def _key(self, address: str) -> str:
+        try:
+            parsed = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return ""  # it is not of a network
+        if parsed.version == 6:
+            parsed = parsed.ipv4_mapped or parsed
+        if any(parsed in network for network in self._exempt if network.version == parsed.version):
+            return ""
+        return str(parsed) if parsed.version == 4 else str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
