@@ -4,12 +4,14 @@ Broadcasts are encoded once, when they are made, and joined once a turn. A
 member who got something of its own in the turn (a direct message, a reply, a
 broadcast that excepts it) gets a frame of its own, everyone else the same one.
 A member whose queue is full gets nothing more until it has room, and then what
-it missed, from the history: it costs no memory of its own.
+it missed, from the history: it costs no memory of its own. Where the
+history keeps of each key only the newest, that is what it gets then.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+from ..protocol.conflation import Keyed, LatestHistory, LatestLog, conflated
 from ..protocol.messages import HEAD_SIZE, bundle
 from ..protocol.streams import (
     SKIP,
@@ -61,6 +63,11 @@ class Downlink(NamedTuple):
 class Line:
     """One member's end of the stream.
 
+    Args:
+        key: names the member in the stream.
+        offset: where the stream stands for it.
+        latest: whether of each key of its direct messages only the newest is kept.
+
     ``peer`` is None while there is no connection. ``offset`` and ``direct`` are
     what was handed to the network, and are kept up only while ``behind``.
     ``downlink`` is for topic rooms: there, nothing is sent without one. So is
@@ -68,9 +75,9 @@ class Line:
     token is offered, because shared frames may come before the room hears of the grant.
     """
 
-    __slots__ = ("_directs", "behind", "direct", "downlink", "key", "mark", "offset", "peer", "ref", "start")
+    __slots__ = ("_directs", "_latest", "behind", "direct", "downlink", "key", "mark", "offset", "peer", "ref", "start")
 
-    def __init__(self, key: int, offset: int) -> None:
+    def __init__(self, key: int, offset: int, *, latest: bool = False) -> None:
         self.key = key
         self.peer: bytes | None = None
         self.ref = 0
@@ -79,13 +86,14 @@ class Line:
         self.direct = 0
         self.downlink: Downlink | None = None
         self.mark = 0
-        self._directs: DirectLog | None = None
+        self._latest = latest
+        self._directs: DirectLog | LatestLog | None = None
 
     @property
-    def directs(self) -> DirectLog:
+    def directs(self) -> DirectLog | LatestLog:
         """The log of what this member got alone, made when it is first needed."""
         if self._directs is None:
-            self._directs = DirectLog()
+            self._directs = LatestLog() if self._latest else DirectLog()
         return self._directs
 
     @property
@@ -105,20 +113,37 @@ class Fanout:
         epoch: the random name of this life of the stream.
         history: how much is kept for those who come back.
         most: bytes of one frame.
+        latest: whether of each key only the newest is kept. Then lines are made so, too.
     """
 
-    __slots__ = ("_entries", "_items", "_most", "_own", "_size", "behind", "epoch", "history", "waiting")
+    __slots__ = (
+        "_apart",
+        "_entries",
+        "_items",
+        "_latest",
+        "_most",
+        "_own",
+        "_size",
+        "behind",
+        "epoch",
+        "history",
+        "waiting",
+    )
 
-    def __init__(self, epoch: int, history: HistoryLimits, most: int) -> None:
+    def __init__(self, epoch: int, history: HistoryLimits, most: int, *, latest: bool = False) -> None:
         self.epoch = epoch
-        self.history = History(history)
+        self.history: History | LatestHistory = LatestHistory(history) if latest else History(history)
         self.waiting = False
         """Whether a flush was asked for. (An attribute of whoever asks: this is read for every message.)"""
         self.behind: dict[Line, None] = {}
         """Connected lines that wait for room in their queue."""
+        self._latest = latest
         self._most = most
         self._items: list[bytes] = []
-        self._entries: list[Entry] | None = None
+        self._entries: list[Entry | Keyed] | None = None
+        """The same for the history, if there is more to say of any than its bytes."""
+        self._apart = False
+        """Whether any of them is not for everybody."""
         self._size = 0
         self._own: dict[Line, Own] = {}
 
@@ -139,23 +164,43 @@ class Fanout:
         self._size += len(item)
         return self._size >= ONE_FRAME or len(self._items) >= MOST_ITEMS
 
-    def broadcast_except(self, item: bytes, excepted: Iterable[Line]) -> bool:
+    def broadcast_keyed(self, item: bytes, key: Hashable) -> bool:
+        """The same for a broadcast that outdates older ones of its key, where only the newest is kept."""
+        return self._add(item, Keyed(item, key)) if self._latest else self.broadcast(item)
+
+    def broadcast_except(self, item: bytes, excepted: Iterable[Line], key: Hashable | None = None) -> bool:
         """The same for all but some members, who get a SKIP in its place."""
         lines = list(excepted)
-        if self._entries is None:
-            self._entries = list(self._items)
+        keys = frozenset(line.key for line in lines)
         index = len(self._items)
-        self._items.append(item)
-        self._entries.append(Excepting(item, frozenset(line.key for line in lines)))
-        self._size += len(item)
         for line in lines:
             if not line.behind:
                 self._own.setdefault(line, []).append((index, SKIP, True))
+        self._apart = True
+        return self._add(item, Keyed(item, key, keys) if self._latest and key is not None else Excepting(item, keys))
+
+    def _add(self, item: bytes, entry: Entry | Keyed) -> bool:
+        if self._entries is None:
+            self._entries = list(self._items)
+        self._items.append(item)
+        self._entries.append(entry)
+        self._size += len(item)
         return self._size >= ONE_FRAME or len(self._items) >= MOST_ITEMS
 
-    def direct(self, line: Line, item: bytes, now: float) -> bool:
-        """Add an item for one member; it carries the number ``line.last_direct + 1``."""
-        line.directs.add(item, self.offset, now)
+    def direct(self, line: Line, item: bytes, now: float, key: Hashable | None = None) -> bool:
+        """Add an item for one member; it carries the number ``line.last_direct + 1``.
+
+        Args:
+            line: the member's.
+            item: what it gets.
+            now: monotonic seconds.
+            key: what it outdates older ones of, where only the newest is kept.
+        """
+        directs = line.directs
+        if isinstance(directs, LatestLog):
+            directs.add(item, self.offset, now, key)
+        else:
+            directs.add(item, self.offset, now)
         if not line.behind:
             own = self._own.setdefault(line, [])
             own.append((len(self._items), item, False))
@@ -164,11 +209,23 @@ class Fanout:
 
     def can_catch_up(self, line: Line) -> bool:
         """Whether all that the line misses is still in the history. Flush before."""
-        return (
-            self.history.since(line.offset) is not None
-            and line.last_direct - line.direct >= 0
-            and (line.direct == line.last_direct or line.directs.since(line.direct) is not None)
-        )
+        return self.missing(line) is not None
+
+    def missing(self, line: Line) -> Iterator[bytes] | None:
+        """The items that a line misses, or None if some of them are forgotten or never were. Flush before."""
+        history = self.history
+        directs = line.directs if line.direct != line.last_direct else None
+        if isinstance(history, LatestHistory):
+            newest = history.since(line.offset, line.key)
+            own = directs.since(line.direct) if isinstance(directs, LatestLog) else []
+            if newest is None or own is None:
+                return None
+            return conflated(newest, own, Position(self.epoch, line.offset, line.direct), self.end(line))
+        entries = history.since(line.offset)
+        alone = directs.since(line.direct) if isinstance(directs, DirectLog) else []
+        if entries is None or alone is None:
+            return None
+        return merged(entries, alone, line.offset, line.key)
 
     def end(self, line: Line) -> Position:
         """Where the stream ends for this line. Flush before."""
@@ -186,8 +243,10 @@ class Fanout:
         """Into the history with what was broadcast; the next turn is empty."""
         self.waiting = False
         if self._items:
-            self.history.add(self._items if self._entries is None else self._entries, self._size, now)
+            entries = self._items if self._entries is None else self._entries
+            self.history.add(entries, self._size, now)  # type: ignore[arg-type]  # Keyed only where it is known
             self._items, self._entries, self._size = [], None, 0
+            self._apart = False
         if self._own:
             self._own = {}
 
@@ -213,8 +272,8 @@ class UnicastFanout(Fanout):
 
     __slots__ = ("_lines", "_peers", "_sharing")
 
-    def __init__(self, epoch: int, history: HistoryLimits, most: int) -> None:
-        super().__init__(epoch, history, most)
+    def __init__(self, epoch: int, history: HistoryLimits, most: int, *, latest: bool = False) -> None:
+        super().__init__(epoch, history, most, latest=latest)
         self._lines: dict[bytes, list[Line]] = {}
         self._peers: list[bytes] | None = []
         self._sharing: list[Line] = []
@@ -283,11 +342,9 @@ class UnicastFanout(Fanout):
         """
         if line.peer is None or not line.behind:
             return True
-        entries = self.history.since(line.offset)
-        directs = line.directs.since(line.direct) if line.direct != line.last_direct else []
-        if entries is None or directs is None:
+        items = self.missing(line)
+        if items is None:
             return False
-        items = merged(entries, directs, line.offset, line.key)
         for frame, end, count in bundles(self.epoch, line.ref, line.offset, items, ONE_FRAME):
             if out.send(line.peer, frame) is not Sent.TAKEN:
                 return False

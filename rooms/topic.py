@@ -13,11 +13,11 @@ each member that was sent something of its own lately, up to which number. And
 when the room falls silent, *beats* say where the stream ends.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Protocol
 
 from ..protocol.messages import HEAD_SIZE, bundle
-from ..protocol.streams import HistoryLimits, Position, bundles, mark, merged
+from ..protocol.streams import HistoryLimits, Position, bundles, mark
 from .fanout import MOST_ITEMS, ONE_FRAME, Downlink, Fanout, Line, Own, interleaved
 
 __all__ = ["TopicFanout", "TopicsOut"]
@@ -42,12 +42,13 @@ class TopicFanout(Fanout):
         history: how much is kept for those who come back.
         most: bytes of one frame.
         topic: the room's.
+        latest: see ``Fanout``.
     """
 
     __slots__ = ("_beats", "_granted", "_lately", "_shards", "_since", "_stirred", "_up", "topic")
 
-    def __init__(self, epoch: int, history: HistoryLimits, most: int, topic: bytes) -> None:
-        super().__init__(epoch, history, most)
+    def __init__(self, epoch: int, history: HistoryLimits, most: int, topic: bytes, *, latest: bool = False) -> None:
+        super().__init__(epoch, history, most, latest=latest)
         self.topic = topic
         self._granted: dict[Line, None] = {}
         """Lines that have a downlink."""
@@ -63,20 +64,22 @@ class TopicFanout(Fanout):
         self._since = 0.0
         self._beats = len(_BEATS)
 
-    def broadcast_except(self, item: bytes, excepted: Iterable[Line]) -> bool:
+    def broadcast_except(self, item: bytes, excepted: Iterable[Line], key: Hashable | None = None) -> bool:
         """See ``Fanout.broadcast_except``."""
         lines = list(excepted)
-        return super().broadcast_except(item, lines) if lines else self.broadcast(item)
+        if lines:
+            return super().broadcast_except(item, lines, key)
+        return self.broadcast(item) if key is None else self.broadcast_keyed(item, key)
 
-    def direct(self, line: Line, item: bytes, now: float) -> bool:
+    def direct(self, line: Line, item: bytes, now: float, key: Hashable | None = None) -> bool:
         """See ``Fanout.direct``."""
         if line.behind:
             self._lately[line] = None
-        return super().direct(line, item, now)
+        return super().direct(line, item, now, key)
 
     def flush(self, out: TopicsOut, now: float) -> None:
         """End the turn: one frame for all, or one for each."""
-        items, own, size, apart = self._items, self._own, self._size, self._entries is not None
+        items, own, size, apart = self._items, self._own, self._size, self._apart
         before = self.history.last
         self._end_turn(now)
         if not items and not own:
@@ -177,11 +180,9 @@ class TopicFanout(Fanout):
 
     def missed(self, line: Line, ref: int) -> list[bytes] | None:
         """All that was said since a line's member told where it stands, for ``ref``; None where that is gone."""
-        entries = self.history.since(line.offset)
-        directs = line.directs.since(line.direct) if line.direct != line.last_direct else []
-        if entries is None or directs is None:
+        items = self.missing(line)
+        if items is None:
             return None
-        items = merged(entries, directs, line.offset, line.key)
         return [frame for frame, _, _ in bundles(self.epoch, ref, line.offset, items, ONE_FRAME)]
 
     def next_beat(self, now: float) -> float | None:
