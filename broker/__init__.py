@@ -1,5 +1,6 @@
 """The side that knows everyone: sessions, matchmaking, the directory, and the Server around them."""
 
+from .auth import Peer
 from .broker import BrokerLimits
 from .matchmaking import MatchMaker
 from .options import RunOptions
@@ -11,6 +12,7 @@ __all__ = [
     "BrokerLimits",
     "Load",
     "MatchMaker",
+    "Peer",
     "Placement",
     "RoomNeeds",
     "RunOptions",

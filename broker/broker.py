@@ -41,6 +41,7 @@ from ..rooms.control import (
     Unseated,
 )
 from ..rooms.uplink import Caller
+from .auth import Admission, AdmissionOutbox
 from .directory import Directory
 from .matchmaking import Queues
 from .placement import Placement, RoomNeeds
@@ -73,9 +74,15 @@ class BrokerLimits:
     """Seconds that a ticket may wait at most, whatever its client asks."""
     session_grace: float = 30.0
     """Seconds that a session outlives its connection."""
+    auth_timeout: float = 5.0
+    """Seconds that ``Server.on_auth`` may take for one client."""
+    auth_waiting: int = 1024
+    """Clients that may wait for an async ``on_auth`` at once."""
+    auth_waiting_of_an_address: int = 128
+    """Of these, from one IP address."""
 
 
-class BrokerOutbox(ReceptionOutbox, SeatingOutbox, Protocol):
+class BrokerOutbox(ReceptionOutbox, SeatingOutbox, AdmissionOutbox, Protocol):
     """Where the broker writes what must happen, besides what it says to clients and workers."""
 
     def inspected(self, report: Inspected | Failed) -> None:
@@ -94,6 +101,7 @@ class Broker:
         room_types: what the rooms of each type need; rulesets may give these names. None takes any name.
         placement: chooses workers.
         first_client: the first client's number.
+        asks: whether newcomers are asked who they are.
     """
 
     def __init__(
@@ -106,10 +114,14 @@ class Broker:
         room_types: Mapping[str, RoomNeeds] | None = None,
         placement: Placement | None = None,
         first_client: int = 1,
+        *,
+        asks: bool = False,
     ) -> None:
         most = limits.sessions or MOST_SESSIONS
         sessions = Sessions(most, entropy, mint, first_client)
-        self.reception = Reception(announced, out, entropy, self, sessions, limits.session_grace)
+        self.admission = Admission(out, limits.auth_timeout, limits.auth_waiting, limits.auth_waiting_of_an_address)
+        admission = self.admission if asks else None
+        self.reception = Reception(announced, out, entropy, self, sessions, limits.session_grace, admission)
         self.directory = Directory()
         self.workers = Workers(placement or Placement())
         self.seating = Seating(self.workers, self.directory, out, entropy)

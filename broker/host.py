@@ -31,6 +31,8 @@ from ..transport.keys import LocalState
 from ..transport.network import Network, Sent
 from ..transport.zeromq import ZmqNetwork
 from .administration import AdminDesk, Administration
+from .auth import Asking, Peer
+from .auth_hook import AuthHook
 from .broker import MOST_SESSIONS, Broker, BrokerLimits
 from .cluster import Cluster, ClusterOptions, LauncherFactory
 from .command import WorkerCommand
@@ -105,6 +107,14 @@ class Application(Protocol):
 
     def on_error(self, hook: str, error: BaseException) -> Any:
         """A hook raised."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether newcomers are asked who they are."""
+        ...
+
+    def on_auth(self, credentials: Any, peer: Peer) -> Any:
+        """Who somebody is that wants to open a session."""
 
     def make_room(self, ruleset: RuleSet) -> tuple[str, Room]:
         """The room for a ruleset, and the name of its type."""
@@ -198,6 +208,7 @@ class Host:
             logger.warning("%d rooms did not end in time", len(self.worker.rooms))
         self.broker.reception.say_goodbye(Code.SERVER_STOPPING, ServerStopping.meaning)
         await self._port.emptied(_LAST_WORDS)
+        await self._auth.close()
         await self.worker.stop()
         await self._metrics.close()
         self._opened.close()
@@ -212,6 +223,7 @@ class Host:
         self._port.close()
         if self._cluster is not None:
             self._cluster.close()
+        await self._auth.close()
         await self.worker.stop()
         await self._metrics.close()
         self._server.bind(None)
@@ -253,6 +265,10 @@ class Host:
             {name: _needs(name, room_class) for name, room_class in self._server.rooms.items()},
             self._server.placement,
             self._state.next_client if self._state is not None else 1,
+            asks=self._server.asks,
+        )
+        self._auth = AuthHook(
+            self._server.on_auth, self.broker.admission, self.worker, self._port.touch, self._auth_failed
         )
         self._application = Mailbox("", self.worker, self._server.on_error)
         self._administration = Administration(key, self.broker, self, self._entropy, self._options.software)
@@ -432,6 +448,21 @@ class Host:
         args = (name, data, session, session.data)
         self._application.post(self._application.call, "handle_response", self._server.handle_response, args)
         return True
+
+    def check_credentials(self, asking: Asking) -> None:
+        """See ``AdmissionOutbox.check_credentials``."""
+        self._auth.start(asking)
+
+    def stop_checking(self, asking: Asking) -> None:
+        """See ``AdmissionOutbox.stop_checking``."""
+        self._auth.stop(asking)
+
+    def auth_refused(self, address: str) -> None:
+        """See ``AdmissionOutbox.auth_refused``."""
+
+    def _auth_failed(self, error: BaseException) -> None:
+        if len(self._application) < _MOST_WAITING:
+            self._application.post(self._application.call, "on_error", self._server.on_error, ("on_auth", error))
 
     def after_application(self, then: Callable[[], None]) -> None:
         """See ``BrokerOutbox.after_application``."""

@@ -7,11 +7,13 @@ from ..protocol.codec import check_type_name, pack_payload
 from ..protocol.errors import (
     CapacityReached,
     Code,
+    CredentialsWanted,
     Displaced,
     InRoom,
     NoHandler,
     RoomBusy,
     ServerStopping,
+    SessionEnded,
     SessionUnknown,
 )
 from ..protocol.ids import Entropy, new_epoch
@@ -23,6 +25,7 @@ from ..protocol.streams import HistoryLimits, Position
 from ..rooms.fanout import FramesOut, UnicastFanout
 from ..rooms.uplink import Caller
 from ..transport.network import Sent
+from .auth import Admission
 from .sessions import Session, Sessions, SessionState
 
 __all__ = ["Reception", "ReceptionOutbox", "Regulars"]
@@ -79,6 +82,7 @@ class Reception:
         regulars: told when sessions come and go.
         sessions: their table.
         grace: seconds that a session outlives its connection.
+        admission: asks who newcomers are. None: nobody is asked.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class Reception:
         regulars: Regulars,
         sessions: Sessions,
         grace: float,
+        admission: Admission | None = None,
     ) -> None:
         self.sessions = sessions
         self.stopping = False
@@ -97,6 +102,7 @@ class Reception:
         self._out = out
         self._regulars = regulars
         self._grace = grace
+        self._admission = admission
         self._announced = announced.to_wire()
         # What the server says to clients is direct messages alone: no broadcasts, no history of them.
         self._fanout = UnicastFanout(new_epoch(entropy), HistoryLimits(count=1), announced.download)
@@ -108,14 +114,36 @@ class Reception:
             return
         if len(connection.sessions) >= _MOST_SESSIONS_OF_A_CONNECTION:
             raise CapacityReached(f"a connection carries at most {_MOST_SESSIONS_OF_A_CONNECTION} sessions")
-        session = self.sessions.open(self._make, connection.address)
+        if self._admission is None:
+            self._open(connection, message, None)
+            return
+        self.sessions.check_room()  # nobody is asked in vain
+        credentials = message.options.get("credentials")
+        self._admission.ask(connection, message.ask, credentials, lambda who: self._open(connection, message, who))
+
+    def _open(self, connection: Caller, message: Hello, who: Any) -> None:
+        if not self._may_enter(connection, message.versions):
+            return
+        session = self.sessions.open(self._make, connection.address, who)
         self._welcome(connection, session, message.ask, Position(self._fanout.epoch, 0, 0), resumed=False)
 
     def resume(self, connection: Caller, message: Resume) -> None:
         if not self._may_enter(connection, message.versions):
             return
+        if self._admission is None or not self.sessions.is_strange(message.session, message.token):
+            self._resume(connection, message, None)
+            return
+        # Who it is was known to the broker before us alone, unless a worker has told us already.
+        if "credentials" not in message.options:
+            raise CredentialsWanted
+        credentials = message.options["credentials"]
+        self._admission.ask(connection, message.ask, credentials, lambda who: self._resume(connection, message, who))
+
+    def _resume(self, connection: Caller, message: Resume, who: Any) -> None:
+        if not self._may_enter(connection, message.versions):
+            return
         try:
-            session = self.sessions.resume(message.session, message.token, self._make, connection.address)
+            session = self.sessions.resume(message.session, message.token, self._make, connection.address, who)
         except SessionUnknown as error:
             connection.say(Goodbye(0, int(error.code), error.text))
             return
@@ -211,6 +239,14 @@ class Reception:
         self.sessions.end(session)
         self._out.clear_alarm(self._grace_is_over, session)
         self._regulars.over(session)
+
+    def dismiss(self, session: Session, text: str) -> None:
+        """The server's owner wants a session to end."""
+        if session.state is SessionState.ENDED:
+            return
+        self.flush()  # what was said to it before is still for it
+        session.say(Goodbye(session.ref, int(Code.SESSION_ENDED), (text or SessionEnded.meaning)[:512]))
+        self.end(session)
 
     def _grace_is_over(self, session: Session) -> None:
         if session.state is SessionState.OFFLINE:

@@ -14,6 +14,7 @@ from ..protocol.names import ClientData, Protocol
 from ..protocol.rulesets import RuleSet
 from ..rooms.room import Room
 from ..transport.network import Network
+from .auth import Peer
 from .broker import BrokerLimits
 from .console import Console
 from .host import Host
@@ -91,8 +92,34 @@ class Server:
             client_data: its ``ID`` and ``ADDRESS``.
         """
 
+    def on_auth(self, credentials: Any, peer: Peer) -> Any:
+        """Say who a client is, before its session is opened. May be async. Unless overridden, nobody is asked.
+
+        Runs in the broker's process for each new session: async ones side by side,
+        in tasks of their own; a plain one holds everybody up while it runs. A
+        session that is resumed is not asked again, unless its broker was started
+        anew and knows nothing of it.
+
+        Args:
+            credentials: what the client gave as ``credentials=``: any value, or None. Never log it.
+            peer: the ``address`` that it comes from, and its CURVE ``key``.
+
+        Returns:
+            Who this is: any value that msgpack knows, at most 4 KiB of it. Hooks find it as ``client.auth``,
+            and ``client_data.AUTH``, here and in rooms, on workers as well; clients never see it.
+
+        Raises:
+            AuthRefused: the client does not get in, and is told your sentence. What else is raised, and what
+                takes longer than ``BrokerLimits.auth_timeout``, is logged; the client is told to come back later.
+        """
+
     def on_error(self, hook: str, error: BaseException) -> Any:
         """A hook of the server raised. It is logged already."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether newcomers are asked who they are: whether there is an ``on_auth``."""
+        return getattr(self.on_auth, "__func__", None) is not Server.on_auth
 
     # What a server can do, while it runs.
 

@@ -74,6 +74,9 @@ class Desk(Protocol):
     def lost(self, session: "Session") -> None:
         """Its connection is gone."""
 
+    def dismiss(self, session: "Session", text: str) -> None:
+        """It is to end, and its client to be told why."""
+
 
 class Session(Uplink, ClientFace):
     """A client of this server, in a room or not.
@@ -124,6 +127,14 @@ class Session(Uplink, ClientFace):
             PayloadError: data can't be encoded or is too large; nothing was sent.
         """
         self._desk.direct(self, type, data)
+
+    def end(self, text: str = "") -> None:
+        """End this client's session: it leaves its rooms, and is told code 3004 and ``text``.
+
+        For those whom the server does not want any more: what ``on_auth`` accepted
+        is not asked again while the session lives, whatever has expired since.
+        """
+        self._desk.dismiss(self, text)
 
     def __repr__(self) -> str:
         return f"<Session of client {self.id}, {self.state.value}>"
@@ -192,14 +203,14 @@ class Sessions:
         """The session with this id, if it has not ended."""
         return self._by_id.get(session)
 
-    def open(self, make: Callable[[str, ClientData], Session], address: str) -> Session:
-        """A new session, online.
+    def open(self, make: Callable[[str, ClientData], Session], address: str, who: Any = None) -> Session:
+        """A new session, online. ``who`` is what the server's owner says of its client.
 
         Raises:
             CapacityReached: there are as many as there may be.
         """
-        self._check_room()
-        session = self._add(make(new_id(self._entropy), ClientData(self.next_client, address)))
+        self.check_room()
+        session = self._add(make(new_id(self._entropy), ClientData(self.next_client, address, who)))
         session.rotate(self._mint, 0)
         return session
 
@@ -209,7 +220,7 @@ class Sessions:
         Raises:
             CapacityReached: there are as many as there may be.
         """
-        self._check_room()
+        self.check_room()
         if client.ID in self._clients or client.ID < 1:
             client = client._replace(ID=self.next_client)
         session = self._add(make(session_id, client))
@@ -217,10 +228,20 @@ class Sessions:
         session.adopted = True
         return session
 
+    def is_strange(self, session_id: str, token: bytes) -> bool:
+        """Whether we know nothing of a session but that its token is good: it is of a broker before us."""
+        content = self._mint.read(session_id, token)
+        return content is not None and session_id not in self._by_id and content.life != self._mint.life
+
     def resume(
-        self, session_id: str, token: bytes, make: Callable[[str, ClientData], Session], address: str
+        self,
+        session_id: str,
+        token: bytes,
+        make: Callable[[str, ClientData], Session],
+        address: str,
+        who: Any = None,
     ) -> Session:
-        """Take a session back; its token is replaced.
+        """Take a session back; its token is replaced. ``who`` counts for one that is strange.
 
         Raises:
             SessionUnknown: this is no token of this session, or not one that is good.
@@ -231,7 +252,7 @@ class Sessions:
             raise SessionUnknown
         session = self._by_id.get(session_id)
         if session is None and content.life != self._mint.life:
-            session = self.adopt(make, session_id, ClientData(content.client_id, address))
+            session = self.adopt(make, session_id, ClientData(content.client_id, address, who))
         if session is None or not session.accepts(content.serial, of_this_life=content.life == self._mint.life):
             raise SessionUnknown
         session.state = step(SESSION, session.state, SessionEvent.RESUME)
@@ -248,7 +269,8 @@ class Sessions:
         del self._by_id[session.session]
         self._clients.discard(session.data.ID)
 
-    def _check_room(self) -> None:
+    def check_room(self) -> None:
+        """Raises CapacityReached: there are as many as there may be."""
         if len(self._by_id) >= self._most:
             raise CapacityReached(f"the server has its {self._most} clients")
 

@@ -6,6 +6,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from server_room_system import BrokerLimits, ClientData, Limits, RemoteError, Session
+from server_room_system.broker.auth import Asking
 from server_room_system.broker.broker import Broker
 from server_room_system.broker.tokens import TokenMint
 from server_room_system.broker.workers import LOCAL, Desk, WorkerRecord
@@ -53,6 +54,12 @@ class FakeOutbox:
         """What was asked of the worker."""
         self.application: list[tuple[Session, str, Any]] = []
         self.application_is_full = False
+        self.to_check: list[Asking] = []
+        """What ``on_auth`` was asked."""
+        self.unwanted: list[Asking] = []
+        """Whose answers are not wanted any more."""
+        self.refused_at: list[str] = []
+        """Where credentials were shown that are not good."""
         self.later: list[Callable[[], None]] = []
         """What waits for the application."""
         self.flush: Callable[[], None] = lambda: None
@@ -101,6 +108,15 @@ class FakeOutbox:
     def inspected(self, report: Inspected | Failed) -> None:
         raise AssertionError("nobody has asked")
 
+    def check_credentials(self, asking: Asking) -> None:
+        self.to_check.append(asking)
+
+    def stop_checking(self, asking: Asking) -> None:
+        self.unwanted.append(asking)
+
+    def auth_refused(self, address: str) -> None:
+        self.refused_at.append(address)
+
     def order(self, order: Order) -> None:
         """The desk of the worker."""
         self.asked.append(order)
@@ -142,6 +158,7 @@ class FakeCaller:
         self.peer = b"peer %d" % FakeCaller._count
         self.address = f"10.0.0.{FakeCaller._count % 250}"
         self.clogged = False
+        self.hung_up = False
         self.sessions: frozenset[str] = frozenset()
         self.refs: dict[int, Uplink] = {}
         self._out = out
@@ -164,6 +181,7 @@ class FakeCaller:
         self.say(Error(ref, ask, int(error.code), error.text, error.data))
 
     def hang_up(self) -> None:
+        self.hung_up = True
         self.lose()
 
     def lose(self) -> None:
@@ -221,10 +239,14 @@ class Guest:
 class Bench:
     """A broker with a recording outbox, and the clients that come to it."""
 
-    def __init__(self, limits: BrokerLimits | None = None, announced: Limits | None = None) -> None:
+    def __init__(
+        self, limits: BrokerLimits | None = None, announced: Limits | None = None, *, asks: bool = False, life: int = 1
+    ) -> None:
         self.out = FakeOutbox()
-        mint = TokenMint(b"key of these tests", 1)
-        self.broker = Broker(announced or Limits(), self.out, Random(5).randbytes, limits or BrokerLimits(), mint)
+        mint = TokenMint(b"key of these tests", life)
+        self.broker = Broker(
+            announced or Limits(), self.out, Random(life + 4).randbytes, limits or BrokerLimits(), mint, asks=asks
+        )
         self.worker = a_worker(LOCAL, self.out)
         self.broker.workers.add(self.worker)
         self.out.flush = self.broker.reception.flush
