@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..protocol.ids import Entropy, mark_of, new_token
+from ..transport.curve import NOBODY, Vouched
 from ..transport.network import Publisher, PublisherSink
 from ..transport.roll import MOST_CONNECTIONS
 from .fanout import Downlink
@@ -108,7 +109,7 @@ class Downlinks:
 
     # The sink of the publishers.
 
-    def presented(self, token: bytes, peer: int) -> Sequence[bytes]:
+    def presented(self, token: bytes, peer: int, vouched: Vouched = NOBODY) -> Sequence[bytes]:
         """See ``PublisherSink.presented``. One token is good for one connection at a time."""
         offer = self._offers.get(token)
         if offer is None or (offer.downlink is not None and offer.downlink.peer != peer):

@@ -55,6 +55,7 @@ from ..protocol.messages import (
     parse,
 )
 from ..protocol.rates import TokenBucket
+from ..transport.curve import NOBODY, Lock, Vouched
 from ..transport.network import Listener, Network, PeerSink, Sent
 from .uplink import Uplink
 
@@ -103,12 +104,15 @@ class Connection:
         "seen",
         "sessions",
         "since",
+        "vouched",
     )
 
-    def __init__(self, port: "Port", peer: bytes, address: str, now: float) -> None:
+    def __init__(self, port: "Port", peer: bytes, address: str, now: float, vouched: Vouched = NOBODY) -> None:
         self.port = port
         self.peer = peer
         self.address = address
+        self.vouched = vouched
+        """Who it is, as far as the handshake has proved it."""
         self.since = self.seen = now
         self.refs: dict[int, Uplink] = {}
         self.sessions: frozenset[str] = frozenset()
@@ -309,9 +313,9 @@ class Port:
         self._loop = asyncio.get_running_loop()
         self._next_ref = int.from_bytes(entropy(4), "big") >> 2 or 1
 
-    def open(self, network: Network, host: str, port: int) -> None:
+    def open(self, network: Network, host: str, port: int, lock: Lock | None = None) -> None:
         """Bind. Raises what ``Network.listen`` raises."""
-        self.listener = network.listen(host, port, self, self.limits.upload)
+        self.listener = network.listen(host, port, self, self.limits.upload, lock)
 
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self._connections.values()))
@@ -325,9 +329,9 @@ class Port:
         self.in_turn = True
         self.on_begin(now)
 
-    def accept(self, peer: bytes, address: str) -> PeerSink:
+    def accept(self, peer: bytes, address: str, vouched: Vouched = NOBODY) -> PeerSink:
         """See ``ListenerSink.accept``."""
-        connection = self._connections[peer] = self._make(self, peer, address, self.now)
+        connection = self._connections[peer] = self._make(self, peer, address, self.now, vouched)
         return connection
 
     def flush(self) -> None:

@@ -4,6 +4,7 @@ import weakref
 from typing import Any, TypeVar
 
 from ..protocol.errors import ConfigError
+from ..transport.curve import Key, Lock
 from ..transport.memory import MemoryNetwork
 from ..transport.network import Link, LinkSink, Listener, ListenerSink, Publisher, PublisherSink, Subscription
 
@@ -72,21 +73,21 @@ class Cable:
         for made in self._made:
             self._network.stall(made)
 
-    def listen(self, host: str, port: int, sink: ListenerSink, largest: int) -> Listener:
+    def listen(self, host: str, port: int, sink: ListenerSink, largest: int, lock: Lock | None = None) -> Listener:
         """Refuse: clients do not listen."""
         raise ConfigError("this is the network of a client: it does not listen")
 
-    def publish(self, host: str, port: int, sink: PublisherSink, largest: int) -> Publisher:
+    def publish(self, host: str, port: int, sink: PublisherSink, largest: int, lock: Lock | None = None) -> Publisher:
         """Refuse: clients do not publish."""
         raise ConfigError("this is the network of a client: it does not publish")
 
-    def connect(self, address: str, sink: LinkSink, largest: int) -> Link:
+    def connect(self, address: str, sink: LinkSink, largest: int, key: Key | None = None) -> Link:
         """See ``Network.connect``."""
-        return self._keep(self._network.connect(f"{address}#{self._number}", sink, largest))
+        return self._keep(self._network.connect(f"{address}#{self._number}", sink, largest, key))
 
-    def subscribe(self, address: str, sink: LinkSink, largest: int) -> Subscription:
+    def subscribe(self, address: str, sink: LinkSink, largest: int, key: Key | None = None) -> Subscription:
         """See ``Network.subscribe``."""
-        return self._keep(self._network.subscribe(f"{address}#{self._number}", sink, largest))
+        return self._keep(self._network.subscribe(f"{address}#{self._number}", sink, largest, key))
 
     def close(self) -> None:
         """See ``Network.close``."""

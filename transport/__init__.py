@@ -1,5 +1,6 @@
 """How frames get from one process to another: on ZeroMQ sockets, or in memory."""
 
+from .curve import Caller, CurveKey, Key, KeyPair, Lock, PlainKey, Verdict, Vouched
 from .entropy import EntropyPool
 from .memory import MemoryNetwork
 from .network import (
@@ -19,17 +20,25 @@ from .zeromq import ZmqNetwork
 
 __all__ = [
     "MOST_CONNECTIONS",
+    "Caller",
+    "CurveKey",
     "EntropyPool",
+    "Key",
+    "KeyPair",
     "Link",
     "LinkSink",
     "Listener",
     "ListenerSink",
+    "Lock",
     "MemoryNetwork",
     "Network",
     "PeerSink",
+    "PlainKey",
     "Publisher",
     "PublisherSink",
     "Sent",
     "Subscription",
+    "Verdict",
+    "Vouched",
     "ZmqNetwork",
 ]

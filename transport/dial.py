@@ -6,12 +6,16 @@ import re
 import zmq
 
 from ..protocol.errors import ConfigError
+from .curve import CurveKey, Key, PlainKey, why_broken, why_mismatched, why_refused
 from .network import LinkSink
-from .sockets import EVENTS, LAST_PORT, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, always_set, open_socket
+from .sockets import EVENTS, LAST_PORT, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, ZmqSocket, always_set, open_socket
 
 __all__ = ["Dial"]
 
 _NEVER_MS = 3_600_000
+_MISMATCH = 0x11000002
+"""ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH"""
+_COME_LATER = 300
 _ADDRESS = re.compile(r"tcp://(?:[^\s\[\]:/\0]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
 
@@ -24,21 +28,32 @@ class Dial:
         address: where to connect to.
         sink: hears what happens.
         largest: bytes of the largest frame that is taken.
+        key: what to open the port with.
     """
 
     def __init__(
-        self, context: "zmq.Context[zmq.Socket[bytes]]", kind: int, address: str, sink: LinkSink, largest: int
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        kind: int,
+        address: str,
+        sink: LinkSink,
+        largest: int,
+        key: Key | None,
     ) -> None:
         found = _ADDRESS.fullmatch(address)
         if found is None or not 1 <= int(found[1]) <= LAST_PORT:
             raise ConfigError(f"{address!r} is no address: write tcp://host:port")
         self._sink = sink
+        self._key = key
+        self.refused = False
+        """See ``Link.refused``."""
         self._up = False
         self._scheduled = False
         self._loop = asyncio.get_running_loop()
         self._socket = socket = open_socket(context, kind)
         try:
             always_set(socket, largest)
+            _hold(socket, key)
             # libzmq's own reconnecting has no jitter and ends without a word after
             # some errors: whoever owns a link makes a new one instead, long before
             # this time. Neither "never" (-1) nor IMMEDIATE will do: with either of
@@ -113,11 +128,26 @@ class Dial:
         elif event in (zmq.EVENT_CLOSED, zmq.EVENT_DISCONNECTED):
             self._turn()  # what came before the end
             self._fail("the connection was lost" if self._up else "nobody listens there")
+        elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH and value > _COME_LATER:
+            self.refused = True
+            self._fail(why_refused(self._key))
+        elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+            self._fail(why_mismatched(self._key) if value == _MISMATCH else "the handshake failed")
         else:
-            self._fail("the handshake failed")
+            self._fail(why_broken(self._key))
 
     def _fail(self, reason: str) -> None:
         if not self._socket.closed:
             self._socket.set(zmq.LINGER, 0)  # there is nobody to send it to
             self.close()
             self._sink.down(reason)
+
+
+def _hold(socket: ZmqSocket, key: Key | None) -> None:
+    if isinstance(key, CurveKey):
+        socket.set(zmq.CURVE_SERVERKEY, key.server)
+        socket.set(zmq.CURVE_PUBLICKEY, key.keys.public)
+        socket.set(zmq.CURVE_SECRETKEY, key.keys.secret)
+    elif isinstance(key, PlainKey):
+        socket.set(zmq.PLAIN_USERNAME, key.user.encode())
+        socket.set(zmq.PLAIN_PASSWORD, key.password.encode())

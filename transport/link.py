@@ -2,6 +2,7 @@
 
 import zmq
 
+from .curve import Key
 from .dial import Dial
 from .network import LinkSink, Sent
 from .sockets import NOBLOCK
@@ -12,8 +13,15 @@ __all__ = ["ZmqLink"]
 class ZmqLink(Dial):
     """A DEALER that connects once."""
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", address: str, sink: LinkSink, largest: int) -> None:
-        super().__init__(context, zmq.DEALER, address, sink, largest)
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        address: str,
+        sink: LinkSink,
+        largest: int,
+        key: Key | None,
+    ) -> None:
+        super().__init__(context, zmq.DEALER, address, sink, largest, key)
 
     def send(self, frame: bytes) -> Sent:
         if not self._up:

@@ -8,6 +8,7 @@ from functools import partial
 import zmq
 from zmq.backend import Socket as BareSocket
 
+from .curve import Lock
 from .descriptors import is_spare
 from .network import ListenerSink, PeerSink, Sent
 from .sockets import (
@@ -23,6 +24,7 @@ from .sockets import (
     shut_down,
     turn_away,
 )
+from .zap import Gatekeeper, vouched
 
 __all__ = ["ZmqListener"]
 
@@ -59,8 +61,17 @@ class ZmqListener:
     """
 
     def __init__(
-        self, context: "zmq.Context[zmq.Socket[bytes]]", host: str, port: int, sink: ListenerSink, largest: int
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        gate: Gatekeeper,
+        host: str,
+        port: int,
+        sink: ListenerSink,
+        largest: int,
+        lock: Lock,
     ) -> None:
+        self._gate = gate
+        self._lock = lock
         self._sink = sink
         self._peers: dict[bytes, PeerSink] = {}
         self._fd_of: dict[bytes, int] = {}
@@ -74,8 +85,10 @@ class ZmqListener:
         self._scheduled = False
         self._loop = asyncio.get_running_loop()
         self._socket = socket = open_socket(context, zmq.ROUTER)
+        domain = ""
         try:
             always_set(socket, largest)
+            domain = gate.install(socket, lock)
             socket.set(zmq.ROUTER_MANDATORY, 1)  # say who is slow or gone, instead of dropping in silence
             socket.set(zmq.ROUTER_HANDOVER, 0)  # with it, a thief takes another's messages
             socket.set(zmq.BACKLOG, 1024)
@@ -85,7 +98,10 @@ class ZmqListener:
             if hasattr(self, "_monitor"):
                 self._monitor.close()
             socket.close()
+            if domain:
+                gate.remove(domain)
             raise
+        self._domain = domain
         # The bare method skips options that we never use, and is a third faster.
         self._send = partial(BareSocket.send, socket)
         self._fd = socket.fileno()
@@ -161,6 +177,7 @@ class ZmqListener:
         self._loop.remove_reader(self._fd)
         self._monitor.close()
         self._socket.close()
+        self._gate.remove(self._domain)
         self._peers.clear()
 
     def _turn(self) -> None:
@@ -204,7 +221,7 @@ class ZmqListener:
     def _accept(self, peer: bytes, frame: zmq.Frame) -> PeerSink | None:
         if len(peer) != 5 or peer[0] != 0 or peer in self._dead:
             return None  # an id of the peer's own choice, or a late word of one who is buried
-        known = self._peers[peer] = self._sink.accept(peer, str(frame.get("Peer-Address")))
+        known = self._peers[peer] = self._sink.accept(peer, str(frame.get("Peer-Address")), vouched(self._lock, frame))
         self._tie(peer, int(frame.get("__fd")))
         return known
 

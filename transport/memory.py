@@ -7,6 +7,7 @@ closed. Queues have the same high-water mark as the real ones.
 """
 
 import asyncio
+from contextvars import copy_context
 import itertools
 from collections import deque
 from collections.abc import Sequence
@@ -14,12 +15,15 @@ from random import Random
 from typing import Protocol
 
 from ..protocol.errors import AddressInUse, ConfigError
+from .curve import Key, Lock, Vouched
+from .memory_locks import knock
 from .memory_topics import MemoryPublisher, MemorySubscription
 from .network import Link, LinkSink, Listener, ListenerSink, PeerSink, Publisher, PublisherSink, Sent, Subscription
 
 __all__ = ["MemoryNetwork"]
 
 _QUEUED_FRAMES = 256
+_HERE = "127.0.0.1"
 
 
 class NearEnd(Protocol):
@@ -40,8 +44,9 @@ class FarEnd(Protocol):
 
     address: str
     largest: int
+    lock: Lock
 
-    def accepted(self, wire: "Wire") -> None: ...
+    def accepted(self, wire: "Wire", vouched: Vouched) -> None: ...
 
     def arrived(self, peer: bytes, frame: bytes) -> None: ...
 
@@ -64,27 +69,27 @@ class MemoryNetwork:
         self._ports = itertools.count(40_001)
         self._names = itertools.count(1)
 
-    def listen(self, host: str, port: int, sink: ListenerSink, largest: int) -> Listener:
+    def listen(self, host: str, port: int, sink: ListenerSink, largest: int, lock: Lock | None = None) -> Listener:
         """See ``Network.listen``."""
-        listener = _MemoryListener(self, self._free(host, port), sink, largest)
+        listener = _MemoryListener(self, self._free(host, port), sink, largest, lock or Lock())
         self._bound[listener.address] = listener
         return listener
 
-    def connect(self, address: str, sink: LinkSink, largest: int) -> Link:
+    def connect(self, address: str, sink: LinkSink, largest: int, key: Key | None = None) -> Link:
         """See ``Network.connect``."""
         _check(address)
-        return _MemoryLink(self, address, sink, largest)
+        return _MemoryLink(self, address, sink, largest, key)
 
-    def publish(self, host: str, port: int, sink: PublisherSink, largest: int) -> Publisher:
+    def publish(self, host: str, port: int, sink: PublisherSink, largest: int, lock: Lock | None = None) -> Publisher:
         """See ``Network.publish``."""
-        publisher = MemoryPublisher(self, self._free(host, port), sink, largest)
+        publisher = MemoryPublisher(self, self._free(host, port), sink, largest, lock or Lock())
         self._bound[publisher.address] = publisher
         return publisher
 
-    def subscribe(self, address: str, sink: LinkSink, largest: int) -> Subscription:
+    def subscribe(self, address: str, sink: LinkSink, largest: int, key: Key | None = None) -> Subscription:
         """See ``Network.subscribe``."""
         _check(address)
-        return MemorySubscription(self, address, sink, largest)
+        return MemorySubscription(self, address, sink, largest, key)
 
     def close(self) -> None:
         """Cut what is left."""
@@ -253,21 +258,24 @@ class Wire:
 class _MemoryListener:
     heartbeat: float | None = None
 
-    def __init__(self, network: MemoryNetwork, address: str, sink: ListenerSink, largest: int) -> None:
+    def __init__(self, network: MemoryNetwork, address: str, sink: ListenerSink, largest: int, lock: Lock) -> None:
         self.address = address
         self.largest = largest
+        self.lock = lock
         self._network = network
         self._sink = sink
         self._wires: dict[bytes, Wire] = {}
         self._silent: dict[bytes, float] = {}
+        self._vouched: dict[bytes, Vouched] = {}
         self._peers: dict[bytes, PeerSink] = {}
         self._inbox: deque[tuple[bytes, bytes | None]] = deque()
         self._scheduled = False
         self._closed = False
         self._loop = asyncio.get_running_loop()
 
-    def accepted(self, wire: Wire) -> None:
+    def accepted(self, wire: Wire, vouched: Vouched) -> None:
         self._wires[wire.name] = wire
+        self._vouched[wire.name] = vouched
         self._silent[wire.name] = self._loop.time()
 
     def arrived(self, peer: bytes, frame: bytes) -> None:
@@ -327,20 +335,23 @@ class _MemoryListener:
             peer, frame = self._inbox.popleft()
             known = self._peers.get(peer)
             if frame is None:
+                self._vouched.pop(peer, None)
                 if known is not None:
                     del self._peers[peer]
                     known.gone()
                 continue
             if known is None:
                 self._silent.pop(peer, None)
-                known = self._peers[peer] = self._sink.accept(peer, "127.0.0.1")
+                known = self._peers[peer] = self._sink.accept(peer, _HERE, self._vouched.pop(peer))
             known.receive(frame)
         self._sink.flush()
 
 
 class _MemoryLink:
-    def __init__(self, network: MemoryNetwork, address: str, sink: LinkSink, largest: int) -> None:
+    def __init__(self, network: MemoryNetwork, address: str, sink: LinkSink, largest: int, key: Key | None) -> None:
         self.largest = largest
+        self.refused = False
+        self._key = key
         self._network = network
         self._sink: LinkSink | None = sink
         self._wire: Wire | None = None
@@ -354,9 +365,18 @@ class _MemoryLink:
         if not isinstance(bound, _MemoryListener):
             self.lost("nobody listens there" if bound is None else "the handshake failed")
             return
-        self._wire = self._network.wire(self, bound)
-        bound.accepted(self._wire)
-        self._sink.up()
+
+        def opened(vouched: Vouched) -> None:
+            if self._sink is None:
+                return
+            if self._network.find(bound.address) is not bound:
+                self.lost("the handshake failed")
+                return
+            self._wire = self._network.wire(self, bound)
+            bound.accepted(self._wire, vouched)
+            self._sink.up()
+
+        knock(self, bound.lock, self._key, _HERE, opened, copy_context())
 
     @property
     def over(self) -> bool:

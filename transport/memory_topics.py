@@ -5,11 +5,14 @@ connections of this network have no descriptors: their numbers stand for them.
 """
 
 import asyncio
+from contextvars import copy_context
 from collections import deque
 from random import Random
 from typing import TYPE_CHECKING
 
 from ..protocol.ids import TOPIC_SIZE
+from .curve import Key, Lock, Vouched
+from .memory_locks import knock
 from .network import LinkSink, PublisherSink
 from .roll import MOST_SAID, Attached, Roll, Said
 from .tokens import Tokens
@@ -27,13 +30,15 @@ class MemoryPublisher:
 
     heartbeat: float | None = 15.0
 
-    def __init__(self, network: "MemoryNetwork", address: str, sink: PublisherSink, largest: int) -> None:
+    def __init__(self, network: "MemoryNetwork", address: str, sink: PublisherSink, largest: int, lock: Lock) -> None:
         self.address = address
+        self.lock = lock
         self._network = network
         self._sink = sink
         self._most = largest
         self._roll = Roll()
         self._wires: dict[int, Wire] = {}
+        self._vouched: dict[int, Vouched] = {}
         self._topics: dict[bytes, dict[int, None]] = {}
         """Which connections were granted it, in the order of granting."""
         self._inbox: deque[tuple[int, bytes | None]] = deque()  # None: the end
@@ -101,10 +106,11 @@ class MemoryPublisher:
 
     # What wires tell.
 
-    def accepted(self, wire: "Wire") -> None:
+    def accepted(self, wire: "Wire", vouched: Vouched) -> None:
         """A connection stands."""
         number = _number(wire.name)
         self._wires[number] = wire
+        self._vouched[number] = vouched
         self._roll.accepted(number, self._loop.time())
         self._watch_strangers()
 
@@ -127,7 +133,7 @@ class MemoryPublisher:
         if said is Said.HOSTILE:
             self._cut(attached)
         elif said is Said.TOKEN:
-            topics = self._sink.presented(message[1:], attached.peer)
+            topics = self._sink.presented(message[1:], attached.peer, self._vouched[number])
             for topic in topics:
                 assert len(topic) == TOPIC_SIZE
                 self._topics.setdefault(topic, {})[number] = None
@@ -143,6 +149,7 @@ class MemoryPublisher:
 
     def _forget(self, number: int) -> None:
         attached = self._roll.lost(number)
+        self._vouched.pop(number, None)
         self._roll.settled((number,))  # here, numbers are given once
         for topic in [topic for topic, granted in self._topics.items() if number in granted]:
             del self._topics[topic][number]
@@ -176,8 +183,10 @@ class MemoryPublisher:
 class MemorySubscription:
     """One life of one connection to a publisher."""
 
-    def __init__(self, network: "MemoryNetwork", address: str, sink: LinkSink, largest: int) -> None:
+    def __init__(self, network: "MemoryNetwork", address: str, sink: LinkSink, largest: int, key: Key | None) -> None:
         self.largest = TOPIC_SIZE + largest
+        self.refused = False
+        self._key = key
         self._network = network
         self._sink: LinkSink | None = sink
         self._wire: Wire | None = None
@@ -223,9 +232,18 @@ class MemorySubscription:
         if not isinstance(bound, MemoryPublisher):
             self.lost("nobody listens there" if bound is None else "the handshake failed")
             return
-        self._wire = self._network.wire(self, bound)
-        bound.accepted(self._wire)
-        self._sink.up()
+
+        def opened(vouched: Vouched) -> None:
+            if self._sink is None:
+                return
+            if self._network.find(bound.address) is not bound:
+                self.lost("the handshake failed")
+                return
+            self._wire = self._network.wire(self, bound)
+            bound.accepted(self._wire, vouched)
+            self._sink.up()
+
+        knock(self, bound.lock, self._key, "127.0.0.1", opened, copy_context())
 
     def _show(self, token: bytes) -> None:
         if self._wire is not None:

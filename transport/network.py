@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Protocol
 
+from .curve import Key, Lock, Vouched
+
 __all__ = [
     "Link",
     "LinkSink",
@@ -57,8 +59,14 @@ class ListenerSink(Protocol):
     def begin(self, now: float) -> None:
         """A turn begins at ``now``, monotonic seconds."""
 
-    def accept(self, peer: bytes, address: str) -> PeerSink:
-        """A peer that was not heard before sent its first frame, from the IP address ``address``."""
+    def accept(self, peer: bytes, address: str, vouched: Vouched) -> PeerSink:
+        """A peer that was not heard before sent its first frame.
+
+        Args:
+            peer: names it for as long as its connection lives.
+            address: the IP address that it comes from.
+            vouched: who it is, as far as the port's lock has had it proved.
+        """
         ...
 
     def flush(self) -> None:
@@ -101,8 +109,8 @@ class Listener(Protocol):
 class PublisherSink(Protocol):
     """Says who gets which topics. ``peer`` names one connection for as long as it lives, and none after it."""
 
-    def presented(self, token: bytes, peer: int) -> Sequence[bytes]:
-        """A connection showed a token of 16 bytes; it may do so several times.
+    def presented(self, token: bytes, peer: int, vouched: Vouched) -> Sequence[bytes]:
+        """A connection showed a token of 16 bytes; it may do so several times. ``vouched``: see ``ListenerSink``.
 
         Answer from a table and do nothing else: whoever asks is in the middle of a
         receive or of a ``publish``. What follows from a grant is for a later turn.
@@ -164,6 +172,11 @@ class LinkSink(Protocol):
 class Link(Protocol):
     """One life of one connection to a listener. It never reconnects: its owner makes a new one."""
 
+    @property
+    def refused(self) -> bool:
+        """Whether it is down because the port does not let us in, and would not tomorrow."""
+        ...
+
     def send(self, frame: bytes) -> Sent:
         """Hand over one frame. Never blocks."""
         ...
@@ -177,6 +190,11 @@ class Subscription(Protocol):
 
     Its sink gets frames as they were published, without their topic.
     """
+
+    @property
+    def refused(self) -> bool:
+        """See ``Link.refused``."""
+        ...
 
     def present(self, token: bytes) -> None:
         """Show a token of 16 bytes for topics. Only once the connection stands.
@@ -193,8 +211,10 @@ class Subscription(Protocol):
 class Network(Protocol):
     """Makes listeners and links, publishers and subscriptions."""
 
-    def listen(self, host: str, port: int, sink: ListenerSink, largest: int) -> Listener:
+    def listen(self, host: str, port: int, sink: ListenerSink, largest: int, lock: Lock | None = None) -> Listener:
         """Bind a port; 0 takes a free one. Frames over ``largest`` bytes cost their sender the connection.
+
+        ``lock``: what it asks of those who connect. None: nothing, and everybody may.
 
         Raises:
             AddressInUse: another program holds the port.
@@ -202,16 +222,18 @@ class Network(Protocol):
         """
         ...
 
-    def connect(self, address: str, sink: LinkSink, largest: int) -> Link:
-        """Begin to connect. ``sink`` hears the outcome.
+    def connect(self, address: str, sink: LinkSink, largest: int, key: Key | None = None) -> Link:
+        """Begin to connect, to a port with a lock that ``key`` opens. ``sink`` hears the outcome.
 
         Raises:
             ConfigError: the address can't be one.
         """
         ...
 
-    def publish(self, host: str, port: int, sink: PublisherSink, largest: int) -> Publisher:
+    def publish(self, host: str, port: int, sink: PublisherSink, largest: int, lock: Lock | None = None) -> Publisher:
         """Bind a port for topics; 0 takes a free one. ``largest``: bytes of a frame that may be published.
+
+        ``lock``: see ``listen``.
 
         Raises:
             AddressInUse: another program holds the port.
@@ -219,8 +241,10 @@ class Network(Protocol):
         """
         ...
 
-    def subscribe(self, address: str, sink: LinkSink, largest: int) -> Subscription:
+    def subscribe(self, address: str, sink: LinkSink, largest: int, key: Key | None = None) -> Subscription:
         """Begin to connect to a publisher. A frame over ``largest`` bytes costs the connection.
+
+        ``key``: see ``connect``.
 
         Raises:
             ConfigError: the address can't be one.

@@ -8,9 +8,11 @@ import zmq
 from zmq.backend import Socket as BareSocket
 
 from ..protocol.ids import TOPIC_SIZE
+from .curve import Lock
 from .network import PublisherSink
 from .pump import TopicPump
 from .sockets import NOBLOCK, always_set, bind, open_socket
+from .zap import Gatekeeper
 
 __all__ = ["ZmqPublisher"]
 
@@ -23,23 +25,36 @@ class ZmqPublisher:
     """An XPUB in manual mode. ``TopicPump`` reads it; this sends, and sees to it that the pump gets its turns."""
 
     def __init__(
-        self, context: "zmq.Context[zmq.Socket[bytes]]", host: str, port: int, sink: PublisherSink, largest: int
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        gate: Gatekeeper,
+        host: str,
+        port: int,
+        sink: PublisherSink,
+        largest: int,
+        lock: Lock,
     ) -> None:
+        self._gate = gate
         self._largest = largest
         self._scheduled = False
         self._overdue: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._socket = socket = open_socket(context, zmq.XPUB)
+        domain = ""
         try:
             always_set(socket, largest)
+            domain = gate.install(socket, lock)
             socket.set(zmq.BACKLOG, 1024)
-            self._pump = TopicPump(socket, sink, self._wake)
+            self._pump = TopicPump(socket, lock, sink, self._wake)
             bind(socket, host, port)
         except BaseException:
             if hasattr(self, "_pump"):
                 self._pump.close()
             socket.close()
+            if domain:
+                gate.remove(domain)
             raise
+        self._domain = domain
         # The bare method skips options that we never use, and is a third faster.
         self._send = partial(BareSocket.send, socket)
         self._pump_at = 0.0
@@ -83,6 +98,7 @@ class ZmqPublisher:
         self._loop.remove_reader(self._fd)
         self._pump.close()
         self._socket.close()
+        self._gate.remove(self._domain)
 
     def _wake(self) -> None:
         if not self._scheduled:

@@ -17,10 +17,12 @@ from functools import partial
 import zmq
 
 from ..protocol.ids import TOPIC_SIZE
+from .curve import Lock
 from .descriptors import is_spare
 from .network import PublisherSink
 from .roll import MOST_SAID, Attached, Roll, Said
 from .sockets import EVENTS, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, ZmqSocket, shut_down, turn_away
+from .zap import vouched
 
 __all__ = ["TopicPump"]
 
@@ -38,13 +40,15 @@ class TopicPump:
 
     Args:
         socket: an XPUB that is not bound yet.
+        lock: what it asks of those who connect.
         sink: says who gets what.
         wake: is called when a connection was lost, so that ``pump`` is called soon.
     """
 
-    def __init__(self, socket: ZmqSocket, sink: PublisherSink, wake: Callable[[], None]) -> None:
+    def __init__(self, socket: ZmqSocket, lock: Lock, sink: PublisherSink, wake: Callable[[], None]) -> None:
         self.roll = Roll()
         self._socket = socket
+        self._lock = lock
         self._sink = sink
         self._wake = wake
         self._lost: list[Attached] = []
@@ -121,12 +125,12 @@ class TopicPump:
         if said is Said.HOSTILE:
             self.cut(attached)
         elif said is Said.TOKEN and self._in_step and self._received <= _SURE:
-            self._grant(attached, message[1:])
+            self._grant(attached, message[1:], frame)
         # Rule 4, once more: who is granted nothing presents its token again.
 
-    def _grant(self, attached: Attached, token: bytes) -> None:
+    def _grant(self, attached: Attached, token: bytes, frame: zmq.Frame) -> None:
         # Rule 3: since the receive nothing has touched the socket, nor does the sink.
-        topics = self._sink.presented(token, attached.peer)
+        topics = self._sink.presented(token, attached.peer, vouched(self._lock, frame))
         for topic in topics:
             assert len(topic) == TOPIC_SIZE, "rule 5: of two sizes, one topic could be the beginning of another"
             self._socket.set(_SUBSCRIBE, topic)

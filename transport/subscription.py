@@ -3,6 +3,7 @@
 import zmq
 
 from ..protocol.ids import TOPIC_SIZE
+from .curve import Key
 from .dial import Dial
 from .network import LinkSink
 from .sockets import NOBLOCK
@@ -14,8 +15,15 @@ __all__ = ["ZmqSubscription"]
 class ZmqSubscription(Dial):
     """An XSUB that connects once."""
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", address: str, sink: LinkSink, largest: int) -> None:
-        super().__init__(context, zmq.XSUB, address, sink, TOPIC_SIZE + largest)
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        address: str,
+        sink: LinkSink,
+        largest: int,
+        key: Key | None,
+    ) -> None:
+        super().__init__(context, zmq.XSUB, address, sink, TOPIC_SIZE + largest, key)
         self._tokens = Tokens(self._show)
 
     def present(self, token: bytes) -> None:

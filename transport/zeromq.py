@@ -8,11 +8,13 @@ import os
 
 import zmq
 
+from .curve import Key, Lock
 from .link import ZmqLink
 from .listener import ZmqListener
 from .network import Link, LinkSink, Listener, ListenerSink, Publisher, PublisherSink, Subscription
 from .publisher import ZmqPublisher
 from .subscription import ZmqSubscription
+from .zap import Gatekeeper
 
 __all__ = ["ZmqNetwork"]
 
@@ -28,28 +30,34 @@ class ZmqNetwork:
 
     def __init__(self) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._gate: Gatekeeper | None = None
 
-    def listen(self, host: str, port: int, sink: ListenerSink, largest: int) -> Listener:
+    def listen(self, host: str, port: int, sink: ListenerSink, largest: int, lock: Lock | None = None) -> Listener:
         """See ``Network.listen``."""
-        return ZmqListener(self._open(), host, port, sink, largest)
+        return ZmqListener(self._open(), self._gatekeeper(), host, port, sink, largest, lock or Lock())
 
-    def connect(self, address: str, sink: LinkSink, largest: int) -> Link:
+    def connect(self, address: str, sink: LinkSink, largest: int, key: Key | None = None) -> Link:
         """See ``Network.connect``."""
-        return ZmqLink(self._open(), address, sink, largest)
+        return ZmqLink(self._open(), address, sink, largest, key)
 
-    def publish(self, host: str, port: int, sink: PublisherSink, largest: int) -> Publisher:
+    def publish(self, host: str, port: int, sink: PublisherSink, largest: int, lock: Lock | None = None) -> Publisher:
         """See ``Network.publish``."""
-        return ZmqPublisher(self._open(), host, port, sink, largest)
+        return ZmqPublisher(self._open(), self._gatekeeper(), host, port, sink, largest, lock or Lock())
 
-    def subscribe(self, address: str, sink: LinkSink, largest: int) -> Subscription:
+    def subscribe(self, address: str, sink: LinkSink, largest: int, key: Key | None = None) -> Subscription:
         """See ``Network.subscribe``."""
-        return ZmqSubscription(self._open(), address, sink, largest)
+        return ZmqSubscription(self._open(), address, sink, largest, key)
 
     def close(self) -> None:
         """End the context and its threads; waits up to 0.5 s for frames that are leaving."""
         if self._context is not None:
             self._context.term()
-            self._context = None
+            self._context = self._gate = None
+
+    def _gatekeeper(self) -> Gatekeeper:
+        if self._gate is None:
+            self._gate = Gatekeeper(self._open())
+        return self._gate
 
     def _open(self) -> "zmq.Context[zmq.Socket[bytes]]":
         if self._context is None:

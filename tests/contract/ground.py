@@ -16,13 +16,16 @@ import zmq
 
 from server_room_system.testing import run
 from server_room_system.transport import (
+    Key,
     Link,
     Listener,
+    Lock,
     MemoryNetwork,
     Network,
     Publisher,
     Sent,
     Subscription,
+    Vouched,
     ZmqNetwork,
 )
 from server_room_system.transport.memory_topics import MemorySubscription
@@ -40,9 +43,10 @@ PROBE = b"heard this? "
 class Voice:
     """A peer, as a listener hears it."""
 
-    def __init__(self, ear: "Ear", peer: bytes, address: str) -> None:
+    def __init__(self, ear: "Ear", peer: bytes, address: str, vouched: Vouched) -> None:
         self.peer = peer
         self.address = address
+        self.vouched = vouched
         self.frames: list[bytes] = []
         self.rules: list[str] = []
         self.deaths = 0
@@ -88,11 +92,11 @@ class Ear:
         self._in_turn = True
         self._last = now
 
-    def accept(self, peer: bytes, address: str) -> Voice:
+    def accept(self, peer: bytes, address: str, vouched: Vouched) -> Voice:
         self.expect_turn("accept")
         if any(voice.peer == peer for voice in self.voices):
             self.mistakes.append("two peers of one name")
-        voice = Voice(self, peer, address)
+        voice = Voice(self, peer, address, vouched)
         self.voices.append(voice)
         return voice
 
@@ -154,7 +158,7 @@ class Gate:
         self.on_shown: Callable[[], None] = lambda: None
         self._changed = changed
 
-    def presented(self, token: bytes, peer: int) -> list[bytes]:
+    def presented(self, token: bytes, peer: int, vouched: Vouched) -> list[bytes]:
         topics = self.topics.get(token, [])
         self.shown.append((token, peer))
         self.on_shown()
@@ -225,30 +229,30 @@ class Ground:
         if isinstance(self.network, MemoryNetwork):
             assert self.network.connections == 0
 
-    def listen(self, port: int = 0, largest: int = LARGEST) -> tuple[Listener, Ear]:
+    def listen(self, port: int = 0, largest: int = LARGEST, lock: Lock | None = None) -> tuple[Listener, Ear]:
         ear = Ear(self._changed)
-        listener = self.network.listen(HOST, port, ear, largest)
+        listener = self.network.listen(HOST, port, ear, largest, lock)
         self._ears.append(ear)
         self._listeners.append(listener)
         return listener, ear
 
-    def connect(self, address: str, largest: int = LARGEST) -> tuple[Link, Mouth]:
+    def connect(self, address: str, largest: int = LARGEST, key: Key | None = None) -> tuple[Link, Mouth]:
         mouth = Mouth(self._changed)
-        link = self.network.connect(address, mouth, largest)
+        link = self.network.connect(address, mouth, largest, key)
         self.mouths.append(mouth)
         self._links.append(link)
         return link, mouth
 
-    def publish(self, port: int = 0, largest: int = LARGEST) -> tuple[Publisher, Gate]:
+    def publish(self, port: int = 0, largest: int = LARGEST, lock: Lock | None = None) -> tuple[Publisher, Gate]:
         gate = Gate(self._changed)
-        publisher = self.network.publish(HOST, port, gate, largest)
+        publisher = self.network.publish(HOST, port, gate, largest, lock)
         self._gates.append(gate)
         self._publishers.append(publisher)
         return publisher, gate
 
-    def subscribe(self, address: str, largest: int = LARGEST) -> tuple[Subscription, Mouth]:
+    def subscribe(self, address: str, largest: int = LARGEST, key: Key | None = None) -> tuple[Subscription, Mouth]:
         mouth = Mouth(self._changed)
-        subscription = self.network.subscribe(address, mouth, largest)
+        subscription = self.network.subscribe(address, mouth, largest, key)
         self.mouths.append(mouth)
         self._links.append(subscription)
         return subscription, mouth

@@ -12,6 +12,7 @@ from server_room_system import AsyncClient, MatchExpired, RuleSet
 from server_room_system.cli.admin import AdminClient
 from server_room_system.protocol import Limits, Welcome, download_decoder, parse
 from server_room_system.protocol.errors import BadMessage, UnknownKind, WrongKey
+from server_room_system.transport import Key
 from server_room_system.transport.network import Link, LinkSink, Sent, Subscription
 from server_room_system.transport.zeromq import ZmqNetwork
 
@@ -110,6 +111,7 @@ class OverheardLink:
     def __init__(self, link: Link, secrets: Secrets) -> None:
         self._link = link
         self._secrets = secrets
+        self.refused = False
         self.close = link.close
 
     def send(self, frame: bytes) -> Sent:
@@ -123,6 +125,7 @@ class OverheardSubscription:
     def __init__(self, subscription: Subscription, secrets: Secrets) -> None:
         self._subscription = subscription
         self._secrets = secrets
+        self.refused = False
         self.close = subscription.close
 
     def present(self, token: bytes) -> None:
@@ -137,11 +140,11 @@ class OverheardNetwork(ZmqNetwork):
         super().__init__()
         self._secrets = secrets
 
-    def connect(self, address: str, sink: LinkSink, largest: int) -> Link:
-        return OverheardLink(super().connect(address, OverheardSink(sink, self._secrets), largest), self._secrets)
+    def connect(self, address: str, sink: LinkSink, largest: int, key: Key | None = None) -> Link:
+        return OverheardLink(super().connect(address, OverheardSink(sink, self._secrets), largest, key), self._secrets)
 
-    def subscribe(self, address: str, sink: LinkSink, largest: int) -> Subscription:
-        made = super().subscribe(address, OverheardSink(sink, self._secrets), largest)
+    def subscribe(self, address: str, sink: LinkSink, largest: int, key: Key | None = None) -> Subscription:
+        made = super().subscribe(address, OverheardSink(sink, self._secrets), largest, key)
         return OverheardSubscription(made, self._secrets)
 
 

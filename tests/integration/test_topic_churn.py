@@ -18,7 +18,7 @@ import pytest
 import zmq
 
 from server_room_system.protocol import MEMBER_TOPIC, ROOM_TOPIC
-from server_room_system.transport import Publisher, Subscription, ZmqNetwork
+from server_room_system.transport import Publisher, Subscription, Vouched, ZmqNetwork
 from server_room_system.transport.subscription import ZmqSubscription
 
 LARGEST = 1024
@@ -48,7 +48,7 @@ class Server(Protocol):
 class Doorkeeper:
     """The sink of a publisher."""
 
-    def presented(self, token: bytes, peer: int) -> list[bytes]:
+    def presented(self, token: bytes, peer: int, vouched: Vouched) -> list[bytes]:
         return topics_of(token)
 
     def gone(self, token: bytes, peer: int) -> None:

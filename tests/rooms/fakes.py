@@ -35,10 +35,12 @@ from server_room_system.rooms.runner import RoomState, Runner
 from server_room_system.rooms.seats import Seat
 from server_room_system.rooms.uplink import Uplink
 from server_room_system.transport import (
+    Key,
     Link,
     LinkSink,
     Listener,
     ListenerSink,
+    Lock,
     Publisher,
     PublisherSink,
     Sent,
@@ -677,17 +679,17 @@ class FakeNetwork:
         self.listener = FakeListener()
         self.bound: tuple[str, int, int] | None = None
 
-    def listen(self, host: str, port: int, sink: ListenerSink, largest: int) -> Listener:
+    def listen(self, host: str, port: int, sink: ListenerSink, largest: int, lock: Lock | None = None) -> Listener:
         self.bound = (host, port, largest)
         return self.listener
 
-    def publish(self, host: str, port: int, sink: PublisherSink, largest: int) -> Publisher:
+    def publish(self, host: str, port: int, sink: PublisherSink, largest: int, lock: Lock | None = None) -> Publisher:
         raise AssertionError("a port publishes nothing")
 
-    def subscribe(self, address: str, sink: LinkSink, largest: int) -> Subscription:
+    def subscribe(self, address: str, sink: LinkSink, largest: int, key: Key | None = None) -> Subscription:
         raise AssertionError("a port subscribes to nothing")
 
-    def connect(self, address: str, sink: LinkSink, largest: int) -> Link:
+    def connect(self, address: str, sink: LinkSink, largest: int, key: Key | None = None) -> Link:
         raise AssertionError("a port makes no links")
 
     def close(self) -> None:

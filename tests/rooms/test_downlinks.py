@@ -9,7 +9,7 @@ from server_room_system.protocol import mark_of
 from server_room_system.rooms.beside import open_beside
 from server_room_system.rooms.downlinks import Downlinks
 from server_room_system.rooms.fanout import Downlink
-from server_room_system.transport import Publisher, PublisherSink
+from server_room_system.transport import Lock, Publisher, PublisherSink
 
 from .fakes import FakeNetwork, FakePublisher
 
@@ -147,7 +147,7 @@ class Ports(FakeNetwork):
         self.taken = taken
         self.tried: list[int] = []
 
-    def publish(self, host: str, port: int, sink: PublisherSink, largest: int) -> Publisher:
+    def publish(self, host: str, port: int, sink: PublisherSink, largest: int, lock: Lock | None = None) -> Publisher:
         self.tried.append(port)
         if port in self.taken:
             raise AddressInUse(f"tcp://{host}:{port}")
