@@ -446,7 +446,8 @@ class Host:
         if len(self._application) >= _MOST_WAITING:
             return False
         args = (name, data, session, session.data)
-        self._application.post(self._application.call, "handle_response", self._server.handle_response, args)
+        hook = self._server.handle_response
+        self._application.post(self._application.call, "handle_response", hook, args, None, session, session.uplink)
         return True
 
     def check_credentials(self, asking: Asking) -> None:

@@ -304,9 +304,8 @@ class ClientCore:
                 self._out.refused(home, number, unknown)
         home.ref = message.ref
         home.step(MembershipEvent.JOINED)
-        home.acknowledged(message.uplink)
         home.repeat_from(message.uplink + 1)
-        self.broker.say(Ack(home.ref, 0))  # confirms that the token has arrived
+        self.broker.say(Ack(home.ref, home.acked))  # confirms that the token has arrived
         for ask in self._to_cancel:
             self.broker.say(Cancel(home.ref, ask))
         self._to_cancel.clear()

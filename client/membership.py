@@ -107,7 +107,7 @@ class Membership:
         self.ending: RemoteError | None = None
         """It is over, and what was said last may still come down its downlink."""
         self.acked = 0
-        """The other side has taken everything up to this number."""
+        """The other side has applied everything up to this number, but for what it refused."""
         self.error: RemoteError | None = None
         """Why it ended, if not by our own wish."""
         self._limits = limits
@@ -125,11 +125,6 @@ class Membership:
     def unacked(self) -> int:
         """Messages that are sent, or wait to be, and are not acknowledged."""
         return len(self._unacked)
-
-    @property
-    def last(self) -> int:
-        """The number of the last message."""
-        return self._last
 
     @property
     def full(self) -> bool:
@@ -161,7 +156,7 @@ class Membership:
         self._transmitted = number
 
     def acknowledged(self, number: int) -> None:
-        """The other side has taken everything up to this number."""
+        """The other side has applied everything up to this number, but for what it refused."""
         self.acked = max(self.acked, number)
         while self._unacked and self._unacked[0].number <= number:
             self._unacked.popleft()
@@ -182,9 +177,18 @@ class Membership:
         self.reader = StreamReader(position)
         return unknown
 
-    def refused(self, number: int) -> None:
-        """The other side will never apply this message; it has taken its number."""
-        self._unacked = deque(sent for sent in self._unacked if sent.number != number)
+    def answered(self, number: int) -> bool:
+        """It is known what became of this one message: it was refused, or is a request that has its reply.
+
+        Returns:
+            Whether that is news.
+        """
+        before = len(self._unacked)
+        if before and self._unacked[0].number == number:
+            self._unacked.popleft()
+        else:
+            self._unacked = deque(sent for sent in self._unacked if sent.number != number)
+        return len(self._unacked) < before
 
     # Receiving.
 

@@ -124,9 +124,8 @@ class Memberships:
             membership.members = {one for one in members if type(one) is int} if type(members) is list else set()
             self.rooms[message.room] = membership
         membership.step(MembershipEvent.JOINED)
-        membership.acknowledged(message.uplink)
-        membership.repeat_from(message.uplink + 1)
-        contact.say(Ack(membership.ref, 0))  # confirms that the token has arrived
+        membership.repeat_from(message.uplink + 1)  # what was taken before may still wait: an ACK says what is applied
+        contact.say(Ack(membership.ref, membership.acked))  # confirms that the token has arrived
         if membership.downlink != message.downlink:
             self._out.close_downlink(membership)
             membership.downlink = message.downlink
@@ -243,7 +242,7 @@ class Memberships:
             return True
         try:
             for number, reply, error in membership.read(message.offset, message.items):
-                membership.acknowledged(number)
+                membership.answered(number)
                 self._out.replied(membership, number, reply, error)
         except Gap:
             return False
@@ -264,9 +263,8 @@ class Memberships:
         if message.code == Code.NOT_A_MEMBER and membership is not self.home:
             self._finish(membership, error)
             return
-        if message.ask:
-            membership.refused(message.ask)
-        self._out.refused(membership, message.ask, error)
+        if not message.ask or membership.answered(message.ask):  # it may be said again, after a reconnect
+            self._out.refused(membership, message.ask, error)
 
     def not_recovered(self, ask: int, error: RemoteError) -> bool:
         """A request was refused. False: it was none to recover a room."""
@@ -291,7 +289,7 @@ class Memberships:
     def ask_ack(self, membership: Membership) -> None:
         """Have it said soon how far messages are applied."""
         if self._is_connected(membership) and not membership.recovering:
-            membership.contact.say(Ack(membership.ref, membership.last))
+            membership.contact.say(Ack(membership.ref, membership.acked))
 
     def pump(self, membership: Membership) -> bool:
         """Hand over what waits to be sent. Returns False where the connection takes no more now."""

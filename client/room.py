@@ -80,7 +80,7 @@ class ClientRoom:
             PayloadError: data can't be encoded or is over a limit.
             NotInRoomError: the room is left or closed.
             TimedOut: no acknowledgement in time; it may still be applied.
-            RateLimited, RoomBusy, BadPayload: with ``ack``, the room refused it.
+            RateLimited, RoomBusy, BadPayload, RequestRefused: with ``ack``, the room refused it.
         """
         await self._shell.send(self._membership, Kind.SEND, type, data, timeout, ack=ack)
 

@@ -38,7 +38,8 @@ def on_message(type_name: str) -> Callable[[F], F]:
     type (str, int, float, bool, bytes, list, dict) it is checked before the
     method is called; with the extra ``[typed]`` any type that msgspec knows is
     checked and converted. Data that does not fit is answered with BadPayload
-    and does not reach the method.
+    and does not reach the method. Raising RequestRefused tells the sender that
+    its message was not applied.
     """
     return _marker("message", type_name)
 

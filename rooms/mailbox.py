@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ..protocol.errors import RequestError
 
-__all__ = ["HookRunner", "Mailbox", "Then"]
+__all__ = ["HookRunner", "Mailbox", "Sender", "Then"]
 
 logger = logging.getLogger(__name__.partition(".rooms")[0] + ".rooms")
 
@@ -33,6 +33,13 @@ class HookRunner(Protocol):
         """Await a hook in a task of its own, then call ``mailbox.finished(then, result, error)``."""
 
 
+class Sender(Protocol):
+    """Whose message a hook handles."""
+
+    def refuse(self, error: RequestError, number: int) -> None:
+        """The hook did not take it, and said why."""
+
+
 class Mailbox:
     """The events of one room, and the hook that is being called.
 
@@ -42,7 +49,7 @@ class Mailbox:
         on_error: called with hook and error for what a hook raised.
     """
 
-    __slots__ = ("_draining", "_events", "_on_error", "_out", "busy", "hook", "name")
+    __slots__ = ("_draining", "_events", "_number", "_on_error", "_out", "_sender", "busy", "hook", "name")
 
     def __init__(self, name: str, out: HookRunner, on_error: Callable[[str, BaseException], Any]) -> None:
         self.name = name
@@ -51,6 +58,8 @@ class Mailbox:
         self._out = out
         self._on_error = on_error
         self._draining = False
+        self._sender: Sender | None = None
+        self._number = 0
         self._events: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
 
     def __len__(self) -> int:
@@ -73,10 +82,28 @@ class Mailbox:
         else:
             event(*args)
 
-    def call(self, hook: str, function: Callable[..., Any], args: tuple[Any, ...], then: Then | None = None) -> None:
-        """Call a hook. Only while not busy."""
+    def call(
+        self,
+        hook: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        then: Then | None = None,
+        sender: Sender | None = None,
+        number: int = 0,
+    ) -> None:
+        """Call a hook. Only while not busy.
+
+        Args:
+            hook: its name, for the log.
+            function: the hook.
+            args: what it is called with.
+            then: what follows it.
+            sender: whose message it handles: is told if the hook raises a RequestError.
+            number: that of the message.
+        """
         self.busy = True
         self.hook = hook
+        self._sender, self._number = sender, number
         self._out.current = self
         try:
             result = function(*args)
@@ -95,6 +122,8 @@ class Mailbox:
     def finished(self, then: Then | None, result: Any, error: BaseException | None) -> None:
         """A hook is over."""
         if error is not None:
+            if self._sender is not None and isinstance(error, RequestError):
+                self._sender.refuse(error, self._number)
             self.failed(self.hook, error)
         if then is not None:
             self._follow(then, result, error)

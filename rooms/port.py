@@ -252,7 +252,7 @@ class Connection:
         elif isinstance(message, Send | Request):
             raise NotAMember
         elif isinstance(message, Ack):
-            self._find(message.ref).on_ack()
+            self._find(message.ref).on_ack(message.number)
         elif isinstance(message, Leave):
             self._find(message.ref).on_leave()
         elif size > self.port.limits.control:

@@ -308,7 +308,8 @@ class Runner:
         if member.seat.state is SeatState.LEFT:
             return
         if handler is None:
-            self.mailbox.call("handle_response", room.handle_response, (name, data, member, member.seat.client))
+            args = (name, data, member, member.seat.client)
+            self.mailbox.call("handle_response", room.handle_response, args, None, member, number)
             return
         if handler.convert is not None:
             try:
@@ -316,7 +317,7 @@ class Runner:
             except BadPayload as error:
                 member.refuse(error, number)
                 return
-        self.mailbox.call(handler.name, handler.function, (room, member, data))
+        self.mailbox.call(handler.name, handler.function, (room, member, data), None, member, number)
 
     def _request(self, member: Member, number: int, name: str, data: Any) -> None:
         if member.seat.state is SeatState.LEFT:

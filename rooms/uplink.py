@@ -2,8 +2,19 @@
 
 from typing import Any, Protocol
 
-from ..protocol.errors import BadMessage, RateLimited, RemoteError, RequestError, UplinkGap
-from ..protocol.messages import Ack, Message
+from ..protocol.codec import pack_payload
+from ..protocol.errors import (
+    BadMessage,
+    NotAMember,
+    PayloadError,
+    RateLimited,
+    RemoteError,
+    RequestError,
+    RequestRefused,
+    UplinkGap,
+    error_for,
+)
+from ..protocol.messages import Ack, Error, Message
 from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
 
@@ -12,6 +23,11 @@ __all__ = ["Caller", "ClientFace", "Uplink"]
 _ACK_MASK = 31
 """Every 32nd message is acknowledged unasked."""
 _LONGEST_NAME = 64
+_MOST_REFUSALS = 256
+"""Refusals that are remembered: an honest client has no more messages under way (``Limits.unacked``)."""
+_MOST_DETAILS = 1024
+"""Bytes of what a refusal says besides its text."""
+_NESTING = 16
 
 
 class Caller(Protocol):
@@ -99,7 +115,7 @@ class Uplink:
         bucket: how often it may send; None lifts the limit.
     """
 
-    __slots__ = ("_asked", "_bucket", "connection", "ref", "session", "uplink")
+    __slots__ = ("_asked", "_bucket", "_refusals", "_refused_elsewhere", "connection", "ref", "session", "uplink")
 
     def __init__(self, session: str, bucket: TokenBucket | None) -> None:
         self.session = session
@@ -110,6 +126,10 @@ class Uplink:
         self._bucket = bucket
         self._asked = -1
         """The number whose acknowledgement was asked for and is not said yet."""
+        self._refusals: dict[int, Error] | None = None
+        """What was refused, by number, until the client confirms that it knows."""
+        self._refused_elsewhere = False
+        """Whether some of that was said on an older connection, and may be lost with it."""
 
     # A subclass says what these mean.
 
@@ -169,10 +189,15 @@ class Uplink:
             self.refuse(RateLimited(), self.uplink)
         else:
             self.take_request(name, data)
+        if not self.uplink & _ACK_MASK:
+            self.acknowledge()
 
-    def on_ack(self) -> None:
-        """The client asks how far its messages are applied."""
+    def on_ack(self, number: int) -> None:
+        """The client asks how far its messages are applied. It knows what became of those up to ``number``."""
         self.confirmed()
+        if self._refusals:
+            self._refusals = {refused: error for refused, error in self._refusals.items() if refused > number}
+        self._refuse_again()
         if self._asked != self.uplink:  # asking again is free of charge: it must not pile up behind a hook that waits
             self._asked = self.uplink
             self.acknowledge()
@@ -190,6 +215,7 @@ class Uplink:
         self.detach()
         self.connection = connection
         self.ref = connection.add(self)
+        self._refused_elsewhere = bool(self._refusals)
 
     def detach(self) -> None:
         """Leave the connection; messages with the old reference find nobody."""
@@ -203,15 +229,35 @@ class Uplink:
             self.connection.say(message)
 
     def say_acknowledged(self, number: int) -> None:
-        """Tell the client up to which of its messages all are applied."""
+        """Tell the client up to which of its messages all are applied, but for those that were refused."""
         if self._asked == number:
             self._asked = -1
+        self._refuse_again()  # ahead of the acknowledgement, which counts for all but these
         self.say(Ack(self.ref, number))
 
     def refuse(self, error: RequestError, number: int) -> None:
-        """Tell the client that this message was not applied, and why."""
-        if self.connection is not None:
+        """Tell the client that this message was not applied, and why.
+
+        It is said again on the next connection: a client that never heard of it
+        would take the message for applied once it is acknowledged.
+        """
+        if number:
+            error = _sendable(error)
+            if self._refusals is None:
+                self._refusals = {}
+            self._refusals[number] = Error(0, number, int(error.code), error.text[:512], error.data)
+            if len(self._refusals) > _MOST_REFUSALS:
+                del self._refusals[next(iter(self._refusals))]
+        if self.connection is None:
+            self._refused_elsewhere = True
+        else:
             self.connection.refuse(error, self.ref, number)
+
+    def _refuse_again(self) -> None:
+        if self._refused_elsewhere and self.connection is not None:
+            self._refused_elsewhere = False
+            for refusal in (self._refusals or {}).values():
+                self.say(refusal._replace(ref=self.ref))
 
     def _on_send_several(self, message: list[Any]) -> None:
         if len(message) < 5 or len(message) % 2 == 0 or type(message[2]) is not int:
@@ -232,3 +278,17 @@ class Uplink:
             self.uplink += 1  # it will not get better by being sent again
             self.refuse(BadMessage(f"a message's type is a string of at most {_LONGEST_NAME} characters"), number)
         # A number that was taken already: sent again after a reconnect. Once is enough.
+
+
+def _sendable(error: RequestError) -> RequestError:
+    """The error as it is, or what of it can be sent: a hook may raise anything."""
+    if isinstance(error, NotAMember | UplinkGap):  # to a client, these say something else than that it was refused
+        return RequestRefused(error.text)
+    if error.data is not None:
+        try:
+            pack_payload(error.data, _MOST_DETAILS, _NESTING)
+        except PayloadError:
+            plain = error_for(int(error.code), error.text)
+            assert isinstance(plain, RequestError)
+            return plain
+    return error

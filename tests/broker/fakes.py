@@ -224,7 +224,7 @@ class Guest:
 
     def confirm(self) -> None:
         with self.bench.out.turn():
-            self.caller.refs[self.ref].on_ack()
+            self.caller.refs[self.ref].on_ack(0)
 
     def lose(self) -> None:
         self.caller.lose()

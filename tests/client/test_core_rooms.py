@@ -269,14 +269,14 @@ def test_replies_and_failures_reach_those_who_asked(stage: Stage, room: Membersh
     ]
     refused = int(Code.REQUEST_REFUSED)
     stage.deliver(room, 0, [int(Item.FAILURE), 1, buy, refused, "no gold", {"price": 9}])
-    assert (room.acked, room.unacked) == (buy, 1)
+    assert (room.acked, room.unacked) == (0, 1)  # what was sent before may have been refused: an ACK tells
     stage.deliver(room, 0, [int(Item.REPLY), 2, sell, {"gold": 3}])
     [(_, first, nothing, error), (where, second, reply, no_error)] = stage.out.replies
     assert (first, second, where) == (buy, sell, room)
     assert isinstance(error, RequestRefused)
     assert (error.text, error.data, nothing) == ("no gold", {"price": 9}, None)
     assert (reply, no_error) == ({"gold": 3}, None)
-    assert (room.acked, room.unacked) == (sell, 0)
+    assert (room.acked, room.unacked) == (0, 0)
     assert len(room.inbox) == 0
 
 
@@ -318,7 +318,9 @@ def test_messages_are_numbered_for_each_room_and_for_the_server(stage: Stage, ro
     assert [entry[:2] for entry in stage.sent()] == [(room.ref, 1), (other.ref, 1), (home.ref, 1), (room.ref, 2)]
 
 
-def test_acknowledged_messages_are_forgotten_and_the_rest_is_sent_again(stage: Stage, room: Membership) -> None:
+def test_acknowledged_messages_are_forgotten_and_what_was_not_taken_is_sent_again(
+    stage: Stage, room: Membership
+) -> None:
     for number in (1, 2, 3, 4):
         stage.send(room, number)
     stage.acknowledge(room, 2)
@@ -327,7 +329,7 @@ def test_acknowledged_messages_are_forgotten_and_the_rest_is_sent_again(stage: S
     [recover] = stage.heard(Recover)
     joined = stage.recovered(recover, uplink=3)
     assert stage.sent() == [(joined.ref, 4, 4)]
-    assert (room.acked, room.unacked) == (3, 1)
+    assert (room.acked, room.unacked) == (2, 2)
 
 
 def test_messages_to_the_server_are_sent_again_after_the_welcome(stage: Stage) -> None:
@@ -336,7 +338,7 @@ def test_messages_to_the_server_are_sent_again_after_the_welcome(stage: Stage) -
     stage.reconnect(uplink=1, ref=77)
     heard = stage.out.heard()
     assert [(one.ref, one.number) for one in heard if isinstance(one, Send)] == [(77, 2), (77, 3)]
-    assert heard[-1] == Ack(77, 3)
+    assert heard[-1] == Ack(77, 0)
 
 
 def test_the_wait_for_an_acknowledgement_goes_on_after_a_reconnect(stage: Stage, room: Membership) -> None:
@@ -344,7 +346,7 @@ def test_the_wait_for_an_acknowledgement_goes_on_after_a_reconnect(stage: Stage,
     stage.reconnect()
     [recover] = stage.heard(Recover)
     joined = stage.recovered(recover)
-    assert stage.out.heard()[-1] == Ack(joined.ref, 1)
+    assert stage.out.heard()[-1] == Ack(joined.ref, 0)
 
 
 def test_each_second_the_acknowledgement_is_asked_for_where_it_is_missing(stage: Stage, room: Membership) -> None:
@@ -352,7 +354,7 @@ def test_each_second_the_acknowledgement_is_asked_for_where_it_is_missing(stage:
     stage.send(room, 1)
     stage.out.heard()
     stage.advance(1.0)
-    assert set(stage.out.heard()) == {Ack(room.ref, 1)}
+    assert set(stage.out.heard()) == {Ack(room.ref, 0)}
     stage.acknowledge(room, 1)
     stage.advance(2.0)
     assert stage.out.heard() == []
@@ -430,6 +432,27 @@ def test_a_refused_message_is_not_sent_again(stage: Stage, room: Membership) -> 
     [recover] = stage.heard(Recover)
     stage.recovered(recover)
     assert [number for _, number, _ in stage.sent()] == [1, 3]
+
+
+def test_a_refusal_that_is_said_again_is_told_once(stage: Stage, room: Membership) -> None:
+    stage.send(room, 1)
+    for _ in range(2):
+        stage.say(Error(room.ref, 1, int(Code.RATE_LIMITED), "", None))
+    assert [number for _, number, _ in stage.out.refusals] == [1]
+
+
+def test_what_is_taken_is_not_acknowledged_and_not_sent_again(stage: Stage, room: Membership) -> None:
+    for number in (1, 2, 3):
+        stage.send(room, number)
+    stage.say(Ack(room.ref, 1))
+    stage.reconnect()
+    [recover] = stage.heard(Recover)
+    joined = stage.recovered(recover, uplink=2)
+    confirmation, repeated, question = stage.out.heard()
+    assert confirmation == question == Ack(joined.ref, 1)  # what it knows, and a question for the rest
+    assert isinstance(repeated, Send)
+    assert repeated.number == 3
+    assert (room.acked, room.unacked) == (1, 2)
 
 
 def test_an_error_without_a_number_is_told_and_forgets_nothing(stage: Stage, room: Membership) -> None:

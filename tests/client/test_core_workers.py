@@ -508,7 +508,7 @@ def test_a_new_life_of_the_broker_begins_the_numbers_anew(yard: Yard) -> None:
         (home, 3, SessionUnknown),
     ]
     assert yard.core.data.ID == 900
-    assert (home.unacked, home.acked, home.last) == (0, 0, 0)
+    assert (home.unacked, home.acked) == (0, 0)
     yard.out.heard()
     yard.send(home, "anew")
     assert [(number, data) for _, number, data in yard.sent()] == [(1, "anew")]

@@ -378,11 +378,11 @@ class Guest:
         with self.bench.out.turn():
             return self.say(name, data, Kind.REQUEST)
 
-    def confirm(self) -> None:
-        """Say that JOINED has arrived, and ask how far messages are applied."""
+    def confirm(self, known: int = 0) -> None:
+        """Say that JOINED has arrived, and what became of messages up to ``known``; ask how far they are applied."""
         self.listen()
         with self.bench.out.turn():
-            self.caller.refs[self.ref].on_ack()
+            self.caller.refs[self.ref].on_ack(known)
 
     def leave(self) -> None:
         self.listen()

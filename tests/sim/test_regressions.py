@@ -24,7 +24,7 @@ from server_room_system import (
 from server_room_system.broker import cluster
 from server_room_system.broker.supervision import Supervisor
 from server_room_system.testing import run, system
-from server_room_system.transport import Link, LinkSink, memory
+from server_room_system.transport import Link, LinkSink
 
 QUICK = Limits(ping_interval=1.0, ping_timeout=3.0)
 
@@ -114,7 +114,7 @@ def test_requests_that_meet_a_full_queue_are_made_when_it_has_room(monkeypatch: 
         async with system(Server(rooms={"parrot": Parrot})) as s:
             client = await s.client()
             rooms = [await client.create(RuleSet(1)) for _ in range(8)]
-            monkeypatch.setattr(memory, "_QUEUED_FRAMES", 4)
+            s.network.mark = 4
             s.drop(client)  # afterwards it recovers eight rooms at once
             await s.sleep(5)
             for room in rooms:
@@ -128,7 +128,6 @@ def test_requests_that_meet_a_full_queue_are_made_when_it_has_room(monkeypatch: 
     run(play)
 
 
-@pytest.mark.xfail(strict=True, reason="an ERROR is said once: lost with its connection, the message counts as applied")
 def test_a_refusal_is_not_lost_with_the_connection_that_it_was_said_on() -> None:
     class Strict(Parrot):
         message_rate = 0.01
@@ -148,9 +147,6 @@ def test_a_refusal_is_not_lost_with_the_connection_that_it_was_said_on() -> None
     run(play)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="JOINED acknowledges what is taken; some of it waits for hooks, and may never run"
-)
 def test_what_waits_behind_a_hook_is_not_taken_for_applied_when_the_client_comes_back() -> None:
     applied: list[int] = []
 
