@@ -74,8 +74,8 @@ class BrokerLimits:
     """Seconds that a ticket may wait at most, whatever its client asks."""
     session_grace: float = 30.0
     """Seconds that a session outlives its connection."""
-    auth_timeout: float = 5.0
-    """Seconds that ``Server.on_auth`` may take for one client."""
+    auth_timeout: float = 4.0
+    """Seconds that ``Server.on_auth`` may take for one client: clients give an answer five."""
     auth_waiting: int = 1024
     """Clients that may wait for an async ``on_auth`` at once."""
     auth_waiting_of_an_address: int = 128

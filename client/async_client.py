@@ -24,6 +24,7 @@ def connect(
     reconnect_timeout: float = 30.0,
     inbox: int = 4096,
     jitter: Callable[[], float] | None = None,
+    credentials: Any = None,
 ) -> "AsyncClient":
     """A client of the server at ``address``, to be used with ``async with``.
 
@@ -41,10 +42,19 @@ def connect(
             is fetched again from the room's history.
         jitter: a float in [0, 1) for the delays between attempts to connect;
             the system's randomness, unless tests give a seeded one.
+        credentials: shown to the server's ``on_auth``: any value that msgpack knows, at most 15 KiB of it. Or a
+            function that returns them, ``def`` or ``async def``, called on this loop for each new session, so that
+            each gets a fresh token; its time counts as part of ``connect_timeout``.
 
     Raises (on entering):
         BrokerUnreachable: nobody answered.
         ConfigError: the address can't be one.
+        AuthRefused: the server does not take the credentials.
+        AuthUnavailable: it could not check them within ``connect_timeout``.
+        CredentialsError: the function raised.
+
+    Raises (at once):
+        PayloadError: the credentials can't be encoded or are too large.
     """
     return AsyncClient(
         address,
@@ -53,6 +63,7 @@ def connect(
         reconnect_timeout=reconnect_timeout,
         inbox=inbox,
         jitter=jitter,
+        credentials=credentials,
     )
 
 
@@ -73,9 +84,10 @@ class AsyncClient:
         reconnect_timeout: float = 30.0,
         inbox: int = 4096,
         jitter: Callable[[], float] | None = None,
+        credentials: Any = None,
     ) -> None:
         self.address = address
-        self._shell = Shell(address, network, connect_timeout, reconnect_timeout, inbox, jitter)
+        self._shell = Shell(address, network, connect_timeout, reconnect_timeout, inbox, jitter, credentials)
 
     # Life.
 

@@ -93,18 +93,24 @@ class Client:
 
     # Use these.
 
-    def run(self, host: str = "127.0.0.1", port: int = 1234, timeout: float = 5.0) -> None:
+    def run(self, host: str = "127.0.0.1", port: int = 1234, timeout: float = 5.0, *, credentials: Any = None) -> None:
         """Connect, run ``main``, and end when it returns, after ``quit``, or when the connection is lost for good.
 
         Exits the program with one line on stderr and status 1 where the server
-        can't be reached or is lost.
+        can't be reached or is lost, or does not let us in.
+
+        Args:
+            host: where the server is.
+            port: its port.
+            timeout: seconds to reach it.
+            credentials: see ``connect()`` for asyncio; a function is called on the client's own thread.
         """
         on_main_thread = threading.current_thread() is threading.main_thread()
         before = signal.signal(_WAKE, self._wake) if on_main_thread else None
         self._main_thread = threading.current_thread()
         try:
             try:
-                self._start(host, port, timeout, direct=True)
+                self._start(host, port, timeout, credentials, direct=True)
                 self._in_main = True
                 self.main()
             except (_Quit, KeyboardInterrupt, EOFError) as end:
@@ -123,13 +129,16 @@ class Client:
         if self._error is not None and not isinstance(self._error, ClientClosedError):
             sys.exit(f"error: {self._error}")
 
-    def connect(self, host: str = "127.0.0.1", port: int = 1234, timeout: float = 5.0) -> None:
-        """Connect; then call ``poll`` often.
+    def connect(
+        self, host: str = "127.0.0.1", port: int = 1234, timeout: float = 5.0, *, credentials: Any = None
+    ) -> None:
+        """Connect; then call ``poll`` often. The arguments are those of ``run``.
 
         Raises:
             BrokerUnreachable: nobody answered within ``timeout`` seconds.
+            AuthRefused: the server does not take the credentials.
         """
-        self._start(host, port, timeout, direct=False)
+        self._start(host, port, timeout, credentials, direct=False)
 
     def poll(self, timeout: float = 0.0) -> int:
         """Call ``handle_response`` for what has come.
@@ -208,7 +217,7 @@ class Client:
 
     # On the thread of the asynchronous client.
 
-    def _start(self, host: str, port: int, timeout: float, *, direct: bool) -> None:
+    def _start(self, host: str, port: int, timeout: float, credentials: Any, *, direct: bool) -> None:
         if self._thread is not None:
             raise UsageError("this client runs already")
         self._error = None
@@ -216,7 +225,10 @@ class Client:
         self._direct = direct
         self._started = threading.Event()
         self._thread = threading.Thread(
-            target=self._run_loop, args=(f"tcp://{host}:{port}", timeout), name="server-room-client", daemon=True
+            target=self._run_loop,
+            args=(f"tcp://{host}:{port}", timeout, credentials),
+            name="server-room-client",
+            daemon=True,
         )
         self._thread.start()
         self._started.wait()
@@ -225,20 +237,20 @@ class Client:
             self._thread = None
             raise self._error
 
-    def _run_loop(self, address: str, timeout: float) -> None:
+    def _run_loop(self, address: str, timeout: float, credentials: Any) -> None:
         try:
-            asyncio.run(self._live(address, timeout))
+            asyncio.run(self._live(address, timeout, credentials))
         except ServerRoomError as error:
             self._error = error
         finally:
             self.running = False
             self._started.set()
 
-    async def _live(self, address: str, timeout: float) -> None:
+    async def _live(self, address: str, timeout: float, credentials: Any) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._joining = asyncio.Lock()
-        async with AsyncClient(address, connect_timeout=timeout) as client:
+        async with AsyncClient(address, connect_timeout=timeout, credentials=credentials) as client:
             self._client = client
             self.data = client.data
             self.running = True

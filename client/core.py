@@ -14,6 +14,8 @@ from ..protocol.errors import (
     BadMessage,
     BrokerUnreachable,
     Code,
+    CredentialsError,
+    CredentialsWanted,
     RemoteError,
     ServerRoomError,
     SessionUnknown,
@@ -70,6 +72,8 @@ class ClientCore:
         reconnect_timeout: seconds to reach it, or a worker, again after the connection is lost.
         software: what to call ourselves in HELLO.
         inbox: messages of each room that may wait to be read.
+        credentials: what to show of who this is; None: nothing.
+        fetches: ask for them instead, each time that they are needed.
     """
 
     def __init__(
@@ -81,6 +85,9 @@ class ClientCore:
         reconnect_timeout: float,
         software: str,
         inbox: int,
+        credentials: Any = None,
+        *,
+        fetches: bool = False,
     ) -> None:
         self.data = ClientData(0, "")
         self.limits = Limits()
@@ -92,10 +99,14 @@ class ClientCore:
         self._connect_timeout = connect_timeout
         self._reconnect_timeout = reconnect_timeout
         self._software = software[:64]
+        self._credentials = credentials
+        self._fetches = fetches
         self._decode = download_decoder(self.limits)
         self._session = ""
         self._token = b""
         self._opening_ask = 0
+        self._unwelcome: ServerRoomError | None = None
+        """Why the last opening failed, if somebody answered."""
         self._to_cancel: list[int] = []
         self._asks = Asks()
         self._memberships = Memberships(self.broker, self._asks, out, inbox, self._part_with)
@@ -136,13 +147,43 @@ class ClientCore:
             return
         ask = self._opening_ask = self._asks.number()
         if self._session:
-            contact.say(Resume(ask, [VERSION], self._session, self._token, self.home.reader.direct))
+            contact.say(Resume(ask, [VERSION], self._session, self._token, self.home.reader.direct, {}))
         else:
-            contact.say(Hello(ask, [VERSION], self._software, {}))
+            self._identify(ask)
+
+    def introduce(self, ask: int, credentials: Any) -> None:
+        """This is what the application shows of who it is. Too late, if that opening is over."""
+        if ask != self._opening_ask or self.state is not ClientState.OPENING:
+            return
+        if self._session:
+            options = {"credentials": credentials}
+            last = self.home.reader.direct
+            self.broker.say(Resume(ask, [VERSION], self._session, self._token, last, options))
+        else:
+            options = {} if credentials is None else {"credentials": credentials}
+            self.broker.say(Hello(ask, [VERSION], self._software, options))
+
+    def not_introduced(self, ask: int, error: CredentialsError, now: float) -> None:
+        """The application could not say who it is. A session that we have is not given up for it."""
+        if ask != self._opening_ask or self.state is not ClientState.OPENING:
+            return
+        if self._session:
+            self._lose_opening(error, now)
+        else:
+            self._end(error)
+
+    def _identify(self, ask: int) -> None:
+        if self._fetches:
+            self._out.fetch_credentials(ask)
+        else:
+            self.introduce(ask, self._credentials)
 
     def down(self, reason: str, now: float, contact: Contact | None = None) -> None:
         """The connection failed, or is lost."""
-        self._lost(contact or self.broker, reason, now)
+        contact = contact or self.broker
+        if contact is self.broker and contact.state is not ClientState.OPENING:
+            self._unwelcome = None  # that nobody is there says more than what was said before
+        self._lost(contact, reason, now)
 
     def receive(self, frame: bytes, now: float, contact: Contact | None = None) -> None:
         """A frame came."""
@@ -267,7 +308,7 @@ class ClientCore:
         if isinstance(message, Deliver):
             self._deliver(self._memberships.addressed(contact, message), message, now)
         elif isinstance(message, Error):
-            self._error(contact, message)
+            self._error(contact, message, now)
         elif isinstance(message, Goodbye):
             self._goodbye(contact, message, now)
         elif self._memberships.handle(contact, message, now):
@@ -335,15 +376,31 @@ class ClientCore:
         if not self._memberships.deliver(membership, message) and membership is not None:
             self.read_on(membership, now)
 
-    def _error(self, contact: Contact, message: Error) -> None:
+    def _error(self, contact: Contact, message: Error, now: float) -> None:
         error = error_for(message.code, message.text, message.data)
         if message.ask == self._opening_ask and contact is self.broker:
-            self._end(error)
+            self._opening_refused(error, now)
         elif message.ask < FIRST_ASK:
             self._memberships.refused(contact, message, error)
         elif self._asks.pop(message.ask) is not None and not self._memberships.not_recovered(message.ask, error):
             self._memberships.stop_entering(message.ask, error)
             self._out.answered(message.ask, error)
+
+    def _opening_refused(self, error: RemoteError, now: float) -> None:
+        if isinstance(error, CredentialsWanted) and self._session:
+            self._opening_ask = self._asks.number()
+            self._identify(self._opening_ask)
+        elif isinstance(error, TemporaryClose):
+            self._lose_opening(error, now)
+        else:
+            self._end(error)
+
+    def _lose_opening(self, error: ServerRoomError, now: float) -> None:
+        self._unwelcome = error
+        self.broker.hang_up()
+        self._lost(self.broker, str(error), now)
+        if self.state is not ClientState.CLOSED:
+            self._out.interrupted(str(error))
 
     def _goodbye(self, contact: Contact, message: Goodbye, now: float) -> None:
         error = error_for(message.code, message.text)
@@ -387,7 +444,7 @@ class ClientCore:
             self._give_up(contact, waited)
         else:
             attempts = max(1, contact.backoff.attempts - bool(self._session))
-            self._end(BrokerUnreachable(contact.address, waited, attempts))
+            self._end(self._unwelcome or BrokerUnreachable(contact.address, waited, attempts))
 
     def _give_up(self, contact: Contact, waited: float) -> None:
         """A worker can't be reached: its rooms are over for us."""

@@ -19,6 +19,9 @@ class ClientOutbox(ContactOutbox, Protocol):
     def close_downlink(self, membership: Membership) -> None:
         """Close it, if it has one; ``downlink_lost`` is not told."""
 
+    def fetch_credentials(self, ask: int) -> None:
+        """Have the application say who it is; its answer goes to ``introduce`` or ``not_introduced``."""
+
     def opened(self, resumed: bool) -> None:
         """The session is open, or open again."""
 

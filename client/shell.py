@@ -1,19 +1,23 @@
 """The shell of an asynchronous client: link, timer, and everybody who waits for something."""
 
 import asyncio
+import inspect
 import logging
 import random
 from collections.abc import Callable
 from typing import Any
 
+from ..protocol.codec import pack_payload
 from ..protocol.errors import (
     ClientClosedError,
     ConfigError,
+    CredentialsError,
     NotInRoomError,
     RemoteError,
     ServerRoomError,
     TimedOut,
 )
+from ..protocol.limits import Limits
 from ..protocol.messages import Endpoints, Kind, Message, Rooms
 from ..transport.network import Network, Sent
 from .contact import Contact
@@ -29,6 +33,14 @@ __all__ = ["Shell"]
 logger = logging.getLogger(__name__.partition(".client")[0] + ".client")
 
 _SOFTWARE = "server-room-system"
+_HELLO_SIZE = 512
+"""Bytes of HELLO or RESUME besides the credentials, at most."""
+
+
+def _check_credentials(credentials: Any) -> None:
+    """Raises PayloadError: no server with the usual limits takes these."""
+    limits = Limits()
+    pack_payload(credentials, limits.control - _HELLO_SIZE, limits.nesting - 1, limits)
 
 
 class Shell:
@@ -45,10 +57,23 @@ class Shell:
         reconnect_timeout: float,
         inbox: int,
         jitter: Callable[[], float] | None,
+        credentials: Any = None,
     ) -> None:
+        self._give: Callable[[], Any] | None = credentials if callable(credentials) else None
+        if self._give is None:
+            _check_credentials(credentials)
         self.core = ClientCore(
-            address, self, jitter or random.SystemRandom().random, connect_timeout, reconnect_timeout, _SOFTWARE, inbox
+            address,
+            self,
+            jitter or random.SystemRandom().random,
+            connect_timeout,
+            reconnect_timeout,
+            _SOFTWARE,
+            inbox,
+            None if self._give is not None else credentials,
+            fetches=self._give is not None,
         )
+        self._fetching: asyncio.Task[None] | None = None
         self.error: ServerRoomError | None = None
         self.misrouted_bundles = 0
         self._address = address
@@ -88,6 +113,10 @@ class Shell:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.wait([self._fetching])
+            self._fetching = None
         if self._shared is not None:
             shared, self._shared = self._shared, None
             await shared.release()
@@ -235,12 +264,33 @@ class Shell:
         if self._links is not None:
             self._links.close_downlink(membership)
 
+    def fetch_credentials(self, ask: int) -> None:
+        if self._fetching is not None:
+            self._fetching.cancel()
+        self._fetching = self._loop.create_task(self._fetch_credentials(ask))
+
+    async def _fetch_credentials(self, ask: int) -> None:
+        assert self._give is not None
+        try:
+            given = self._give()
+            if inspect.isawaitable(given):
+                given = await given
+            _check_credentials(given)
+        except Exception as cause:  # noqa: BLE001  # the application's own; what it says may hold secrets
+            error = CredentialsError(f"the credentials for {self._address} could not be had: {type(cause).__name__}")
+            error.__cause__ = cause
+            self.core.not_introduced(ask, error, self._loop.time())
+        else:
+            self.core.introduce(ask, given)
+        self._tick()
+
     def opened(self, resumed: bool) -> None:
         self._tick()
         self._wake()
 
     def interrupted(self, reason: str) -> None:
         logger.info("client %d: %s; connecting again", self.core.data.ID, reason, extra=self._fields)
+        self._loop.call_soon(self._tick)  # the next attempt may be due before what the timer was set for
         self._wake()
 
     def answered(self, ask: int, answer: Rooms | Endpoints | Membership | RemoteError) -> None:

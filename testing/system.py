@@ -2,6 +2,7 @@
 
 import asyncio
 from random import Random
+from typing import Any
 
 from ..broker.cluster import ClusterOptions
 from ..broker.host import Host, HostOptions
@@ -109,7 +110,12 @@ class InMemorySystem:
     # Clients.
 
     async def client(
-        self, *, connect_timeout: float = 5.0, reconnect_timeout: float = 30.0, inbox: int = 4096
+        self,
+        *,
+        connect_timeout: float = 5.0,
+        reconnect_timeout: float = 30.0,
+        inbox: int = 4096,
+        credentials: Any = None,
     ) -> AsyncClient:
         """A client that is connected. It is closed with the system. For the arguments see ``connect``."""
         cable = self.network.cable()
@@ -120,6 +126,7 @@ class InMemorySystem:
             reconnect_timeout=reconnect_timeout,
             inbox=inbox,
             jitter=self.random.random,
+            credentials=credentials,
         )
         await client.__aenter__()
         self._clients[client] = cable

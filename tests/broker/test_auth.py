@@ -149,7 +149,7 @@ def test_what_rooms_could_not_be_told_opens_no_session(door: Door, who: Any) -> 
 
 def test_a_hook_that_takes_too_long_is_given_up(door: Door) -> None:
     caller = door.knock()
-    door.out.advance(4.9)
+    door.out.advance(3.9)
     assert caller.heard() == []
     door.out.advance(0.2)
     assert codes(caller) == [(7, 2002)]

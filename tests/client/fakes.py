@@ -77,6 +77,8 @@ class FakeOutbox:
         self.hung_up_on: list[Contact] = []
         self.opened_with: list[bool] = []
         self.interruptions: list[str] = []
+        self.fetching: list[int] = []
+        """For which openings the application was asked who it is."""
         self.answers: list[tuple[int, Rooms | Endpoints | Membership | RemoteError]] = []
         self.replies: list[tuple[Membership, int, Any, RemoteError | None]] = []
         self.refusals: list[tuple[Membership, int, RemoteError]] = []
@@ -118,6 +120,9 @@ class FakeOutbox:
         self._frames.append((contact, frame))
         return Sent.TAKEN
 
+    def fetch_credentials(self, ask: int) -> None:
+        self.fetching.append(ask)
+
     def opened(self, resumed: bool) -> None:
         self.opened_with.append(resumed)
 
@@ -156,9 +161,21 @@ class Stage:
         reconnect_timeout: float = 30.0,
         inbox: int = 100,
         random: Callable[[], float] = lambda: 0.5,
+        credentials: Any = None,
+        fetches: bool = False,
     ) -> None:
         self.out = FakeOutbox()
-        self.core = ClientCore(ADDRESS, self.out, random, connect_timeout, reconnect_timeout, "test", inbox)
+        self.core = ClientCore(
+            ADDRESS,
+            self.out,
+            random,
+            connect_timeout,
+            reconnect_timeout,
+            "test",
+            inbox,
+            credentials,
+            fetches=fetches,
+        )
         self.now = START
         self._secrets = 0
         self._refs = 100
