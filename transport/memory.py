@@ -1,56 +1,35 @@
 """The network in memory: same contract, virtual time, seeded faults.
 
 Frames take a random time between ``latency`` bounds and stay in order on each
-connection. A connection can be cut, which loses what is on its way behind a
-random prefix, as TCP does; or stalled, so that it is silent without being
-closed. Queues have the same high-water mark as the real ones.
+connection, and on each alone. A connection can be cut, which loses what is on
+its way behind a random prefix, as TCP does; or stalled, both ways or one, so
+that it is silent without being closed. Queues have the same high-water mark as
+the real ones, and take more again as those do: when half of it was read.
+
+Whatever an end hears, it hears in the context in which it was made: where the
+ends are processes of a simulation, each has its own.
 """
 
 import asyncio
-from contextvars import copy_context
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import Context, copy_context
 from random import Random
-from typing import Protocol
 
 from ..protocol.errors import AddressInUse, ConfigError
 from .curve import Key, Lock, Vouched
 from .memory_locks import knock
 from .memory_topics import MemoryPublisher, MemorySubscription
+from .memory_wires import FarEnd, NearEnd, Wire
 from .network import Link, LinkSink, Listener, ListenerSink, PeerSink, Publisher, PublisherSink, Sent, Subscription
 
 __all__ = ["MemoryNetwork"]
 
-_QUEUED_FRAMES = 256
 _HERE = "127.0.0.1"
-
-
-class NearEnd(Protocol):
-    """The end of a connection that began it."""
-
-    largest: int
-
-    def arrived(self, frame: bytes) -> None: ...
-
-    def lost(self, reason: str) -> None: ...
-
-
-class FarEnd(Protocol):
-    """The end of a connection that was bound."""
-
-    heartbeat: float | None
-    """Seconds after which ZeroMQ ends a connection that has gone silent; None: the ends find out themselves."""
-
-    address: str
-    largest: int
-    lock: Lock
-
-    def accepted(self, wire: "Wire", vouched: Vouched) -> None: ...
-
-    def arrived(self, peer: bytes, frame: bytes) -> None: ...
-
-    def lost(self, peer: bytes) -> None: ...
+_HANDSHAKE = 3.0
+"""Seconds that a handshake may take."""
+_LOOK_AGAIN = 0.1
 
 
 class MemoryNetwork:
@@ -64,6 +43,12 @@ class MemoryNetwork:
     def __init__(self, seed: int = 0, latency: tuple[float, float] = (0.0005, 0.002)) -> None:
         self.random = Random(seed)
         self.latency = latency
+        self.mark = 256
+        """Frames that one way of a connection takes before it is full."""
+        self.handshake = (0.0, 0.0)
+        """Shortest and longest time of a handshake, besides the way of its frames. None takes more than 3 s."""
+        self.parting = (0.0, 0.0)
+        """Shortest and longest time in which a publisher learns that a subscriber is gone, besides the way."""
         self._bound: dict[str, FarEnd] = {}
         self._wires: dict[Wire, None] = {}
         self._ports = itertools.count(40_001)
@@ -100,6 +85,11 @@ class MemoryNetwork:
     def connections(self) -> int:
         """How many connections stand."""
         return len(self._wires)
+
+    @property
+    def standing(self) -> list[Wire]:
+        """The connections that stand, oldest first."""
+        return list(self._wires)
 
     def cut_one(self) -> bool:
         """Cut a random connection; its frames on the way are lost behind a random prefix.
@@ -148,6 +138,27 @@ class MemoryNetwork:
     def delay(self) -> float:
         return self.random.uniform(*self.latency)
 
+    def reach(self, address: str, answered: Callable[[FarEnd | None, str], None]) -> None:
+        """Tell who is bound there, when it has answered, or why nobody has."""
+        loop = asyncio.get_running_loop()
+        takes = 2 * self.delay() + self.random.uniform(*self.handshake)
+        loop.call_later(takes, self._reached, address, answered, loop.time())
+
+    def _reached(self, address: str, answered: Callable[[FarEnd | None, str], None], began: float) -> None:
+        bound, loop = self.find(address), asyncio.get_running_loop()
+        if bound is None:
+            answered(None, "nobody listens there")
+        elif loop.time() - began > _HANDSHAKE:
+            answered(None, "the handshake took too long")
+        elif self.absent(bound.context):
+            loop.call_later(_LOOK_AGAIN, self._reached, address, answered, began)
+        else:
+            answered(bound, "")
+
+    def absent(self, context: Context) -> bool:
+        """Whether nobody hears anything in this context now, though it comes. Here, everybody does."""
+        return False
+
     def _free(self, host: str, port: int) -> str:
         address = f"tcp://{host}:{port or next(self._ports)}"
         if address in self._bound:
@@ -160,101 +171,6 @@ def _check(address: str) -> None:
         raise ConfigError(f"{address!r} is no address: write tcp://host:port")
 
 
-class _Way:
-    """One direction of a connection."""
-
-    def __init__(self, wire: "Wire", network: MemoryNetwork) -> None:
-        self._wire = wire
-        self._network = network
-        self._loop = asyncio.get_running_loop()
-        self._last_arrival = 0.0
-        self.on_the_way: deque[bytes | None] = deque()  # None: the end
-
-    def send(self, frame: bytes | None) -> Sent:
-        if frame is not None and len(self.on_the_way) >= _QUEUED_FRAMES:
-            return Sent.FULL
-        self.on_the_way.append(frame)
-        self._last_arrival = max(self._last_arrival, self._loop.time() + self._network.delay())
-        self._loop.call_at(self._last_arrival, self._arrive)
-        return Sent.TAKEN
-
-    def _arrive(self) -> None:
-        if self._wire.stalled or not self.on_the_way:
-            return
-        self._wire.arrived(self, self.on_the_way.popleft())
-
-    def lose_behind_a_prefix(self, random: Random) -> None:
-        kept = random.randint(0, len(self.on_the_way))
-        while len(self.on_the_way) > kept:
-            self.on_the_way.pop()
-
-
-class Wire:
-    """One connection: two ways, the one who began it at one end, the one who was bound at the other."""
-
-    def __init__(self, network: MemoryNetwork, name: bytes, near: NearEnd, far: FarEnd) -> None:
-        self.name = name
-        self.stalled = False
-        self.up = _Way(self, network)
-        self.down = _Way(self, network)
-        self._network = network
-        self._near: NearEnd | None = near
-        self._far: FarEnd | None = far
-
-    def arrived(self, way: _Way, frame: bytes | None) -> None:
-        if way is self.up and self._far is not None:
-            if frame is None or len(frame) > self._far.largest:
-                self._far.lost(self.name)
-                self._far = None
-                self.down.send(None)
-            else:
-                self._far.arrived(self.name, frame)
-        elif way is self.down and self._near is not None:
-            if frame is None or len(frame) > self._near.largest:
-                near, self._near = self._near, None
-                self.up.send(None)
-                near.lost("the connection was lost")
-            else:
-                self._near.arrived(frame)
-        self._unwire_if_over()
-
-    def stall(self) -> None:
-        """Go silent both ways. Whose ends have no life signs of their own has ZeroMQ's heartbeat to end it."""
-        self.stalled = True
-        patience = self._far.heartbeat if self._far is not None else None
-        if patience is not None:
-            asyncio.get_running_loop().call_later(patience, self.sever)
-
-    def cut(self) -> None:
-        for way in (self.up, self.down):
-            way.lose_behind_a_prefix(self._network.random)
-            way.send(None)
-
-    def sever(self) -> None:
-        """Both ends at once, now."""
-        far, self._far = self._far, None
-        near, self._near = self._near, None
-        self._network.unwire(self)
-        if far is not None:
-            far.lost(self.name)
-        if near is not None:
-            near.lost("the connection was lost")
-
-    def near_closed(self) -> None:
-        self._near = None
-        self.up.send(None)
-        self._unwire_if_over()
-
-    def far_closed(self) -> None:
-        self._far = None
-        self.down.send(None)
-        self._unwire_if_over()
-
-    def _unwire_if_over(self) -> None:
-        if self._near is None and self._far is None:
-            self._network.unwire(self)
-
-
 class _MemoryListener:
     heartbeat: float | None = None
 
@@ -262,6 +178,7 @@ class _MemoryListener:
         self.address = address
         self.largest = largest
         self.lock = lock
+        self.context = copy_context()
         self._network = network
         self._sink = sink
         self._wires: dict[bytes, Wire] = {}
@@ -312,7 +229,7 @@ class _MemoryListener:
     def wake(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._turn, context=self.context)
 
     def close(self) -> None:
         if self._closed:
@@ -352,31 +269,31 @@ class _MemoryLink:
         self.largest = largest
         self.refused = False
         self._key = key
+        self.context = copy_context()
         self._network = network
         self._sink: LinkSink | None = sink
         self._wire: Wire | None = None
-        self._loop = asyncio.get_running_loop()
-        self._loop.call_later(2 * network.delay(), self._connected, address)
+        network.reach(address, self._connected)
 
-    def _connected(self, address: str) -> None:
+    def _connected(self, bound: FarEnd | None, why_not: str) -> None:
         if self._sink is None:
             return
-        bound = self._network.find(address)
         if not isinstance(bound, _MemoryListener):
-            self.lost("nobody listens there" if bound is None else "the handshake failed")
+            self.lost(why_not if bound is None else "the handshake failed")
             return
+        port = bound
 
         def opened(vouched: Vouched) -> None:
             if self._sink is None:
                 return
-            if self._network.find(bound.address) is not bound:
+            if self._network.find(port.address) is not port:
                 self.lost("the handshake failed")
                 return
-            self._wire = self._network.wire(self, bound)
-            bound.accepted(self._wire, vouched)
+            self._wire = self._network.wire(self, port)
+            port.accepted(self._wire, vouched)
             self._sink.up()
 
-        knock(self, bound.lock, self._key, _HERE, opened, copy_context())
+        knock(self, port.lock, self._key, _HERE, opened, port.context)
 
     @property
     def over(self) -> bool:

@@ -5,20 +5,21 @@ connections of this network have no descriptors: their numbers stand for them.
 """
 
 import asyncio
-from contextvars import copy_context
 from collections import deque
+from contextvars import copy_context
 from random import Random
 from typing import TYPE_CHECKING
 
 from ..protocol.ids import TOPIC_SIZE
 from .curve import Key, Lock, Vouched
 from .memory_locks import knock
+from .memory_wires import FarEnd, Wire
 from .network import LinkSink, PublisherSink
 from .roll import MOST_SAID, Attached, Roll, Said
 from .tokens import Tokens
 
 if TYPE_CHECKING:
-    from .memory import MemoryNetwork, Wire
+    from .memory import MemoryNetwork
 
 __all__ = ["MemoryPublisher", "MemorySubscription"]
 
@@ -33,6 +34,7 @@ class MemoryPublisher:
     def __init__(self, network: "MemoryNetwork", address: str, sink: PublisherSink, largest: int, lock: Lock) -> None:
         self.address = address
         self.lock = lock
+        self.context = copy_context()
         self._network = network
         self._sink = sink
         self._most = largest
@@ -106,7 +108,7 @@ class MemoryPublisher:
 
     # What wires tell.
 
-    def accepted(self, wire: "Wire", vouched: Vouched) -> None:
+    def accepted(self, wire: Wire, vouched: Vouched) -> None:
         """A connection stands."""
         number = _number(wire.name)
         self._wires[number] = wire
@@ -162,7 +164,7 @@ class MemoryPublisher:
     def _wake(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._turn, context=self.context)
 
     def _turn(self) -> None:
         self._scheduled = False
@@ -171,7 +173,7 @@ class MemoryPublisher:
 
     def _watch_strangers(self) -> None:
         if self._overdue is None and (when := self._roll.next_overdue()) is not None:
-            self._overdue = self._loop.call_at(when, self._cut_strangers)
+            self._overdue = self._loop.call_at(when, self._cut_strangers, context=self.context)
 
     def _cut_strangers(self) -> None:
         self._overdue = None
@@ -187,11 +189,12 @@ class MemorySubscription:
         self.largest = TOPIC_SIZE + largest
         self.refused = False
         self._key = key
+        self.context = copy_context()
         self._network = network
         self._sink: LinkSink | None = sink
         self._wire: Wire | None = None
         self._tokens = Tokens(self._show)
-        asyncio.get_running_loop().call_later(2 * network.delay(), self._connected, address)
+        network.reach(address, self._connected)
 
     @property
     def over(self) -> bool:
@@ -225,25 +228,25 @@ class MemorySubscription:
         if sink is not None:
             sink.down(reason)
 
-    def _connected(self, address: str) -> None:
+    def _connected(self, bound: FarEnd | None, why_not: str) -> None:
         if self._sink is None:
             return
-        bound = self._network.find(address)
         if not isinstance(bound, MemoryPublisher):
-            self.lost("nobody listens there" if bound is None else "the handshake failed")
+            self.lost(why_not if bound is None else "the handshake failed")
             return
+        port = bound
 
         def opened(vouched: Vouched) -> None:
             if self._sink is None:
                 return
-            if self._network.find(bound.address) is not bound:
+            if self._network.find(port.address) is not port:
                 self.lost("the handshake failed")
                 return
-            self._wire = self._network.wire(self, bound)
-            bound.accepted(self._wire, vouched)
+            self._wire = self._network.wire(self, port)
+            port.accepted(self._wire, vouched)
             self._sink.up()
 
-        knock(self, bound.lock, self._key, "127.0.0.1", opened, copy_context())
+        knock(self, port.lock, self._key, "127.0.0.1", opened, port.context)
 
     def _show(self, token: bytes) -> None:
         if self._wire is not None:

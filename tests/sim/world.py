@@ -18,7 +18,6 @@ from server_room_system import (
     errors,
 )
 from server_room_system.testing import InMemorySystem, system
-from server_room_system.transport import memory
 
 from .ledger import Ledger, Visit
 from .rooms import ROOM_TYPES, Recorder, RecordingServer
@@ -59,10 +58,8 @@ class World:
 
     async def run(self) -> None:
         """Chaos, then calm, then the end."""
-        queue = self.random.choice((5, 30, 256))  # frames that a connection takes before it is full
         with (
             _errors_in_the_log(self.ledger),
-            mock.patch.object(memory, "_QUEUED_FRAMES", queue),
             mock.patch.object(Recorder, "fanout", self.fanout),
         ):
             try:
@@ -74,6 +71,7 @@ class World:
 
     async def _play(self) -> None:
         async with system(self.server, workers=self.workers) as self.system:
+            self.system.network.mark = self.random.choice((5, 30, 256))  # frames that a connection takes
             lives = [asyncio.ensure_future(player.live()) for player in self._players]
             await self._chaos(CHAOS)
             self.calm = True
