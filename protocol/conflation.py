@@ -14,11 +14,20 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
+from .errors import PayloadError
 from .streams import DIRECT_LIMITS, Entry, Excepting, HistoryLimits, Position, outdated, outdated_direct
 
-__all__ = ["Keyed", "LatestHistory", "LatestLog", "conflated"]
+__all__ = ["Keyed", "LatestHistory", "LatestLog", "conflated", "message_key"]
 
 _NOBODY: frozenset[int] = frozenset()
+_LONGEST_KEY = 64
+
+
+def message_key(name: str, key: object) -> Hashable:
+    """What a message outdates older ones of: a key belongs to its type. Raises PayloadError for what is no key."""
+    if type(key) is not int and (type(key) is not str or len(key) > _LONGEST_KEY):
+        raise PayloadError(f"a key is an integer, or a string of at most {_LONGEST_KEY} characters, not {key!r:.80}")
+    return name, key
 
 
 class Keyed(NamedTuple):
@@ -127,9 +136,13 @@ class LatestLog:
         self._of.clear()
         self._size, self._forgotten = 0, self.last
 
+    def holds(self, number: int) -> bool:
+        """Whether all that follows ``number`` is kept, or outdated."""
+        return self._forgotten <= number <= self.last
+
     def since(self, number: int, member: int = 0) -> list[Kept] | None:
         """What a member gets of what follows ``number``, or None if some of it is forgotten or never was."""
-        if not self._forgotten <= number <= self.last:
+        if not self.holds(number):
             return None
         newest: set[Hashable] = set()
         wanted: list[Kept] = []
@@ -177,6 +190,10 @@ class LatestHistory:
     def clear(self) -> None:
         """Forget everything; the next offset stays what it is."""
         self._log.clear()
+
+    def holds(self, offset: int) -> bool:
+        """Whether all that follows ``offset`` is kept, or outdated."""
+        return self._log.holds(offset)
 
     def since(self, offset: int, member: int) -> list[Kept] | None:
         """What a member gets of what follows ``offset``, or None if some of it is forgotten or never was."""

@@ -13,6 +13,7 @@ tell "nothing was missed" from "this is another room, restarted at one".
 """
 
 import struct
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -146,12 +147,25 @@ class History:
         self._marks.clear()
         self._size = 0
 
+    def when(self, offset: int) -> float | None:
+        """When a broadcast was said; None if it is forgotten or never was."""
+        if not self.first <= offset <= self.last:
+            return None
+        return self._marks[bisect_left(self._marks, offset, key=_last_of)][0]
+
+    def holds(self, offset: int) -> bool:
+        """Whether all that follows ``offset`` is kept."""
+        return 0 <= self.last - offset <= len(self._entries)
+
     def since(self, offset: int) -> list[Entry] | None:
         """What follows ``offset``, or None if some of it is forgotten or never was."""
-        missed = self.last - offset
-        if missed < 0 or missed > len(self._entries):
+        if not self.holds(offset):
             return None
-        return list(self._entries)[len(self._entries) - missed :]
+        return list(self._entries)[len(self._entries) - (self.last - offset) :]
+
+
+def _last_of(mark: tuple[float, int, int]) -> int:
+    return mark[1]
 
 
 class _Direct(NamedTuple):
@@ -172,6 +186,11 @@ class DirectLog:
         self._size = 0
         self.last = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes that are kept."""
+        return self._size
+
     def add(self, item: bytes, after: int, now: float) -> None:
         """Append an item that carries number ``last + 1`` and follows the broadcast ``after``."""
         self.last += 1
@@ -183,12 +202,20 @@ class DirectLog:
             if not entries:
                 return
 
+    def when(self, number: int) -> float | None:
+        """When an item was added; None if it is forgotten or never was."""
+        index = number - self.last - 1
+        return self._entries[index].when if -len(self._entries) <= index < 0 else None
+
+    def holds(self, number: int) -> bool:
+        """Whether all that follows ``number`` is kept."""
+        return 0 <= self.last - number <= len(self._entries)
+
     def since(self, number: int) -> list[_Direct] | None:
         """What follows ``number``, or None if some of it is forgotten or never was."""
-        missed = self.last - number
-        if missed < 0 or missed > len(self._entries):
+        if not self.holds(number):
             return None
-        return list(self._entries)[len(self._entries) - missed :]
+        return list(self._entries)[len(self._entries) - (self.last - number) :]
 
 
 def merged(entries: Iterable[Entry], directs: Iterable[_Direct], offset: int, key: int) -> Iterator[bytes]:

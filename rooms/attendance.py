@@ -77,6 +77,12 @@ class Attendance:
         runner, line, connection = self._runner, member.line, member.connection
         if connection is None:
             return
+        if self._is_too_slow(member):
+            fields = {"room": runner.id, "client": member.id}
+            logger.info("room %s: client %d reads too slowly and is removed", runner.id, member.id, extra=fields)
+            runner.fanout.disconnect(line)  # it is sent nothing more, however long its turn takes to come
+            self.remove(member, Code.TOO_SLOW, "")
+            return
         if runner.audience is not None:
             runner.audience.bring_up(member)
             return
@@ -86,6 +92,14 @@ class Attendance:
                 runner.fanout.jump(line)
         if connection.clogged or not runner.fanout.catch_up(line, runner.out):
             runner.retry_later()
+
+    def _is_too_slow(self, member: Member) -> bool:
+        runner = self._runner
+        if runner.room.slow_members != "close":
+            return False
+        # Who comes back has missed what was said meanwhile, and gets the same time to catch up.
+        since = runner.fanout.missing_since(member.line)
+        return since is not None and runner.out.now - max(since, member.since) > runner.room.most_lag
 
     def reset(self, member: Member, ref: int) -> Reset:
         """What a member is told who missed more than the history holds."""
@@ -143,6 +157,7 @@ class Attendance:
             position = Position(fanout.epoch, fanout.history.last + 1, 0)
         elif position is None:
             position = Position(fanout.epoch, line.start, 0)
+            member.since = runner.out.now  # on_join may have taken its time
         fanout.connect(line, connection.peer, member.ref, position)
         connection.say(
             Joined(

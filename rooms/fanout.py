@@ -9,6 +9,7 @@ history keeps of each key only the newest, that is what it gets then.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from math import inf
 from typing import NamedTuple, Protocol
 
 from ..protocol.conflation import Keyed, LatestHistory, LatestLog, conflated
@@ -73,9 +74,24 @@ class Line:
     ``downlink`` is for topic rooms: there, nothing is sent without one. So is
     ``mark``, by which marks mean this member: that of its downlink, set when the
     token is offered, because shared frames may come before the room hears of the grant.
+    ``again`` and ``pause`` are for whoever tries again: not before when, and how long after that.
     """
 
-    __slots__ = ("_directs", "_latest", "behind", "direct", "downlink", "key", "mark", "offset", "peer", "ref", "start")
+    __slots__ = (
+        "_directs",
+        "_latest",
+        "again",
+        "behind",
+        "direct",
+        "downlink",
+        "key",
+        "mark",
+        "offset",
+        "pause",
+        "peer",
+        "ref",
+        "start",
+    )
 
     def __init__(self, key: int, offset: int, *, latest: bool = False) -> None:
         self.key = key
@@ -86,6 +102,7 @@ class Line:
         self.direct = 0
         self.downlink: Downlink | None = None
         self.mark = 0
+        self.again = self.pause = 0.0
         self._latest = latest
         self._directs: DirectLog | LatestLog | None = None
 
@@ -209,7 +226,7 @@ class Fanout:
 
     def can_catch_up(self, line: Line) -> bool:
         """Whether all that the line misses is still in the history. Flush before."""
-        return self.missing(line) is not None
+        return self.history.holds(line.offset) and (line.direct == line.last_direct or line.directs.holds(line.direct))
 
     def missing(self, line: Line) -> Iterator[bytes] | None:
         """The items that a line misses, or None if some of them are forgotten or never were. Flush before."""
@@ -226,6 +243,19 @@ class Fanout:
         if entries is None or alone is None:
             return None
         return merged(entries, alone, line.offset, line.key)
+
+    def missing_since(self, line: Line) -> float | None:
+        """When the first thing was said that a line misses: monotonic seconds, or -inf if it is forgotten.
+
+        Flush before. None: it misses nothing, or only the newest of each key is kept, and it is not known.
+        """
+        history, directs = self.history, line.directs if line.direct != line.last_direct else None
+        if isinstance(history, LatestHistory) or isinstance(directs, LatestLog):
+            return None
+        times = [history.when(line.offset + 1)] if line.offset != history.last else []
+        if directs is not None:
+            times.append(directs.when(line.direct + 1))
+        return min((when if when is not None else -inf for when in times), default=None)
 
     def end(self, line: Line) -> Position:
         """Where the stream ends for this line. Flush before."""

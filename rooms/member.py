@@ -8,7 +8,7 @@ from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
 from .fanout import Line
 from .seats import Seat
-from .uplink import ClientFace, Uplink
+from .uplink import Caller, ClientFace, Uplink
 
 __all__ = ["Keeper", "Member"]
 
@@ -18,7 +18,7 @@ class Keeper(Protocol):
 
     id: str
 
-    def direct(self, member: "Member", name: str, data: Any) -> None:
+    def direct(self, member: "Member", name: str, data: Any, key: str | int | None) -> None:
         """Something is to be sent to it."""
 
     def message(self, member: "Member", name: str, data: Any) -> None:
@@ -47,7 +47,7 @@ class Member(Uplink, ClientFace):
     same object while the client drops and reconnects.
     """
 
-    __slots__ = ("_keeper", "admitted", "line", "seat", "user_data")
+    __slots__ = ("_keeper", "admitted", "line", "seat", "since", "user_data")
 
     def __init__(self, keeper: Keeper, seat: Seat, line: Line, bucket: TokenBucket | None) -> None:
         super().__init__(seat.session, bucket)
@@ -56,6 +56,7 @@ class Member(Uplink, ClientFace):
         self.seat = seat
         self.line = line
         self.admitted = False
+        self.since = 0.0
         self._keeper = keeper
 
     @property
@@ -63,17 +64,27 @@ class Member(Uplink, ClientFace):
         """The client's number and address."""
         return self.seat.client
 
-    def send(self, type: str, data: Any = None) -> None:  # noqa: A002  # the wire's word
+    @property
+    def lagging(self) -> bool:
+        """Whether it is connected, and what is said waits in the history, because it takes nothing just now.
+
+        In topic rooms nobody sees a member's queue: there it says whether its
+        downlink has still to be opened.
+        """
+        return self.line.behind and self.admitted and self.connection is not None
+
+    def send(self, type: str, data: Any = None, *, key: str | int | None = None) -> None:  # noqa: A002  # the wire's word
         """Send a direct message: to this member alone, in order with the room's broadcasts.
 
         Args:
             type: the message type, at most 64 characters.
             data: what msgpack can encode, at most 256 KiB.
+            key: see ``Room.broadcast``. It stands apart from the keys of broadcasts.
 
         Raises:
-            PayloadError: data can't be encoded or is too large; nothing was sent.
+            PayloadError: data can't be encoded or is too large, or the key is none; nothing was sent.
         """
-        self._keeper.direct(self, type, data)
+        self._keeper.direct(self, type, data, key)
 
     def kick(self, text: str = "") -> None:
         """Remove the member from the room. It is told code 3101 and ``text``; ``on_leave`` runs."""
@@ -83,6 +94,12 @@ class Member(Uplink, ClientFace):
         return f"<Member {self.id} {self.seat.state.value} in {self._keeper.id}>"
 
     # The receiving end, see Uplink.
+
+    def attach(self, connection: Caller) -> None:
+        """See ``Uplink.attach``. ``since``, the time that it has this connection for, begins with a new one."""
+        if self.connection is not connection:
+            self.since = connection.now
+        super().attach(connection)
 
     def take(self, name: str, data: Any) -> None:
         self._keeper.message(self, name, data)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Room"]
 
 _FANOUTS = ("auto", "unicast", "topic")
+_POLICIES = ("recover", "latest", "close")
 _MOST_UNICAST = 128
 """Seats up to which ``fanout = "auto"`` sends to each member: beyond, that would hold up the loop."""
 _SETTINGS: dict[str, tuple[float, bool]] = {
@@ -27,6 +28,7 @@ _SETTINGS: dict[str, tuple[float, bool]] = {
     "message_rate": (1e-6, True),
     "message_burst": (1, False),
     "tick_rate": (1e-6, True),
+    "most_lag": (0.1, False),
 }
 """The least that each setting may be, and whether it may be None."""
 
@@ -39,6 +41,9 @@ def _check_settings(room_class: type["Room"]) -> None:
         raise ConfigError(f"{room_class.__name__}.isolated is True or False, not {room_class.isolated!r:.40}")
     if room_class.fanout not in _FANOUTS:
         raise ConfigError(f"{room_class.__name__}.fanout is {', '.join(_FANOUTS)}, not {room_class.fanout!r:.40}")
+    if room_class.slow_members not in _POLICIES:
+        policies = ", ".join(_POLICIES)
+        raise ConfigError(f"{room_class.__name__}.slow_members is {policies}, not {room_class.slow_members!r:.40}")
     for name, (least, optional) in _SETTINGS.items():
         value = getattr(room_class, name)
         if isinstance(value, property) or (value is None and optional):
@@ -89,6 +94,12 @@ class Room:
     fanout: ClassVar[str] = "auto"
     """How broadcasts reach members: ``unicast``, a send to each; ``topic``, one publish to all; ``auto``: topic
     above 128 seats."""
+    slow_members: ClassVar[str] = "recover"
+    """What members get who lag, or come back: ``recover``, all that the history holds, or one reset; ``latest``, the
+    same, but of messages with a ``key`` only the newest of each; ``close``: who lags by more than ``most_lag`` is
+    removed. See docs/slow-members.md."""
+    most_lag: float = 10.0
+    """Seconds that a member may lag in a room that closes slow members: the age of the first thing that it misses."""
 
     @classmethod
     def is_topic(cls, seats: int) -> bool:
@@ -208,6 +219,7 @@ class Room:
         data: Any = None,
         *,
         except_: Member | Iterable[Member] | None = None,
+        key: str | int | None = None,
     ) -> None:
         """Send to all members, in one order that all see.
 
@@ -215,11 +227,14 @@ class Room:
             type: the message type, at most 64 characters.
             data: what msgpack can encode, at most 256 KiB.
             except_: a member, or several, who do not get it.
+            key: whose newest value this is, like the number of a player: where ``slow_members`` is ``latest``, a
+                member that lags is spared the older broadcasts of this type and key. Elsewhere it means nothing.
+                At most 64 characters.
 
         Raises:
-            PayloadError: data can't be encoded or is too large; nothing was sent.
+            PayloadError: data can't be encoded or is too large, or the key is none; nothing was sent.
         """
-        (self._runner or self._running).broadcast(type, data, except_)
+        (self._runner or self._running).broadcast(type, data, except_, key)
 
     def broadcast_message(self, text: Any) -> None:
         """Broadcast as ``Protocol.Response.MESSAGE``: clients show it unless they override ``handle_response``."""

@@ -9,12 +9,13 @@ writes what must happen to the outbox that it was given. It owns no socket, task
 or clock.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from enum import Enum
 from typing import Any
 from typing import Protocol as Interface
 
 from ..protocol.codec import check_type_name, pack_payload
+from ..protocol.conflation import message_key
 from ..protocol.errors import (
     BadPayload,
     Code,
@@ -52,7 +53,9 @@ _MOST_EVENTS = 1024
 """Messages that wait while an async hook runs; more are refused as ROOM_BUSY."""
 _DISPOSE_TIME = 5.0
 _RETRY = 0.02
-"""Seconds after which a member whose queue was full is tried again."""
+"""Seconds after which a member whose queue was full is tried again: what it missed is put together each time."""
+_LONGEST_PAUSE = 0.16
+"""The same, for one whose queue stays full: twice as long each time, up to this."""
 _MOST_METADATA = 4096
 _PHASES = 16
 """Places in an interval at which rooms tick: few enough that those of one place share a turn."""
@@ -177,10 +180,11 @@ class Runner:
     def _make_fanout(
         self, entropy: Entropy, limits: Limits
     ) -> tuple[UnicastFanout, None] | tuple[TopicFanout, Audience]:
-        room, epoch = self.room, new_epoch(entropy)
+        room, epoch, latest = self.room, new_epoch(entropy), self.room.slow_members == "latest"
         if not room.is_topic(self.seats.capacity):
-            return UnicastFanout(epoch, room.history, limits.download), None
-        fanout = TopicFanout(epoch, room.history, limits.download, new_topic(ROOM_TOPIC, entropy))
+            return UnicastFanout(epoch, room.history, limits.download, latest=latest), None
+        topic = new_topic(ROOM_TOPIC, entropy)
+        fanout = TopicFanout(epoch, room.history, limits.download, topic, latest=latest)
         return fanout, Audience(self, fanout, self.out, entropy)
 
     # Life cycle.
@@ -238,7 +242,7 @@ class Runner:
     def _drain(self, seconds: float) -> None:
         if self._state is RoomState.OPEN:
             self.draining = True
-            self.broadcast(Protocol.Response.COMMAND, "draining", None)
+            self.broadcast(Protocol.Response.COMMAND, "draining")
             self.mailbox.call("on_drain", self.room.on_drain, (seconds,))
 
     def _dismiss(self, code: Code, text: str) -> None:
@@ -268,7 +272,8 @@ class Runner:
         """A member for a seat that was claimed."""
         rate = self.room.message_rate
         bucket = None if rate is None else TokenBucket(rate, self.room.message_burst)
-        return Member(self, seat, Line(seat.key, self.fanout.offset), bucket)
+        line = Line(seat.key, self.fanout.offset, latest=self.room.slow_members == "latest")
+        return Member(self, seat, line, bucket)
 
     def confirm(self, member: Member) -> None:
         """See ``Seats.confirm``."""
@@ -353,27 +358,34 @@ class Runner:
 
     # What the room sends.
 
-    def broadcast(self, name: str, data: Any, except_: Member | Iterable[Member] | None) -> None:
+    def broadcast(
+        self,
+        name: str,
+        data: Any,
+        except_: Member | Iterable[Member] | None = None,
+        key: str | int | None = None,
+    ) -> None:
         """To all members, or all but some."""
         check_type_name(name)
+        whole_key = None if key is None else message_key(name, key)
         item = pack_payload((_BROADCAST, name, data), self._payload, self._nesting)
         fanout = self.fanout
         if not fanout.waiting:
             self._flush_later()
         if except_ is None:
-            full = fanout.broadcast(item)
+            full = fanout.broadcast(item) if whole_key is None else fanout.broadcast_keyed(item, whole_key)
         else:
             excepted = (except_,) if isinstance(except_, Member) else except_
             # Ours alone: a line of another room would be sent what is said in this one.
             lines = [member.line for member in excepted if self.members.get(member.seat.key) is member]
-            full = fanout.broadcast_except(item, lines)
+            full = fanout.broadcast_except(item, lines, whole_key)
         if full:
             self.flush()
 
-    def direct(self, member: Member, name: str, data: Any) -> None:
+    def direct(self, member: Member, name: str, data: Any, key: str | int | None = None) -> None:
         """To one member."""
         check_type_name(name)
-        self._send_direct(member, Item.DIRECT, name, data)
+        self._send_direct(member, Item.DIRECT, name, data, key=None if key is None else message_key(name, key))
 
     def tell_presence(self, event: str, member: Member) -> None:
         """Tell the others what happened to a member, if the room shows presence."""
@@ -407,23 +419,29 @@ class Runner:
         """Try again to send to those whose queue was full."""
         self._retrying = False
         self.flush()
+        now = self.out.now
         for line in list(self.fanout.behind):
             member = self.members.get(line.key)
-            if member is not None and member.admitted:
-                self.attendance.bring_up(member)
+            if member is None or not member.admitted or line.again > now:
+                continue
+            before = line.offset, line.direct
+            self.attendance.bring_up(member)
+            stuck = line.behind and before == (line.offset, line.direct)
+            line.pause = min(max(2 * line.pause, _RETRY), _LONGEST_PAUSE) if stuck else 0.0
+            line.again = now + line.pause
 
     def check_payload(self, data: Any) -> None:
         """Raise PayloadError for what no message can carry."""
         pack_payload(data, self._payload - _RESET_HEAD, self._limits.nesting)
 
-    def _send_direct(self, member: Member, kind: Item, *fields: Any) -> None:
+    def _send_direct(self, member: Member, kind: Item, *fields: Any, key: Hashable | None = None) -> None:
         line = member.line
         item = pack_payload((int(kind), line.last_direct + 1, *fields), self._payload, self._nesting)
         if member.seat.state is SeatState.LEFT:
             return
         if not self.fanout.waiting:
             self._flush_later()
-        if self.fanout.direct(line, item, self.out.now):
+        if self.fanout.direct(line, item, self.out.now, key):
             self.flush()
 
     # What the directory knows.
@@ -467,9 +485,16 @@ class Runner:
             "history_bytes": self.fanout.history.size,
             "events_waiting": len(self.mailbox),
             "behind": len(self.fanout.behind),
+            "slow_members": self.room.slow_members,
             "fanout": "unicast" if self.audience is None else "topic",
             "members": [
-                {"client": one.id, "address": one.ADDRESS, "state": one.seat.state.value, "uplink": one.uplink}
+                {
+                    "client": one.id,
+                    "address": one.ADDRESS,
+                    "state": one.seat.state.value,
+                    "uplink": one.uplink,
+                    "lagging": one.lagging,
+                }
                 for one in members[:_MOST_DESCRIBED]
             ],
             "more_members": max(0, len(members) - _MOST_DESCRIBED),
