@@ -76,17 +76,14 @@ class Asking(Uplink):
         self.then = then
         self._admission = admission
 
-    def take(self, name: str, data: Any) -> None:
-        self.refuse(NotAMember(), self.uplink)
+    def on_send(self, message: list[Any]) -> None:
+        self.refuse(NotAMember(), 0)  # nobody was told its reference
 
-    def take_request(self, name: str, data: Any) -> None:
-        self.refuse(NotAMember(), self.uplink)
+    def on_request(self, message: list[Any]) -> None:
+        self.refuse(NotAMember(), 0)
 
-    def acknowledge(self) -> None:
-        """Nobody can send to it: there is nothing to say."""
-
-    def confirmed(self) -> None:
-        """Nobody has been answered yet."""
+    def on_ack(self, number: int) -> None:
+        raise NotAMember
 
     def on_leave(self) -> None:
         raise NotAMember

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from server_room_system import AuthRefused, BrokerLimits, ClientData, Code, PayloadError, RuleSet
+from server_room_system import AuthRefused, BrokerLimits, ClientData, Code, NotAMember, PayloadError, RuleSet
 from server_room_system.broker.auth import Asking, Peer
 from server_room_system.protocol import Error, Goodbye, Hello, Match, Resume, Welcome
 from server_room_system.rooms.control import OpenRoom, RoomUpdated, Seated
@@ -212,7 +212,11 @@ def test_what_is_sent_to_the_place_of_a_hello_that_waits_finds_nobody(door: Door
     asking = caller.refs[ref]
     asking.on_send([40, ref, 1, "message", "hello"])
     asking.on_request([41, ref, 2, "buy", None])
-    assert codes(caller) == [(1, 1004), (2, 1004)]
+    assert codes(caller) == [(0, 1004), (0, 1004)]
+    with pytest.raises(NotAMember):
+        asking.on_ack(1)
+    with pytest.raises(NotAMember):
+        asking.on_leave()
     door.answer(WHO)
     assert door.welcome(caller)
 
