@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
+MINUTES ?= 10
 
-.PHONY: demo test check bench reliability format clean help
+.PHONY: demo test check bench reliability fuzz format clean help
 
 help:            ## Show this list.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -29,12 +30,16 @@ bench: $(STAMP)  ## Measure beside a bare pyzmq loop.
 reliability: $(STAMP) ## Measure what docs/reliability.md shows; takes about an hour.
 	@$(BIN)/python -m benchmarks.reliability $(ARGS)
 
+fuzz: $(STAMP)   ## Fuzz every decoder and conversation for MINUTES=10 (Linux).
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(ARGS)
+
 format: $(STAMP) ## Format the code.
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
 clean:           ## Remove what the targets made.
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) .fuzz .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
 
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
