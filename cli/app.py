@@ -14,6 +14,7 @@ from .demo import demo
 from .doctor import doctor
 from .exits import MEANINGS, Exit, exit_for, sentence_for
 from .inspect import inspect
+from .keys import keys
 from .new import new
 from .orders import close, drain, kick
 from .rooms import rooms
@@ -72,7 +73,7 @@ def srs(ctx: click.Context, debug: bool) -> None:
     ctx.obj = debug
 
 
-for _command in (demo, new, serve, worker, chat, top, rooms, inspect, kick, close, drain, bench, doctor):
+for _command in (demo, new, serve, worker, chat, top, rooms, inspect, kick, close, drain, keys, bench, doctor):
     srs.add_command(_command)
 
 

@@ -1,5 +1,7 @@
 """The cluster key: where it comes from, and the file in which a running broker keeps it.
 
+The file also says which public key the broker's ports have, if they encrypt.
+
 Who holds the key may register workers and give a broker orders. It comes from a
 file that is named, or from ``SRS_KEY``, or else from a file that the broker
 makes for its own user on its own machine, so that one machine needs no
@@ -17,7 +19,7 @@ from typing import Any
 
 from ..protocol.errors import ConfigError
 
-__all__ = ["KEY_VARIABLE", "LocalState", "find_key", "given_key", "read_key"]
+__all__ = ["KEY_VARIABLE", "LocalState", "find_key", "find_server_key", "given_key", "read_key", "read_private"]
 
 KEY_VARIABLE = "SRS_KEY"
 """The environment variable that may hold the key, as 64 hexadecimal digits."""
@@ -25,6 +27,8 @@ KEY_VARIABLE = "SRS_KEY"
 _KEY_SIZE = 32
 _LONGEST = 4096
 """Bytes; a key file has 65, a state file hardly more than 100."""
+_State = tuple[bytes, int, int, bytes | None]
+"""Key, next client, generation, and the public key of the ports."""
 _OTHERS = 0o077
 """The permissions of everybody but the owner."""
 
@@ -56,6 +60,24 @@ def find_key(port: int | None, key_file: Path | None = None) -> bytes:
         raise ConfigError(f"the broker's state in {path} can't be read: {error.strerror}.") from None
 
 
+def find_server_key(port: int) -> bytes | None:
+    """The public key, 32 bytes, of a broker that runs on this machine as this user; None: it has none, or is not here.
+
+    Args:
+        port: its port for clients.
+
+    Raises:
+        ConfigError: its state is damaged, or can't be read.
+    """
+    path = _file(port)
+    try:
+        return _read_state(path)[3]
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"the broker's state in {path} can't be read: {error.strerror}.") from None
+
+
 def given_key(key_file: Path | None = None) -> bytes | None:
     """The key that the file holds, or else the environment; None where neither is there.
 
@@ -75,7 +97,7 @@ def read_key(path: Path) -> bytes:
         ConfigError: it can't be read, others than its owner may read it, or it holds something else.
     """
     try:
-        text = _read(path)
+        text = read_private(path)
     except OSError as error:
         raise ConfigError(f"the key file {path} can't be read: {error.strerror}.") from None
     return _state_of(text, path)[0] if text.startswith("{") else _key_of(text, str(path))
@@ -97,23 +119,29 @@ class LocalState:
     """The last generation that a worker was given, as last saved."""
     left_over: bool
     """Whether a broker on this port ended without ``remove``: its workers may be looking for it."""
+    server_key: bytes | None
+    """The public key of the broker's ports, 32 bytes; None where they don't encrypt."""
     path: Path
     """The file: readable by its owner only."""
 
-    def __init__(self, path: Path, key: bytes, next_client: int, generation: int, left_over: bool) -> None:
+    def __init__(
+        self, path: Path, key: bytes, next_client: int, generation: int, left_over: bool, server_key: bytes | None
+    ) -> None:
         self.path = path
         self.key = key
+        self.server_key = server_key
         self.next_client = next_client
         self.generation = generation
         self.left_over = left_over
 
     @classmethod
-    def open(cls, port: int, key: bytes | None = None) -> "LocalState":
+    def open(cls, port: int, key: bytes | None = None, server_key: bytes | None = None) -> "LocalState":
         """Make the file, or take over what an unclean end left.
 
         Args:
             port: the port for clients, which this process has bound.
             key: what ``given_key`` gave; None keeps the file's own, or makes a new one.
+            server_key: the public key of our ports, if they encrypt.
 
         Raises:
             ConfigError: the folder or file can't be had, is not this user's own, or is open to others.
@@ -122,11 +150,11 @@ class LocalState:
         try:
             _make_folder(path.parent)
             try:
-                old_key, next_client, generation = _read_state(path)
+                old_key, next_client, generation, _ = _read_state(path)
             except FileNotFoundError:
-                state = cls(path, key or secrets.token_bytes(_KEY_SIZE), 1, 0, False)
+                state = cls(path, key or secrets.token_bytes(_KEY_SIZE), 1, 0, False, server_key)
             else:
-                state = cls(path, key or old_key, next_client, generation, True)
+                state = cls(path, key or old_key, next_client, generation, True, server_key)
             state.save(state.next_client, state.generation)
         except OSError as error:
             raise ConfigError(f"the broker can't keep its state in {path}: {error.strerror}.") from error
@@ -139,6 +167,8 @@ class LocalState:
             OSError: the disk is full, perhaps; the file is as it was.
         """
         held = {"key": self.key.hex(), "next_client": next_client, "generation": generation}
+        if self.server_key is not None:
+            held["server_key"] = self.server_key.hex()
         new = self.path.with_suffix(".new")
         new.unlink(missing_ok=True)
         with open(new, "x", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
@@ -178,12 +208,22 @@ def _check_folder(folder: Path) -> None:
         raise ConfigError(f"{folder} is open to other users: chmod 700 {folder}")
 
 
-def _read_state(path: Path) -> tuple[bytes, int, int]:
+def _read_state(path: Path) -> _State:
     _check_folder(path.parent)
-    return _state_of(_read(path, own=True), path)
+    return _state_of(read_private(path, own=True), path)
 
 
-def _read(path: Path, *, own: bool = False) -> str:
+def read_private(path: Path, *, own: bool = False) -> str:
+    """The text of a file that holds a secret; what is not ASCII comes as question marks.
+
+    Args:
+        path: the file.
+        own: whether it must be this user's own, and no link.
+
+    Raises:
+        ConfigError: others than its owner may read it, or it is not this user's.
+        OSError: it can't be read.
+    """
     no_links = os.O_NOFOLLOW if own else 0
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | no_links)) as file:
         found = os.fstat(file.fileno())
@@ -206,12 +246,17 @@ def _key_of(text: str, where: str) -> bytes:
     return key
 
 
-def _state_of(text: str, path: Path) -> tuple[bytes, int, int]:
+def _state_of(text: str, path: Path) -> _State:
     try:
         held: Any = json.loads(text)
         key, numbers = bytes.fromhex(held["key"]), (held["next_client"], held["generation"])
-        if len(key) == _KEY_SIZE and all(type(number) is int and number >= 0 for number in numbers):
-            return key, *numbers
+        server_key = bytes.fromhex(held["server_key"]) if "server_key" in held else None
+        if (
+            len(key) == _KEY_SIZE
+            and all(type(number) is int and number >= 0 for number in numbers)
+            and (server_key is None or len(server_key) == _KEY_SIZE)
+        ):
+            return key, *numbers, server_key
     except (ValueError, KeyError, TypeError, RecursionError):
         pass  # said below, without what was found: it may be half a key
     raise ConfigError(f"{path} is damaged: remove it. Workers that run have to be started again then.")
