@@ -5,8 +5,8 @@ from pathlib import Path
 import rich_click as click
 
 from ..protocol.errors import ConfigError
-from ..transport.curve import key_from_text, key_to_text
 from ..transport.key_files import add_authorised, make_key_files, read_public_key
+from ..transport.locks import key_from_text, key_to_text
 
 __all__ = ["keys"]
 
@@ -22,9 +22,7 @@ def keys() -> None:
 
 @keys.command()
 @click.argument("name", metavar="NAME", required=False)
-@click.option(
-    "--server", is_flag=True, help="Make the key of a server: server.key, if no NAME is given."
-)
+@click.option("--server", is_flag=True, help="Make the key of a server: server.key, if no NAME is given.")
 @click.option(
     "--folder",
     metavar="FOLDER",
@@ -67,9 +65,7 @@ def show(file: Path) -> None:
     show_default=True,
     help="The server's file of authorised keys. It is made if it is not there.",
 )
-@click.option(
-    "--comment", metavar="TEXT", default="", help="Whose key it is. By default the name of the .pub file."
-)
+@click.option("--comment", metavar="TEXT", default="", help="Whose key it is. By default the name of the .pub file.")
 def authorise(key: str, file: Path, comment: str) -> None:
     """Let a client in: add its key to a server's authorised keys.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..protocol.ids import Entropy, mark_of, new_token
-from ..transport.curve import NOBODY, Vouched
+from ..transport.locks import NOBODY, Vouched
 from ..transport.network import Publisher, PublisherSink
 from ..transport.roll import MOST_CONNECTIONS
 from .fanout import Downlink

@@ -55,7 +55,7 @@ from ..protocol.messages import (
     parse,
 )
 from ..protocol.rates import TokenBucket
-from ..transport.curve import NOBODY, Lock, Vouched
+from ..transport.locks import NOBODY, Lock, Vouched
 from ..transport.network import Listener, Network, PeerSink, Sent
 from .uplink import Uplink
 

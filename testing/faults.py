@@ -4,7 +4,7 @@ import weakref
 from typing import Any, TypeVar
 
 from ..protocol.errors import ConfigError
-from ..transport.curve import Key, Lock
+from ..transport.locks import Key, Lock
 from ..transport.memory import MemoryNetwork
 from ..transport.network import Link, LinkSink, Listener, ListenerSink, Publisher, PublisherSink, Subscription
 

@@ -1,7 +1,7 @@
 """How frames get from one process to another: on ZeroMQ sockets, or in memory."""
 
-from .curve import Caller, CurveKey, Key, KeyPair, Lock, PlainKey, Verdict, Vouched
 from .entropy import EntropyPool
+from .locks import Caller, CurveKey, Key, KeyPair, Lock, PlainKey, Verdict, Vouched
 from .memory import MemoryNetwork
 from .network import (
     Link,

@@ -1,89 +1,25 @@
-"""Locks and keys: what a port asks of those who connect, and what a connection opens it with.
+"""Keys of Curve25519: made, and derived."""
 
-CURVE is ZeroMQ's encryption, on Curve25519: both ends have a pair of keys, the
-one who connects knows the other's public key beforehand, and the port learns
-the public key of who connected, with proof. PLAIN is a name and a password,
-sent as they are. Without either, anybody may connect; the port still hears the
-address of each before the handshake ends.
-"""
-
-import contextlib
 import hashlib
 import hmac
-import struct
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import NamedTuple
 
 import zmq
 from zmq.utils import z85
 
-from ..protocol.errors import ConfigError
+from .locks import KeyPair
 
-__all__ = [
-    "KEY_SIZE",
-    "NOBODY",
-    "Caller",
-    "CurveKey",
-    "Judge",
-    "Key",
-    "KeyPair",
-    "Lock",
-    "PlainKey",
-    "Verdict",
-    "Vouched",
-    "cluster_pair",
-    "is_user_name",
-    "key_from_text",
-    "key_to_text",
-    "why_broken",
-    "why_mismatched",
-    "why_refused",
-]
-
-KEY_SIZE = 32
-_TEXT_SIZE = 40
-_LONGEST_NAME = 64
+__all__ = ["cluster_pair", "make_pair", "pair_of"]
 
 
-def key_to_text(key: bytes) -> str:
-    """A key of 32 bytes as people see it: 40 characters of Z85 (ZeroMQ RFC 32)."""
-    return z85.encode(key).decode("ascii")
+def make_pair() -> KeyPair:
+    """A new pair of keys, from the system's randomness."""
+    public, secret = zmq.curve_keypair()
+    return KeyPair(z85.decode(public), z85.decode(secret))
 
 
-def key_from_text(text: str) -> bytes:
-    """The 32 bytes of a key that is written in 40 characters.
-
-    Raises:
-        ConfigError: it is no key. What was given is not repeated: it may be a secret, badly copied.
-    """
-    text = text.strip()
-    if len(text) == _TEXT_SIZE and text.isascii():
-        with contextlib.suppress(KeyError, struct.error):  # a character, or five of them, that Z85 does not have
-            return bytes(z85.decode(text))
-    raise ConfigError(f"this is no key: keys have {_TEXT_SIZE} characters, as 'srs keys show FILE' prints them.")
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPair:
-    """A public key, for everybody who is to recognise us, and the secret one that goes with it."""
-
-    public: bytes
-    """32 bytes."""
-    secret: bytes = field(repr=False)
-    """32 bytes."""
-
-    @classmethod
-    def make(cls) -> "KeyPair":
-        """A new pair, from the system's randomness."""
-        public, secret = zmq.curve_keypair()
-        return cls(z85.decode(public), z85.decode(secret))
-
-    @classmethod
-    def of(cls, secret: bytes) -> "KeyPair":
-        """The pair of a secret key: any 32 bytes are one."""
-        return cls(z85.decode(zmq.curve_public(z85.encode(secret))), secret)
+def pair_of(secret: bytes) -> KeyPair:
+    """The pair of a secret key: any 32 bytes are one."""
+    return KeyPair(z85.decode(zmq.curve_public(z85.encode(secret))), secret)
 
 
 def cluster_pair(cluster_key: bytes) -> KeyPair:
@@ -91,133 +27,4 @@ def cluster_pair(cluster_key: bytes) -> KeyPair:
 
     So that these three need no arrangement besides the cluster key.
     """
-    return KeyPair.of(hmac.new(cluster_key, b"server-room-system: curve", hashlib.sha256).digest())
-
-
-class Vouched(NamedTuple):
-    """Who is at the other end of a connection, as far as the handshake has proved it."""
-
-    key: bytes | None = None
-    """The public key, 32 bytes; None without CURVE."""
-    user: str | None = None
-    """The name that went with the right password; None without PLAIN."""
-
-
-NOBODY = Vouched()
-"""Nothing was asked, and nothing is proved."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who wants to connect to a port. The handshake has not ended yet."""
-
-    address: str
-    """The IP address."""
-    key: bytes | None = None
-    """With CURVE: the public key, 32 bytes. It has been proved that the secret one is there."""
-    user: str | None = None
-    """With PLAIN: the name, 1 to 64 printable characters."""
-    password: str | None = field(default=None, repr=False)
-    """With PLAIN: what was given as the password, up to 255 bytes in UTF-8."""
-
-
-class Verdict(Enum):
-    """What is said to a caller. The values are ZAP's (ZeroMQ RFC 27)."""
-
-    WELCOME = b"200"
-    LATER = b"300"
-    """Nothing is said; after 3 s the connection ends. A client takes it for a lost one, and comes again."""
-    NEVER = b"400"
-    """The client is told, and does not come again."""
-
-
-Judge = Callable[[Caller], Verdict | Awaitable[Verdict]]
-"""Decides about a caller, on the loop's thread. What takes long is awaited. If it raises: LATER."""
-
-
-def _everybody(caller: Caller) -> Verdict:
-    return Verdict.WELCOME
-
-
-@dataclass(frozen=True, slots=True)
-class Lock:
-    """What a port asks of those who connect.
-
-    Raises:
-        ConfigError: CURVE and PLAIN at once, which ZeroMQ does not have.
-    """
-
-    keys: KeyPair | None = None
-    """With them: CURVE, and those who connect have to know the public one."""
-    plain: bool = False
-    """PLAIN: a name and a password, which anybody on the way can read."""
-    judge: Judge = _everybody
-
-    def __post_init__(self) -> None:
-        if self.plain and self.keys is not None:
-            raise ConfigError("a port has either keys or passwords: with keys, let on_auth check a password.")
-
-
-@dataclass(frozen=True, slots=True)
-class CurveKey:
-    """Opens a port with CURVE."""
-
-    server: bytes
-    """The port's public key, 32 bytes: another server can't take its place."""
-    keys: KeyPair
-    """Our own."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlainKey:
-    """Opens a port with PLAIN.
-
-    Raises:
-        ConfigError: the name is empty, too long or not printable, or the password too long.
-    """
-
-    user: str
-    password: str = field(repr=False)
-
-    def __post_init__(self) -> None:
-        if not is_user_name(self.user):
-            raise ConfigError(f"a user's name has 1 to {_LONGEST_NAME} printable characters")
-        if len(self.password.encode("utf-8", "surrogatepass")) > 255:
-            raise ConfigError("a password has at most 255 bytes")
-
-
-Key = CurveKey | PlainKey
-"""What a connection opens a port with."""
-
-
-def is_user_name(name: str) -> bool:
-    """Whether PLAIN takes this for a name."""
-    return 0 < len(name) <= _LONGEST_NAME and name.isprintable()
-
-
-# Why a connection failed, in the words of who tried it. Both networks say the same.
-
-
-def why_refused(key: Key | None) -> str:
-    """The port said NEVER."""
-    if isinstance(key, CurveKey):
-        return "the server refused this client's key: its owner can let it in, with 'srs keys authorise'"
-    if isinstance(key, PlainKey):
-        return "the server refused this user name or password"
-    return "the server refused this client"
-
-
-def why_mismatched(key: Key | None) -> str:
-    """The port wants something else than we have."""
-    if isinstance(key, CurveKey):
-        return "the server does not encrypt, though its key was given: is it the right server?"
-    if isinstance(key, PlainKey):
-        return "the server asks for no user name and password"
-    return "the server asks for a key, or a user name and password: give its server_key"
-
-
-def why_broken(key: Key | None) -> str:
-    """The handshake ended without a word."""
-    if isinstance(key, CurveKey):
-        return "the server ended the handshake: is the server_key its own? Or it is busy, and wants us to come later"
-    return "the server ended the handshake: it may be busy, and want us to come later"
+    return pair_of(hmac.new(cluster_key, b"server-room-system: curve", hashlib.sha256).digest())

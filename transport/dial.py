@@ -6,7 +6,7 @@ import re
 import zmq
 
 from ..protocol.errors import ConfigError
-from .curve import CurveKey, Key, PlainKey, why_broken, why_mismatched, why_refused
+from .locks import CurveKey, Key, PlainKey, why_broken, why_mismatched, why_refused
 from .network import LinkSink
 from .sockets import EVENTS, LAST_PORT, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, ZmqSocket, always_set, open_socket
 

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..protocol.errors import ConfigError
-from .curve import KeyPair, key_from_text, key_to_text
+from .curve import make_pair, pair_of
 from .keys import read_private
+from .locks import KeyPair, key_from_text, key_to_text
 
 __all__ = ["AuthorisedKeys", "add_authorised", "make_key_files", "read_key_pair", "read_public_key"]
 
@@ -37,9 +38,9 @@ def make_key_files(folder: Path, name: str) -> tuple[Path, Path, str]:
     """
     if not name.isprintable() or not name.strip() or Path(name).name != name or name.startswith((".", "-")):
         raise ConfigError(f"{name!r:.60} is no name for a key: take one like alice, without folders.")
-    keys = KeyPair.make()
+    keys = make_pair()
     while key_to_text(keys.public).startswith("-"):  # on a command line it would look like an option
-        keys = KeyPair.make()
+        keys = make_pair()
     public = key_to_text(keys.public)
     own, shared = folder / f"{name}.key", folder / f"{name}.pub"
     try:
@@ -69,7 +70,7 @@ def read_key_pair(path: Path) -> KeyPair:
     for _, words in _lines(text):
         if words[0] == _SECRET and len(words) == 2:
             with contextlib.suppress(ConfigError):
-                return KeyPair.of(key_from_text(words[1]))
+                return pair_of(key_from_text(words[1]))
     raise ConfigError(f"{path} holds no secret key: 'srs keys make' makes such files, with names that end with .key.")
 
 
@@ -127,7 +128,7 @@ class AuthorisedKeys:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._seen = self._look()
+            self._seen: tuple[int, int, int] | None = self._look()
             self._keys = _parse(self._bytes(), path)
         except OSError as error:
             raise ConfigError(

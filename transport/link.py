@@ -2,8 +2,8 @@
 
 import zmq
 
-from .curve import Key
 from .dial import Dial
+from .locks import Key
 from .network import LinkSink, Sent
 from .sockets import NOBLOCK
 

@@ -8,8 +8,8 @@ from functools import partial
 import zmq
 from zmq.backend import Socket as BareSocket
 
-from .curve import Lock
 from .descriptors import is_spare
+from .locks import Lock
 from .network import ListenerSink, PeerSink, Sent
 from .sockets import (
     EVENTS,

@@ -18,7 +18,7 @@ from contextvars import Context, copy_context
 from random import Random
 
 from ..protocol.errors import AddressInUse, ConfigError
-from .curve import Key, Lock, Vouched
+from .locks import Key, Lock, Vouched
 from .memory_locks import knock
 from .memory_topics import MemoryPublisher, MemorySubscription
 from .memory_wires import FarEnd, NearEnd, Wire

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Protocol
 
-from .curve import (
+from .locks import (
     NOBODY,
     Caller,
     CurveKey,

@@ -11,7 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from ..protocol.ids import TOPIC_SIZE
-from .curve import Key, Lock, Vouched
+from .locks import Key, Lock, Vouched
 from .memory_locks import knock
 from .memory_wires import FarEnd, Wire
 from .network import LinkSink, PublisherSink

@@ -6,7 +6,7 @@ from contextvars import Context
 from random import Random
 from typing import Protocol
 
-from .curve import Lock, Vouched
+from .locks import Lock, Vouched
 from .network import Sent
 
 __all__ = ["FarEnd", "NearEnd", "Wire", "WireOwner"]

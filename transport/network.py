@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Protocol
 
-from .curve import Key, Lock, Vouched
+from .locks import Key, Lock, Vouched
 
 __all__ = [
     "Link",

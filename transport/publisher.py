@@ -8,7 +8,7 @@ import zmq
 from zmq.backend import Socket as BareSocket
 
 from ..protocol.ids import TOPIC_SIZE
-from .curve import Lock
+from .locks import Lock
 from .network import PublisherSink
 from .pump import TopicPump
 from .sockets import NOBLOCK, always_set, bind, open_socket

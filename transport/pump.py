@@ -17,8 +17,8 @@ from functools import partial
 import zmq
 
 from ..protocol.ids import TOPIC_SIZE
-from .curve import Lock
 from .descriptors import is_spare
+from .locks import Lock
 from .network import PublisherSink
 from .roll import MOST_SAID, Attached, Roll, Said
 from .sockets import EVENTS, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, ZmqSocket, shut_down, turn_away

@@ -3,8 +3,8 @@
 import zmq
 
 from ..protocol.ids import TOPIC_SIZE
-from .curve import Key
 from .dial import Dial
+from .locks import Key
 from .network import LinkSink
 from .sockets import NOBLOCK
 from .tokens import Tokens

@@ -14,7 +14,7 @@ from collections.abc import Awaitable
 import zmq
 
 from ..protocol.errors import ConfigError
-from .curve import KEY_SIZE, NOBODY, Caller, Lock, Verdict, Vouched, is_user_name
+from .locks import KEY_SIZE, NOBODY, Caller, Lock, Verdict, Vouched, is_user_name
 from .sockets import EVENTS, NOBLOCK, POLLIN, ZmqSocket, open_socket
 
 __all__ = ["Gatekeeper", "vouched"]

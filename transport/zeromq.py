@@ -8,9 +8,9 @@ import os
 
 import zmq
 
-from .curve import Key, Lock
 from .link import ZmqLink
 from .listener import ZmqListener
+from .locks import Key, Lock
 from .network import Link, LinkSink, Listener, ListenerSink, Publisher, PublisherSink, Subscription
 from .publisher import ZmqPublisher
 from .subscription import ZmqSubscription

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from server_room_system.cli.exits import Exit
-from server_room_system.transport.curve import key_to_text
 from server_room_system.transport.key_files import AuthorisedKeys, read_key_pair
+from server_room_system.transport.locks import key_to_text
 
 from .conftest import Result
 

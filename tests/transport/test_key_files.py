@@ -6,10 +6,11 @@ import stat
 from pathlib import Path
 
 import pytest
+from zmq.utils import z85
 
 from server_room_system.protocol.errors import ConfigError
-from server_room_system.transport import KeyPair
-from server_room_system.transport.curve import cluster_pair, key_from_text, key_to_text
+from server_room_system.transport import KeyPair, key_files
+from server_room_system.transport.curve import cluster_pair, make_pair, pair_of
 from server_room_system.transport.key_files import (
     AuthorisedKeys,
     add_authorised,
@@ -17,8 +18,9 @@ from server_room_system.transport.key_files import (
     read_key_pair,
     read_public_key,
 )
+from server_room_system.transport.locks import key_from_text, key_to_text
 
-ANN, BOB = KeyPair.make(), KeyPair.make()
+ANN, BOB = make_pair(), make_pair()
 
 
 def test_a_pair_is_read_as_it_was_made(tmp_path: Path) -> None:
@@ -26,7 +28,7 @@ def test_a_pair_is_read_as_it_was_made(tmp_path: Path) -> None:
     keys = read_key_pair(own)
     assert key_to_text(keys.public) == public
     assert read_public_key(own) == read_public_key(shared) == keys.public
-    assert KeyPair.of(keys.secret) == keys
+    assert pair_of(keys.secret) == keys
 
 
 def test_a_secret_key_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None:
@@ -65,7 +67,7 @@ def test_a_name_that_is_no_files_is_refused(tmp_path: Path, name: str) -> None:
 def test_no_public_key_looks_like_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dashed = KeyPair(key_from_text("-" + key_to_text(ANN.public)[1:-1] + "0"), bytes(32))
     made = iter([dashed, dashed, ANN])
-    monkeypatch.setattr(KeyPair, "make", lambda: next(made))
+    monkeypatch.setattr(key_files, "make_pair", lambda: next(made))
     assert make_key_files(tmp_path, "ann")[2] == key_to_text(ANN.public)
 
 
@@ -91,6 +93,12 @@ def test_what_is_no_key_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(ConfigError, match="40 characters") as raised:
         key_from_text(text)
     assert not text.strip() or text not in str(raised.value)
+
+
+def test_keys_are_written_as_zeromq_does() -> None:
+    for key in (ANN.public, BOB.secret, bytes(32), b"\xff" * 32):
+        assert key_to_text(key) == z85.encode(key).decode()
+        assert key_from_text(f" {key_to_text(key)}\n") == key
 
 
 def test_the_cluster_pair_follows_from_the_cluster_key() -> None:
