@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
+MINUTES ?= 30
+FAULT_EVERY ?= 20
 MINUTES ?= 10
 
-.PHONY: demo test check bench reliability fuzz format clean help
+.PHONY: demo test check bench soak reliability fuzz format clean help
 
 help:            ## Show this list.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -33,6 +35,9 @@ reliability: $(STAMP) ## Measure what docs/reliability.md shows; takes about an 
 fuzz: $(STAMP)   ## Fuzz every decoder and conversation for MINUTES=10 (Linux).
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[fuzz]'
 	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(ARGS)
+
+soak: $(STAMP)   ## Real processes under faults for MINUTES=30, one each FAULT_EVERY=20 seconds.
+	@$(BIN)/python -m tests.chaos --minutes $(MINUTES) --fault-every $(FAULT_EVERY) $(ARGS)
 
 format: $(STAMP) ## Format the code.
 	@$(BIN)/ruff format .

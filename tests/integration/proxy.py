@@ -1,12 +1,45 @@
-"""A TCP relay that breaks what it carries: resets, stalls, half-closed connections, frames cut in the middle."""
+"""A TCP relay that breaks what it carries: resets, delays, stalls, half-closed connections, frames cut short."""
 
 import asyncio
 import contextlib
+import random
 import socket
 import struct
 from types import TracebackType
 
 _CHUNK = 16 * 1024
+_GREETING = 64
+"""Bytes that a ZMTP connection begins with, before its first frame."""
+_NO_FRAME = b"\xff" * 9
+"""The head of a frame of 2**64 - 1 bytes: every receiver has to hang up."""
+
+
+class _Frames:
+    """Where the frames of one way of a ZMTP connection begin."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._skip = _GREETING
+
+    def first_in(self, data: bytes) -> int | None:
+        """The place of the first frame that begins in the next bytes of the connection, if one does."""
+        first: int | None = None
+        at = 0
+        while at < len(data):
+            if self._skip:
+                step = min(self._skip, len(data) - at)
+                self._skip -= step
+                at += step
+                continue
+            if not self._head and first is None:
+                first = at
+            self._head.append(data[at])
+            at += 1
+            size = 8 if self._head[0] & 0x02 else 1
+            if len(self._head) == 1 + size:
+                self._skip = int.from_bytes(self._head[1:], "big")
+                self._head.clear()
+        return first
 
 
 class _Relay:
@@ -17,23 +50,38 @@ class _Relay:
         self.far = far
         self.proxy = proxy
         self.half_closed = False
+        self.robbed = False
+        """It has lost bytes: it can't go on."""
 
     async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         down = writer is self.near
+        proxy, flows = self.proxy, self.proxy.down if down else self.proxy.up
+        frames = _Frames() if proxy.knows_frames else None
         with contextlib.suppress(OSError):  # one end or the other is gone
             while True:
-                await self.proxy.flowing.wait()
+                await flows.wait()
                 data = await reader.read(_CHUNK)
-                await self.proxy.flowing.wait()
+                await flows.wait()
                 if not data:
                     break
-                if down:
-                    data = self.proxy.count(data)
-                if writer.is_closing() or (self.half_closed and not down):
+                if proxy.blackhole:
+                    self.robbed = True
                     continue
+                if proxy.delay or proxy.jitter:
+                    await asyncio.sleep(proxy.delay + random.random() * proxy.jitter)
+                begin = frames.first_in(data) if frames is not None else None
+                if down:
+                    data = proxy.count(data)
+                if writer.is_closing() or self.robbed or (self.half_closed and not down):
+                    continue
+                if begin is not None and proxy.corrupts():
+                    data = data[:begin] + _NO_FRAME
+                    self.robbed = True
                 writer.write(data)
                 await writer.drain()
-                if down and self.proxy.allowance == 0:
+                if proxy.rate is not None:
+                    await asyncio.sleep(len(data) / proxy.rate)
+                if down and proxy.allowance == 0:
                     self.reset()
             if not writer.is_closing():
                 writer.write_eof()
@@ -52,16 +100,42 @@ class Proxy:
     Args:
         target: ``tcp://host:port``.
         buffer: bytes that a stalled connection can hold on its way, for each socket; None: the system's choice.
+        host: where it listens.
+        port: where it listens; 0: any free one.
+        knows_frames: whether it follows the frames of ZMTP, as ``corrupt`` needs.
     """
 
-    def __init__(self, target: str, buffer: int | None = None) -> None:
+    def __init__(
+        self,
+        target: str,
+        buffer: int | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        knows_frames: bool = False,
+    ) -> None:
         self._target = target
         self._buffer = buffer
+        self._where = host, port
         self._relays: dict[_Relay, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.flowing = asyncio.Event()
-        self.flowing.set()
+        self._corrupted = 0
+        self.knows_frames = knows_frames
+        self.up = asyncio.Event()
+        """Whether bytes pass to the server."""
+        self.down = asyncio.Event()
+        """Whether bytes pass from the server."""
+        self.flow()
+        self.delay = 0.0
+        """Seconds that each piece waits, one after the other."""
+        self.jitter = 0.0
+        """At most so many seconds more, by chance."""
+        self.rate: float | None = None
+        """Bytes a second that pass each way of each connection."""
+        self.blackhole = False
+        """Whether bytes vanish. What has lost some is reset with ``reset_robbed``."""
         self.accepting = True
+        """Whether new connections are taken; otherwise they are reset at once."""
         self.accepted = 0
         """Connections since the start."""
         self.allowance: int | None = None
@@ -70,10 +144,16 @@ class Proxy:
     @property
     def address(self) -> str:
         """Where clients connect to."""
-        return f"tcp://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        host, port = self._server.sockets[0].getsockname()
+        return f"tcp://{host}:{port}"
+
+    @property
+    def connections(self) -> int:
+        """How many there are now."""
+        return len(self._relays)
 
     async def __aenter__(self) -> "Proxy":
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, *self._where)
         return self
 
     async def __aexit__(
@@ -81,33 +161,59 @@ class Proxy:
     ) -> None:
         self._server.close()
         self.accepting = False
-        self.flowing.set()
+        self.flow()
         self.reset()
         await asyncio.gather(*self._tasks)
         await self._server.wait_closed()
 
-    def reset(self) -> None:
-        """Reset every connection, both ends, now."""
+    def reset(self, share: float = 1.0) -> None:
+        """Reset every connection, both ends, now; or a share of them, by chance."""
         for relay in list(self._relays):
-            relay.reset()
+            if share >= 1.0 or random.random() < share:
+                relay.reset()
 
-    def stall(self) -> None:
-        """Carry nothing any more, and close nothing: as when a cable is pulled."""
-        self.flowing.clear()
+    def reset_robbed(self) -> None:
+        """Reset what has lost bytes."""
+        for relay in list(self._relays):
+            if relay.robbed:
+                relay.reset()
+
+    def stall(self, *, up: bool = True, down: bool = True) -> None:
+        """Carry nothing any more, or only one way, and close nothing: as when a cable is pulled."""
+        if up:
+            self.up.clear()
+        if down:
+            self.down.clear()
 
     def flow(self) -> None:
         """Carry again what waits."""
-        self.flowing.set()
+        self.up.set()
+        self.down.set()
 
     def half_close(self) -> None:
         """Close the way to the server; the way back stays open."""
         for relay in self._relays:
             relay.half_closed = True
-            relay.far.write_eof()
+            with contextlib.suppress(OSError):  # it is closed already
+                relay.far.write_eof()
 
     def cut_after(self, count: int) -> None:
         """Reset the connection behind so many more bytes from the server, most often inside a frame."""
         self.allowance = count
+
+    def corrupt(self, count: int) -> None:
+        """Garble the head of the next frame, of so many connections. Nothing behind it arrives.
+
+        Only the head: ZeroMQ has no checksum, and a message that is garbled inside is another message.
+        """
+        self._corrupted = count
+
+    def corrupts(self) -> bool:
+        """Whether this connection is to be garbled now."""
+        if self._corrupted:
+            self._corrupted -= 1
+            return True
+        return False
 
     def count(self, data: bytes) -> bytes:
         """What of this may still pass."""
@@ -131,7 +237,7 @@ class Proxy:
         host, _, port = self._target.removeprefix("tcp://").rpartition(":")
         try:
             far_reader, far = await asyncio.open_connection(host, int(port))
-        except ConnectionError:
+        except OSError:
             writer.transport.abort()
             return
         if self._buffer is not None:

@@ -1,0 +1,107 @@
+"""A run: faults for a while, then calm, then faults again; and what came of it."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+from ..integration.cluster import Processes
+from .cluster import ChaosCluster
+from .faults import Fault, schedule
+from .slopes import Slope, slope_of
+
+__all__ = ["Outcome", "Plan", "play"]
+
+
+class Plan(NamedTuple):
+    """What a run is."""
+
+    seed: int
+    seconds: float
+    """In which faults come; the calm in between and at the end is not counted."""
+    fault_every: float
+    round_seconds: float
+    """After so many there is calm, until everything is as it has to be."""
+    longest_fault: float
+    bot_processes: int = 2
+    bots: int = 12
+    """In each process."""
+    rate: float = 5.0
+    """Messages a second of each."""
+    spared_after: float = float("inf")
+    """After so many seconds broker, first worker and first bots are killed no more, so that their growth shows."""
+
+
+class Outcome(NamedTuple):
+    """What came of a run."""
+
+    report: dict[str, Any]
+    """The oracle's."""
+    complaints: list[str]
+    """What else must not be: tracebacks, processes that ended by themselves or not well."""
+    slopes: dict[tuple[str, int], Slope]
+    """Of each life, by name of the process and pid."""
+
+
+async def play(plan: Plan, folder: Path, tell: Callable[[ChaosCluster, float, str], None]) -> Outcome:
+    """Run it.
+
+    Args:
+        plan: what.
+        folder: for logs and pipes; must exist.
+        tell: called each second with the system, the seconds of chaos so far, and what happens.
+    """
+    with Processes(folder) as processes:
+        async with ChaosCluster(processes, plan.seed, plan.bot_processes, plan.bots, plan.rate) as cluster:
+            looking = asyncio.ensure_future(_look(cluster, lambda: tell(cluster, run.elapsed, run.what)))
+            run = _Run(plan, cluster)
+            try:
+                await run.rounds()
+            finally:
+                looking.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await looking
+            await cluster.finish()
+            slopes = {life: slope_of(samples) for life, samples in cluster.samples.items()}
+            return Outcome(cluster.report(), cluster.complaints, slopes)
+
+
+class _Run:
+    def __init__(self, plan: Plan, cluster: ChaosCluster) -> None:
+        self.elapsed = 0.0
+        self.what = "begins"
+        self._plan = plan
+        self._cluster = cluster
+        self._faults = schedule(Random(plan.seed), cluster.cast, plan.longest_fault)
+
+    async def rounds(self) -> None:
+        plan, spare = self._plan, {"broker", self._cluster.cast.workers[0], self._cluster.cast.bots[0]}
+        while self.elapsed < plan.seconds:
+            end = min(self.elapsed + plan.round_seconds, plan.seconds)
+            while self.elapsed < end:
+                fault = next(self._faults)
+                if fault.what == "kill" and fault.target in spare and self.elapsed > plan.spared_after:
+                    continue
+                await self._one(fault)
+            self.what = "calm"
+            await self._cluster.rest()
+            if self.elapsed < plan.seconds:
+                self._cluster.go_on()
+
+    async def _one(self, fault: Fault) -> None:
+        begin = time.monotonic()
+        self.what = f"{fault.what} {fault.target}, {fault.seconds:.1f} s"
+        await self._cluster.strike(fault)
+        self.what = "faults"
+        await asyncio.sleep(max(0.0, self._plan.fault_every - (time.monotonic() - begin)))
+        self.elapsed += time.monotonic() - begin
+
+
+async def _look(cluster: ChaosCluster, tell: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(1.0)
+        cluster.measure(time.monotonic())
+        tell()
