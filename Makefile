@@ -4,9 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
-MINUTES ?= 30
 FAULT_EVERY ?= 20
-MINUTES ?= 10
 
 .PHONY: demo test check bench soak reliability fuzz format clean help
 
@@ -32,10 +30,12 @@ bench: $(STAMP)  ## Measure beside a bare pyzmq loop.
 reliability: $(STAMP) ## Measure what docs/reliability.md shows; takes about an hour.
 	@$(BIN)/python -m benchmarks.reliability $(ARGS)
 
+fuzz: MINUTES ?= 10
 fuzz: $(STAMP)   ## Fuzz every decoder and conversation for MINUTES=10 (Linux).
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[fuzz]'
 	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(ARGS)
 
+soak: MINUTES ?= 30
 soak: $(STAMP)   ## Real processes under faults for MINUTES=30, one each FAULT_EVERY=20 seconds.
 	@$(BIN)/python -m tests.chaos --minutes $(MINUTES) --fault-every $(FAULT_EVERY) $(ARGS)
 
