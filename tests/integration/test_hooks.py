@@ -333,11 +333,11 @@ async def test_a_slow_tick_is_left_out_not_piled_up() -> None:
 
     async with Server(rooms={"slow": Slow}).listen(LOCAL, 0) as host, clients(host, 1) as (a,):
         (room,) = await gathered(a)
-        started = time.monotonic()
+        started, before = time.monotonic(), Slow.ticks
         for number in range(5):
             await room.send("message", number, ack=True)
         assert time.monotonic() - started < PATIENCE / 2
-        assert Slow.ticks <= (time.monotonic() - started) / 0.05 + 2
+        assert Slow.ticks - before <= (time.monotonic() - started) / 0.05 + 2
         (runner,) = host.worker.rooms.values()
         assert len(runner.mailbox) <= 2
 
