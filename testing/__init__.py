@@ -41,8 +41,8 @@ over, and one seed is one course of events, faults included::
         run(a_move_is_kept_for_who_is_away_but_not_for_ever, seed=1)
 """
 
-from .clock import Deadlock, VirtualLoop, run
+from .clock import Deadlock, Process, VirtualLoop, run
 from .faults import FaultyNetwork
 from .system import InMemorySystem, system
 
-__all__ = ["Deadlock", "FaultyNetwork", "InMemorySystem", "VirtualLoop", "run", "system"]
+__all__ = ["Deadlock", "FaultyNetwork", "InMemorySystem", "Process", "VirtualLoop", "run", "system"]

@@ -1,20 +1,28 @@
 """The network in memory, with a cable for each client that can be pulled."""
 
+import asyncio
 import weakref
+from contextvars import Context
 from typing import Any, TypeVar
 
 from ..protocol.errors import ConfigError
 from ..transport.locks import Key, Lock
 from ..transport.memory import MemoryNetwork
+from ..transport.memory_wires import Wire
 from ..transport.network import Link, LinkSink, Listener, ListenerSink, Publisher, PublisherSink, Subscription
+from .clock import Process
 
 __all__ = ["Cable", "FaultyNetwork"]
 
 T = TypeVar("T")
 
 
+_HEARTBEAT = 15.0
+"""Seconds of silence after which ZeroMQ ends a connection that has its heartbeat."""
+
+
 class FaultyNetwork(MemoryNetwork):
-    """A ``MemoryNetwork`` whose connections can be cut and stalled one by one."""
+    """A ``MemoryNetwork`` whose connections can be cut and stalled one by one, or all those of a process."""
 
     def __init__(self, seed: int = 0, latency: tuple[float, float] = (0.0005, 0.002)) -> None:
         super().__init__(seed, latency)
@@ -38,6 +46,34 @@ class FaultyNetwork(MemoryNetwork):
         wire = self._wire_of.get(link)
         if wire is not None:
             wire.stall()
+
+    def lose(self, process: Process) -> None:
+        """Cut all connections of a process: it has ended. What was on its way from it is lost behind a prefix."""
+        for wire in self._of(process):
+            wire.cut()
+
+    def stands_still(self, process: Process) -> None:
+        """A process stands still: whoever has a heartbeat with it gives it up after a while."""
+
+        def give_up() -> None:
+            if process.stopped:
+                for wire in self._of(process):
+                    if wire.beats:
+                        wire.lose()
+
+        asyncio.get_running_loop().call_later(_HEARTBEAT, give_up)
+
+    def absent(self, context: Context) -> bool:
+        """See ``MemoryNetwork.absent``: a process that stands still hears nothing."""
+        process = Process.of(context)
+        return process is not None and process.stopped
+
+    def _of(self, process: Process) -> list[Wire]:
+        return [
+            wire
+            for wire in self.standing
+            if Process.of(wire.near_context) is process or Process.of(wire.far_context) is process
+        ]
 
     # What links and subscriptions ask for, when they connect.
 

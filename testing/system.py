@@ -1,8 +1,10 @@
 """A server and its clients in memory."""
 
 import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from ..broker.cluster import ClusterOptions
 from ..broker.host import Host, HostOptions
@@ -12,14 +14,20 @@ from ..protocol.errors import ConfigError
 from ..rooms.room import Room
 from ..rooms.worker import Worker
 from ..rooms.worker_host import WorkerHost, WorkerOptions
-from .clock import VirtualLoop
+from ..transport.keys import LocalState
+from .clock import Process, VirtualLoop
 from .faults import Cable, FaultyNetwork
 
 __all__ = ["InMemorySystem", "system"]
 
 LATENCY = (0.0005, 0.002)
+BROKER = "broker"
 _NOTICED = 1.0
 """Seconds after which a broker knows that a worker has ended."""
+_WALL = 1_800_000_000.0
+"""What the wall clock shows at the beginning."""
+
+T = TypeVar("T")
 
 
 def system(
@@ -50,24 +58,31 @@ class InMemorySystem:
         """All connections; ``cut_one()`` and ``stall_one()`` fall on any."""
         self.key = self.random.randbytes(32)
         """The cluster key."""
-        cluster = None if workers is None else HostOptions(ClusterOptions(), key=self.key)
-        self.host = Host(server, "127.0.0.1", 0, self.network, self.random.randbytes, cluster)
+        self.wall = _WALL
+        """What a broker's wall clock shows beside the loop's time. Set it forward or back as you like."""
+        self._state = _Kept(self.key)
+        self.host = self._make_host(server, 0, None if workers is None else ClusterOptions())
         """The broker at work, or the whole server."""
+        self.broker_runs = False
+        """Whether there is a broker: started, and neither killed nor stopped."""
         self.workers: dict[str, WorkerHost] = {}
         """The workers at work, by name: w1, w2 and so on."""
         self._server = server
         self._how_many = workers or 0
         self._clients: dict[AsyncClient, Cable] = {}
+        self._processes: dict[AsyncClient | str, Process] = {}
         self._stopped = True
 
     async def __aenter__(self) -> "InMemorySystem":
-        await self.host.__aenter__()
-        self._stopped = False
+        await self._begin(BROKER, self.host.__aenter__())
+        self._stopped, self.broker_runs = False, True
         for number in range(1, self._how_many + 1):
             await self.add_worker(f"w{number}")
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        for process in self._processes.values():
+            process.go_on()
         for client in self._clients:
             await client.close()
         await self.stop()
@@ -76,36 +91,123 @@ class InMemorySystem:
         """Stop the server, as a signal would, while the clients are there."""
         if not self._stopped:
             self._stopped = True
-            for worker in self.workers.values():
+            for worker in list(self.workers.values()):
                 await worker.__aexit__(None, None, None)
             if self.workers:
                 await asyncio.sleep(_NOTICED)
-            await self.host.__aexit__(None, None, None)
+            if self.broker_runs:
+                self.broker_runs = False
+                await self.host.__aexit__(None, None, None)
             self.network.close()
+
+    async def kill_broker(self) -> None:
+        """Let the broker be gone from one moment to the next. Rooms on workers live on; those beside it go with it."""
+        self._check_broker()
+        self.broker_runs = False
+        self._end(BROKER)
+        await self.host.vanish()
+
+    async def restart_broker(self) -> None:
+        """Start a broker after ``kill_broker``, at the same addresses, with what the one before has left on its disk.
+
+        Give it a second since the last start, by ``wall``: a life of a broker is named by the time of its beginning.
+        """
+        if self.broker_runs:
+            raise ConfigError("the broker runs: kill it first")
+        where = self.host.worker_address
+        cluster = None if where is None else ClusterOptions(port=_port(where), settle=0.0)
+        self._state.left_over = True
+        self.host = self._make_host(self._server, _port(self.host.address), cluster)
+        await self._begin(BROKER, self.host.__aenter__())
+        self.broker_runs = True
+
+    def _make_host(self, server: Server, port: int, cluster: ClusterOptions | None) -> Host:
+        options = HostOptions(cluster, key=self.key, state=self._state) if cluster is not None else None
+        loop = asyncio.get_running_loop()
+        return Host(
+            server, "127.0.0.1", port, self.network, self.random.randbytes, options, lambda: self.wall + loop.time()
+        )
+
+    # Processes.
+
+    def freeze(self, what: "AsyncClient | str") -> None:
+        """Let a process stand still, as on SIGSTOP: nothing of it runs until ``thaw``, and then its timers are late.
+
+        Args:
+            what: a client (its connections; the code that uses it goes on), a worker's name, or ``"broker"``.
+        """
+        process = self._process(what)
+        if not process.stopped:
+            process.stop()
+            self.network.stands_still(process)
+
+    def thaw(self, what: "AsyncClient | str") -> None:
+        """Let a process go on."""
+        self._process(what).go_on()
+
+    def _process(self, what: "AsyncClient | str") -> Process:
+        process = self._processes.get(what)
+        if process is None:
+            raise ConfigError(f"{what!r} is no process of this system: neither client, nor worker, nor {BROKER!r}")
+        return process
+
+    async def _begin(self, what: "AsyncClient | str", work: Coroutine[Any, Any, T]) -> T:
+        process = self._processes[what] = Process(str(what))
+        return await process.run(work)
+
+    def _end(self, what: "AsyncClient | str") -> None:
+        process = self._processes.pop(what)
+        self.network.lose(process)
+        process.go_on()  # to the end
+
+    def _check_broker(self) -> None:
+        if not self.broker_runs:
+            raise ConfigError("the broker does not run")
 
     # Workers.
 
-    async def add_worker(self, name: str, *, labels: tuple[str, ...] = ()) -> WorkerHost:
-        """One more worker; it is registered when this returns."""
+    async def add_worker(
+        self, name: str, *, labels: tuple[str, ...] = (), drain_seconds: float = 30.0, registered: bool = True
+    ) -> WorkerHost:
+        """One more worker.
+
+        Args:
+            name: unique among those at work.
+            labels: what it has that a room type may require.
+            drain_seconds: how long its rooms have to end in ``drain_worker``.
+            registered: return when the broker has it; False: at once.
+        """
         address = self.host.worker_address
         if address is None:
             raise ConfigError("this system has no workers: make it with system(server, workers=N)")
         worker = WorkerHost(
             self._server,
-            WorkerOptions(address, name, labels=labels),
+            WorkerOptions(address, name, labels=labels, drain_seconds=drain_seconds),
             self.key,
             self.network,
             self.random.randbytes,
             self.random.random,
         )
-        await worker.__aenter__()
+        await self._begin(name, worker.__aenter__())
         self.workers[name] = worker
-        await worker.has_registered()
+        if registered:
+            await worker.has_registered()
         return worker
 
     async def kill_worker(self, name: str) -> None:
         """Let a worker be gone from one moment to the next, as its process would be: no hook runs, nobody is told."""
-        await self.workers.pop(name).vanish()
+        worker = self.workers.pop(name)
+        self._end(name)
+        await worker.vanish()
+
+    async def drain_worker(self, name: str) -> None:
+        """Take a worker out of service, as SIGTERM does: its rooms may end, then it does; this returns when it has."""
+        worker = self.workers[name]
+        worker.drain()
+        await worker.ended()
+        if self.workers.get(name) is worker:
+            del self.workers[name]
+            await worker.__aexit__(None, None, None)
 
     # Clients.
 
@@ -117,7 +219,10 @@ class InMemorySystem:
         inbox: int = 4096,
         credentials: Any = None,
     ) -> AsyncClient:
-        """A client that is connected. It is closed with the system. For the arguments see ``connect``."""
+        """A client that is connected. It is closed with the system. For the arguments see ``connect``.
+
+        It is a process of its own, or part of the one that this is called in.
+        """
         cable = self.network.cable()
         client = AsyncClient(
             self.host.address,
@@ -128,9 +233,19 @@ class InMemorySystem:
             jitter=self.random.random,
             credentials=credentials,
         )
-        await client.__aenter__()
+        process = Process.current() or Process("client")
+        await process.run(client.__aenter__())
+        self._processes[client] = process
         self._clients[client] = cable
         return client
+
+    async def kill_client(self, client: AsyncClient) -> None:
+        """Let a client be gone from one moment to the next: it says no goodbye."""
+        cable = self._clients.pop(client)
+        self._processes.pop(client).go_on()
+        cable.plugged = False
+        cable.cut()
+        await client.close()
 
     def drop(self, client: AsyncClient) -> None:
         """Break a client's connection; it comes back by itself. Of what is on its way, a random part is lost."""
@@ -188,3 +303,21 @@ class InMemorySystem:
     async def sleep(self, seconds: float) -> None:
         """Let so much time pass. On a virtual clock that takes none."""
         await asyncio.sleep(seconds)
+
+
+class _Kept(LocalState):
+    """What a broker keeps on its disk, kept in memory."""
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(Path(), key, 1, 0, left_over=False, server_key=None)
+
+    def save(self, next_client: int, generation: int) -> None:
+        """See ``LocalState.save``."""
+        self.next_client, self.generation = next_client, generation
+
+    def remove(self) -> None:
+        """See ``LocalState.remove``."""
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])

@@ -124,6 +124,11 @@ class Wire:
         return self.up.stalled or self.down.stalled
 
     @property
+    def beats(self) -> bool:
+        """Whether ZeroMQ's heartbeat ends it when it is silent."""
+        return self._patience is not None
+
+    @property
     def queued(self) -> int:
         """Frames on the longer one of its queues."""
         return max(len(self.up.on_the_way), len(self.down.on_the_way))
