@@ -6,7 +6,7 @@ import re
 import zmq
 
 from ..protocol.errors import ConfigError
-from .locks import CurveKey, Key, PlainKey, why_broken, why_mismatched, why_refused
+from .locks import SEALED, CurveKey, Key, PlainKey, why_broken, why_mismatched, why_refused
 from .network import LinkSink
 from .sockets import EVENTS, LAST_PORT, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, ZmqSocket, always_set, open_socket
 
@@ -52,7 +52,7 @@ class Dial:
         self._loop = asyncio.get_running_loop()
         self._socket = socket = open_socket(context, kind)
         try:
-            always_set(socket, largest)
+            always_set(socket, largest + (SEALED if isinstance(key, CurveKey) else 0))
             _hold(socket, key)
             # libzmq's own reconnecting has no jitter and ends without a word after
             # some errors: whoever owns a link makes a new one instead, long before

@@ -2,14 +2,14 @@
 
 import asyncio
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import zmq
 from zmq.backend import Socket as BareSocket
 
 from .descriptors import is_spare
-from .locks import Lock
+from .locks import SEALED, Lock
 from .network import ListenerSink, PeerSink, Sent
 from .sockets import (
     EVENTS,
@@ -24,6 +24,7 @@ from .sockets import (
     shut_down,
     turn_away,
 )
+from .watch import ByteWatch
 from .zap import Gatekeeper, vouched
 
 __all__ = ["ZmqListener"]
@@ -64,6 +65,7 @@ class ZmqListener:
         self,
         context: "zmq.Context[zmq.Socket[bytes]]",
         gate: Gatekeeper,
+        watch: ByteWatch,
         host: str,
         port: int,
         sink: ListenerSink,
@@ -73,6 +75,11 @@ class ZmqListener:
         self._gate = gate
         self._lock = lock
         self._sink = sink
+        self._largest = largest
+        self._watch = watch
+        self._heard: dict[bytes, int] = {}
+        """Bytes of the messages of each peer."""
+        self._when_read: list[Callable[[], None]] = []
         self._peers: dict[bytes, PeerSink] = {}
         self._fd_of: dict[bytes, int] = {}
         self._peer_at: dict[int, bytes] = {}
@@ -87,7 +94,7 @@ class ZmqListener:
         self._socket = socket = open_socket(context, zmq.ROUTER)
         domain = ""
         try:
-            always_set(socket, largest)
+            always_set(socket, largest + (SEALED if lock.keys is not None else 0))
             domain = gate.install(socket, lock)
             socket.set(zmq.ROUTER_MANDATORY, 1)  # say who is slow or gone, instead of dropping in silence
             socket.set(zmq.ROUTER_HANDOVER, 0)  # with it, a thief takes another's messages
@@ -175,6 +182,7 @@ class ZmqListener:
         if self._socket.closed:
             return
         self._loop.remove_reader(self._fd)
+        self._watch.forget(self)
         self._monitor.close()
         self._socket.close()
         self._gate.remove(self._domain)
@@ -193,6 +201,9 @@ class ZmqListener:
                 for peer in self._dying[:dying]:
                     self._bury(peer)
                 del self._dying[:dying]
+                when_read, self._when_read = self._when_read, []
+                for then in when_read:
+                    then()
             self._sink.flush()
         finally:
             self._in_turn = False
@@ -203,7 +214,8 @@ class ZmqListener:
 
     def _drain(self) -> bool:
         receive = self._socket.recv
-        peers = self._peers
+        peers, heard = self._peers, self._heard
+        sealed = SEALED if self._lock.keys is not None else 0
         for _ in range(MOST_A_TURN):
             try:
                 peer = receive(NOBLOCK)
@@ -215,13 +227,17 @@ class ZmqListener:
                 continue
             known = peers.get(peer) or self._accept(peer, frame)
             if known is not None:
-                known.receive(frame.bytes)
+                message = frame.bytes
+                size = len(message) + sealed
+                heard[peer] += size + (2 if size < 256 else 9)  # as on_the_wire() has it, without the call
+                known.receive(message)
         return True
 
     def _accept(self, peer: bytes, frame: zmq.Frame) -> PeerSink | None:
         if len(peer) != 5 or peer[0] != 0 or peer in self._dead:
             return None  # an id of the peer's own choice, or a late word of one who is buried
         known = self._peers[peer] = self._sink.accept(peer, str(frame.get("Peer-Address")), vouched(self._lock, frame))
+        self._heard[peer] = 0
         self._tie(peer, int(frame.get("__fd")))
         return known
 
@@ -257,14 +273,35 @@ class ZmqListener:
     def _on_event(self, event: int, fd: int) -> None:
         if event == zmq.EVENT_ACCEPTED:
             self._live[fd] = self._loop.time()
+            self._watch.opened(self, fd, self._live[fd])
             if is_spare(fd):
                 turn_away(fd)
         else:
             self._live.pop(fd, None)
+            self._watch.closed(self, fd)
             self._untie(fd)
 
     def _bury(self, peer: bytes) -> None:
         self._dead[peer] = None
         if len(self._dead) > _REMEMBERED_DEAD:
             del self._dead[next(iter(self._dead))]
+        del self._heard[peer]
         self._peers.pop(peer).gone()
+
+    # For the watch, see ``Watched``.
+
+    def heard(self, fd: int) -> int:
+        return self._heard.get(self._peer_at.get(fd, b""), 0)
+
+    def largest(self, fd: int) -> int:
+        return self._largest
+
+    def when_read(self, then: Callable[[], None]) -> None:
+        self._when_read.append(then)
+        self.wake()
+
+    def flooded(self, fd: int) -> None:
+        since, peer = self._live[fd], self._peer_at.get(fd)
+        if peer is not None:
+            self._peers[peer].violated("bytes that are no messages")
+        shut_down(fd, partial(self._stands, fd, since), reset=True)  # each moment more costs memory

@@ -19,6 +19,7 @@ from ..protocol.errors import ConfigError
 __all__ = [
     "KEY_SIZE",
     "NOBODY",
+    "SEALED",
     "Caller",
     "CurveKey",
     "Judge",
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 KEY_SIZE = 32
+SEALED = 33
+"""Bytes that CURVE puts around a message: a name of 8, a nonce of 8, 16 that authenticate, and its flags."""
 _TEXT_SIZE = 40
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 """Z85 (ZeroMQ RFC 32): five of them stand for four bytes."""

@@ -12,6 +12,7 @@ from .locks import Lock
 from .network import PublisherSink
 from .pump import TopicPump
 from .sockets import NOBLOCK, always_set, bind, open_socket
+from .watch import ByteWatch
 from .zap import Gatekeeper
 
 __all__ = ["ZmqPublisher"]
@@ -28,6 +29,7 @@ class ZmqPublisher:
         self,
         context: "zmq.Context[zmq.Socket[bytes]]",
         gate: Gatekeeper,
+        watch: ByteWatch,
         host: str,
         port: int,
         sink: PublisherSink,
@@ -45,7 +47,7 @@ class ZmqPublisher:
             always_set(socket, largest)
             domain = gate.install(socket, lock)
             socket.set(zmq.BACKLOG, 1024)
-            self._pump = TopicPump(socket, lock, sink, self._wake)
+            self._pump = TopicPump(socket, lock, sink, self._wake, watch)
             bind(socket, host, port)
         except BaseException:
             if hasattr(self, "_pump"):

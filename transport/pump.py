@@ -18,10 +18,11 @@ import zmq
 
 from ..protocol.ids import TOPIC_SIZE
 from .descriptors import is_spare
-from .locks import Lock
+from .locks import SEALED, Lock
 from .network import PublisherSink
 from .roll import MOST_SAID, Attached, Roll, Said
 from .sockets import EVENTS, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, ZmqSocket, shut_down, turn_away
+from .watch import ByteWatch, on_the_wire
 from .zap import vouched
 
 __all__ = ["TopicPump"]
@@ -43,10 +44,15 @@ class TopicPump:
         lock: what it asks of those who connect.
         sink: says who gets what.
         wake: is called when a connection was lost, so that ``pump`` is called soon.
+        watch: told of connections.
     """
 
-    def __init__(self, socket: ZmqSocket, lock: Lock, sink: PublisherSink, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, socket: ZmqSocket, lock: Lock, sink: PublisherSink, wake: Callable[[], None], watch: ByteWatch
+    ) -> None:
         self.roll = Roll()
+        self._watch = watch
+        self._when_read: list[Callable[[], None]] = []
         self._socket = socket
         self._lock = lock
         self._sink = sink
@@ -66,6 +72,10 @@ class TopicPump:
     def pump(self) -> None:
         """Read, grant, and tell who is gone."""
         self.read()
+        if not self._received:
+            when_read, self._when_read = self._when_read, []
+            for then in when_read:
+                then()
         lost, self._lost = self._lost, []
         for attached in lost:
             for token in attached.granted:
@@ -103,6 +113,7 @@ class TopicPump:
 
     def close(self) -> None:
         """Listen to the socket's events no more."""
+        self._watch.forget(self)
         self._monitor.close()
 
     def _hear(self, frame: zmq.Frame) -> None:
@@ -121,6 +132,7 @@ class TopicPump:
         attached = self.roll.at(fd)
         if attached is None or attached.cut:
             return
+        attached.heard += on_the_wire(len(message) + (SEALED if self._lock.keys is not None else 0))
         said = attached.say(message, self._loop.time())
         if said is Said.HOSTILE:
             self.cut(attached)
@@ -146,14 +158,35 @@ class TopicPump:
     def _on_event(self, event: int, fd: int) -> None:
         if event == zmq.EVENT_ACCEPTED:
             self.roll.accepted(fd, self._loop.time())
+            self._watch.opened(self, fd, self._loop.time())
             if is_spare(fd):
                 turn_away(fd)
             self._wake()
             return
+        self._watch.closed(self, fd)
         attached = self.roll.lost(fd)
         if attached is not None and attached.granted:
             self._lost.append(attached)
         self._wake()
+
+    # For the watch, see ``Watched``.
+
+    def heard(self, fd: int) -> int:
+        attached = self.roll.at(fd)
+        return attached.heard if attached is not None else 0
+
+    def largest(self, fd: int) -> int:
+        return MOST_SAID
+
+    def when_read(self, then: Callable[[], None]) -> None:
+        self._when_read.append(then)
+        self._wake()
+
+    def flooded(self, fd: int) -> None:
+        attached = self.roll.at(fd)
+        if attached is not None:
+            attached.cut = True
+            shut_down(fd, partial(self._stands, attached), reset=True)
 
 
 def _descriptor(frame: zmq.Frame) -> int | None:

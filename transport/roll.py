@@ -45,7 +45,7 @@ class Attached:
     ``peer`` names it for good, ``fd`` while it stands.
     """
 
-    __slots__ = ("_bucket", "_presented", "cut", "fd", "granted", "peer", "since")
+    __slots__ = ("_bucket", "_presented", "cut", "fd", "granted", "heard", "peer", "since")
 
     def __init__(self, fd: int, peer: int, since: float) -> None:
         self.fd = fd
@@ -55,6 +55,8 @@ class Attached:
         """Whether it is being cut: it is granted nothing more."""
         self.granted: dict[bytes, None] = {}
         """The tokens that topics were granted for."""
+        self.heard = 0
+        """Bytes of its messages."""
         self._presented: set[bytes] = set()
         self._bucket = TokenBucket(_RATE, _BURST)
 

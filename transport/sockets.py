@@ -87,12 +87,17 @@ def bind(socket: ZmqSocket, host: str, port: int) -> None:
         raise ConfigError(f"can't listen on {where}: {error.strerror}. Give an address of this machine.") from error
 
 
-def shut_down(fd: int, stands: Callable[[], bool]) -> bool:
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER with which a connection ends at once, and leaves nothing in the kernel either."""
+
+
+def shut_down(fd: int, stands: Callable[[], bool], *, reset: bool = False) -> bool:
     """Cut the peer whose connection has this descriptor.
 
     Args:
         fd: the descriptor's number.
         stands: whether that connection still has it, as far as has been heard by now.
+        reset: what was said to it last may be lost as well.
 
     Returns:
         False if the connection may go on standing, because there is no descriptor left to do it with.
@@ -110,6 +115,8 @@ def shut_down(fd: int, stands: Callable[[], bool]) -> bool:
         return True
     with sockets.socket(fileno=copied) as copy:
         try:
+            if reset:
+                copy.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _RESET)
             copy.shutdown(sockets.SHUT_RDWR)
         except OSError as error:
             if error.errno != errno.ENOTCONN:
@@ -129,6 +136,7 @@ def turn_away(fd: int) -> None:
     with contextlib.suppress(OSError):
         newcomer = sockets.socket(fileno=fd)
         try:
+            newcomer.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _RESET)
             newcomer.shutdown(sockets.SHUT_RDWR)
         finally:
             newcomer.detach()

@@ -14,6 +14,7 @@ from .locks import Key, Lock
 from .network import Link, LinkSink, Listener, ListenerSink, Publisher, PublisherSink, Subscription
 from .publisher import ZmqPublisher
 from .subscription import ZmqSubscription
+from .watch import ByteWatch
 from .zap import Gatekeeper
 
 __all__ = ["ZmqNetwork"]
@@ -31,10 +32,13 @@ class ZmqNetwork:
     def __init__(self) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._gate: Gatekeeper | None = None
+        self._watch: ByteWatch | None = None
 
     def listen(self, host: str, port: int, sink: ListenerSink, largest: int, lock: Lock | None = None) -> Listener:
         """See ``Network.listen``."""
-        return ZmqListener(self._open(), self._gatekeeper(), host, port, sink, largest, lock or Lock())
+        return ZmqListener(
+            self._open(), self._gatekeeper(), self._watching(), host, port, sink, largest, lock or Lock()
+        )
 
     def connect(self, address: str, sink: LinkSink, largest: int, key: Key | None = None) -> Link:
         """See ``Network.connect``."""
@@ -42,7 +46,9 @@ class ZmqNetwork:
 
     def publish(self, host: str, port: int, sink: PublisherSink, largest: int, lock: Lock | None = None) -> Publisher:
         """See ``Network.publish``."""
-        return ZmqPublisher(self._open(), self._gatekeeper(), host, port, sink, largest, lock or Lock())
+        return ZmqPublisher(
+            self._open(), self._gatekeeper(), self._watching(), host, port, sink, largest, lock or Lock()
+        )
 
     def subscribe(self, address: str, sink: LinkSink, largest: int, key: Key | None = None) -> Subscription:
         """See ``Network.subscribe``."""
@@ -50,6 +56,9 @@ class ZmqNetwork:
 
     def close(self) -> None:
         """End the context and its threads; waits up to 0.5 s for frames that are leaving."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
         if self._context is not None:
             self._context.term()
             self._context = self._gate = None
@@ -58,6 +67,11 @@ class ZmqNetwork:
         if self._gate is None:
             self._gate = Gatekeeper(self._open())
         return self._gate
+
+    def _watching(self) -> ByteWatch:
+        if self._watch is None:
+            self._watch = ByteWatch()
+        return self._watch
 
     def _open(self) -> "zmq.Context[zmq.Socket[bytes]]":
         if self._context is None:
