@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 from ..protocol.codec import pack_payload
 from ..protocol.errors import AuthRefused, AuthUnavailable, NotAMember, PayloadError, RemoteError
 from ..rooms.uplink import Caller, Uplink
+from ..transport.locks import key_to_text
 
 __all__ = ["Admission", "AdmissionOutbox", "Asking", "Peer"]
 
@@ -34,6 +35,10 @@ class Peer(NamedTuple):
 
     address: str
     """Its IP address; empty if unknown. Behind a gateway or NAT, many clients share one."""
+    key: str | None = None
+    """Its public CURVE key, 40 characters as ``srs keys show`` prints them; None without CURVE."""
+    user: str | None = None
+    """The name that went with the right password; None without PLAIN."""
 
 
 class AdmissionOutbox(Protocol):
@@ -129,7 +134,9 @@ class Admission:
         address = connection.address
         if len(self._waiting) >= self._most or self._of_address[address] >= self._most_of_an_address:
             raise AuthUnavailable("too many clients are being checked just now")
-        asking = Asking(self, ask, credentials, Peer(address), then)
+        vouched = connection.vouched
+        key = key_to_text(vouched.key) if vouched.key is not None else None
+        asking = Asking(self, ask, credentials, Peer(address, key, vouched.user), then)
         asking.attach(connection)
         self._waiting.add(asking)
         self._of_address[address] += 1

@@ -115,7 +115,7 @@ class Reception:
         if len(connection.sessions) >= _MOST_SESSIONS_OF_A_CONNECTION:
             raise CapacityReached(f"a connection carries at most {_MOST_SESSIONS_OF_A_CONNECTION} sessions")
         if self._admission is None:
-            self._open(connection, message, None)
+            self._open(connection, message, connection.vouched.user)
             return
         self.sessions.check_room()  # nobody is asked in vain
         credentials = message.options.get("credentials")
@@ -124,14 +124,15 @@ class Reception:
     def _open(self, connection: Caller, message: Hello, who: Any) -> None:
         if not self._may_enter(connection, message.versions):
             return
-        session = self.sessions.open(self._make, connection.address, who)
+        session = self.sessions.open(self._make, connection.address, connection.vouched, who)
         self._welcome(connection, session, message.ask, Position(self._fanout.epoch, 0, 0), resumed=False)
 
     def resume(self, connection: Caller, message: Resume) -> None:
         if not self._may_enter(connection, message.versions):
             return
-        if self._admission is None or not self.sessions.is_strange(message.session, message.token):
-            self._resume(connection, message, None)
+        vouched = connection.vouched
+        if self._admission is None or not self.sessions.is_strange(message.session, message.token, vouched):
+            self._resume(connection, message, vouched.user)
             return
         # Who it is was known to the broker before us alone, unless a worker has told us already.
         if "credentials" not in message.options:
@@ -143,7 +144,9 @@ class Reception:
         if not self._may_enter(connection, message.versions):
             return
         try:
-            session = self.sessions.resume(message.session, message.token, self._make, connection.address, who)
+            session = self.sessions.resume(
+                message.session, message.token, self._make, connection.address, connection.vouched, who
+            )
         except SessionUnknown as error:
             connection.say(Goodbye(0, int(error.code), error.text))
             return

@@ -24,6 +24,7 @@ from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
 from ..rooms.fanout import Line
 from ..rooms.uplink import ClientFace, Uplink
+from ..transport.locks import NOBODY, Vouched
 from .tokens import TokenMint
 
 __all__ = ["SESSION", "Session", "SessionEvent", "SessionState", "Sessions"]
@@ -96,6 +97,7 @@ class Session(Uplink, ClientFace):
         "state",
         "token",
         "user_data",
+        "vouched",
     )
 
     def __init__(self, desk: Desk, session: str, client: ClientData, bucket: TokenBucket) -> None:
@@ -103,6 +105,8 @@ class Session(Uplink, ClientFace):
         self.data = client
         self.user_data: Any = None
         """Yours: whatever the server wants to remember of this client."""
+        self.vouched = NOBODY
+        """Who its client is, as far as the handshake of its connection has proved it."""
         self.state = SessionState.ONLINE
         self.token = b""
         self.serial = 0
@@ -151,7 +155,7 @@ class Session(Uplink, ClientFace):
         """Make a new token; the one that was shown for it (its serial) stays good until ``confirmed``."""
         self._previous_serial = shown
         self.serial = max(self.serial, shown) + 1
-        self.token = mint.make(self.session, self.data.ID, self.serial)
+        self.token = mint.make(self.session, self.data.ID, self.serial, _bearer(self.vouched))
 
     # The receiving end, see Uplink.
 
@@ -203,14 +207,27 @@ class Sessions:
         """The session with this id, if it has not ended."""
         return self._by_id.get(session)
 
-    def open(self, make: Callable[[str, ClientData], Session], address: str, who: Any = None) -> Session:
-        """A new session, online. ``who`` is what the server's owner says of its client.
+    def open(
+        self,
+        make: Callable[[str, ClientData], Session],
+        address: str,
+        vouched: Vouched = NOBODY,
+        who: Any = None,
+    ) -> Session:
+        """A new session, online.
+
+        Args:
+            make: makes it.
+            address: where its client comes from.
+            vouched: who that is, as far as the handshake has proved it; nobody else can take it back.
+            who: who that is, as far as the server's owner says it.
 
         Raises:
             CapacityReached: there are as many as there may be.
         """
         self.check_room()
         session = self._add(make(new_id(self._entropy), ClientData(self.next_client, address, who)))
+        session.vouched = vouched
         session.rotate(self._mint, 0)
         return session
 
@@ -228,9 +245,9 @@ class Sessions:
         session.adopted = True
         return session
 
-    def is_strange(self, session_id: str, token: bytes) -> bool:
+    def is_strange(self, session_id: str, token: bytes, vouched: Vouched = NOBODY) -> bool:
         """Whether we know nothing of a session but that its token is good: it is of a broker before us."""
-        content = self._mint.read(session_id, token)
+        content = self._mint.read(session_id, token, _bearer(vouched))
         return content is not None and session_id not in self._by_id and content.life != self._mint.life
 
     def resume(
@@ -239,15 +256,17 @@ class Sessions:
         token: bytes,
         make: Callable[[str, ClientData], Session],
         address: str,
+        vouched: Vouched = NOBODY,
         who: Any = None,
     ) -> Session:
         """Take a session back; its token is replaced. ``who`` counts for one that is strange.
 
         Raises:
-            SessionUnknown: this is no token of this session, or not one that is good.
+            SessionUnknown: this is no token of this session, or not one that is good, or it was another's who
+                opened it.
             CapacityReached: it is a session of a broker before us, and there are as many as there may be.
         """
-        content = self._mint.read(session_id, token)
+        content = self._mint.read(session_id, token, _bearer(vouched))
         if content is None:
             raise SessionUnknown
         session = self._by_id.get(session_id)
@@ -256,6 +275,7 @@ class Sessions:
         if session is None or not session.accepts(content.serial, of_this_life=content.life == self._mint.life):
             raise SessionUnknown
         session.state = step(SESSION, session.state, SessionEvent.RESUME)
+        session.vouched = vouched  # the same as ever, or the token would not be good
         session.rotate(self._mint, content.serial)
         return session
 
@@ -279,3 +299,10 @@ class Sessions:
         self._clients.add(session.data.ID)
         self.next_client = max(self.next_client, session.data.ID + 1)
         return session
+
+
+def _bearer(vouched: Vouched) -> bytes:
+    """What a token is bound to."""
+    if vouched.key is not None:
+        return b"key" + vouched.key
+    return b"user" + vouched.user.encode() if vouched.user is not None else b""

@@ -2,7 +2,8 @@
 
 A token names the life of the broker that made it, the session's client number
 and how often it was replaced, and carries a proof (HMAC-SHA256, RFC 2104, cut to 160 bits) that we made it for
-this session. A broker that was started anew with the same key takes the session
+this session and this client: whoever was proved by a key of his own, or a password, at the handshake has to be
+the same again. A broker that was started anew with the same key takes the session
 back from the token alone; its rooms are told by the workers.
 """
 
@@ -41,18 +42,18 @@ class TokenMint:
         self.life = life
         self._key = key
 
-    def make(self, session: str, client_id: int, serial: int) -> bytes:
-        """A token of 36 bytes."""
+    def make(self, session: str, client_id: int, serial: int, bearer: bytes = b"") -> bytes:
+        """A token of 36 bytes, for who was proved to be ``bearer`` at the handshake; empty where nobody was."""
         body = _BODY.pack(client_id, serial, self.life)
-        return body + self._proof(session, body)
+        return body + self._proof(session, body, bearer)
 
-    def read(self, session: str, token: bytes) -> TokenContent | None:
-        """What a token says; None if it was not made with our key for this session."""
+    def read(self, session: str, token: bytes, bearer: bytes = b"") -> TokenContent | None:
+        """What a token says; None if it was not made with our key for this session and bearer."""
         body, proof = token[: _BODY.size], token[_BODY.size :]
-        if len(body) != _BODY.size or not same_secret(proof, self._proof(session, body)):
+        if len(body) != _BODY.size or not same_secret(proof, self._proof(session, body, bearer)):
             return None
         client_id, serial, life = _BODY.unpack(body)
         return TokenContent(life, client_id, serial)
 
-    def _proof(self, session: str, body: bytes) -> bytes:
-        return prove(self._key, "resume", session.encode(), body)[:_PROOF_SIZE]
+    def _proof(self, session: str, body: bytes, bearer: bytes) -> bytes:
+        return prove(self._key, "resume", session.encode(), body, bearer)[:_PROOF_SIZE]

@@ -17,6 +17,7 @@ from ..protocol.errors import (
 from ..protocol.messages import Ack, Error, Message
 from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
+from ..transport.locks import Vouched
 
 __all__ = ["Caller", "ClientFace", "Uplink"]
 
@@ -39,6 +40,11 @@ class Caller(Protocol):
     @property
     def address(self) -> str:
         """The IP address that it comes from; empty if unknown."""
+        ...
+
+    @property
+    def vouched(self) -> Vouched:
+        """Who it is, as far as the handshake has proved it."""
         ...
 
     @property

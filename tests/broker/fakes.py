@@ -26,6 +26,7 @@ from server_room_system.rooms.control import (
 from server_room_system.rooms.registration import WorkerDescription
 from server_room_system.rooms.uplink import Uplink
 from server_room_system.transport import Sent
+from server_room_system.transport.locks import NOBODY
 
 START = 1000.0
 
@@ -158,6 +159,7 @@ class FakeCaller:
         self.peer = b"peer %d" % FakeCaller._count
         self.address = f"10.0.0.{FakeCaller._count % 250}"
         self.clogged = False
+        self.vouched = NOBODY
         self.hung_up = False
         self.sessions: frozenset[str] = frozenset()
         self.refs: dict[int, Uplink] = {}

@@ -8,6 +8,7 @@ from server_room_system import AuthRefused, BrokerLimits, ClientData, Code, NotA
 from server_room_system.broker.auth import Asking, Peer
 from server_room_system.protocol import Error, Goodbye, Hello, Match, Resume, Welcome
 from server_room_system.rooms.control import OpenRoom, RoomUpdated, Seated
+from server_room_system.transport.locks import Vouched, key_to_text
 
 from .fakes import Bench, FakeCaller
 
@@ -325,3 +326,51 @@ def test_the_server_can_end_a_session(door: Door) -> None:
     assert len(heard) == 2
     assert door.bench.broker.sessions.get(welcome.session) is None
     assert resumed(door, welcome.session, welcome.token, {}).heard()[0][:2] == (0, Code.SESSION_UNKNOWN)
+
+
+# Sessions are bound to the key that was proved.
+
+ANN, EVE = Vouched(key=b"a" * 32), Vouched(key=b"e" * 32)
+
+
+def with_key(bench: Bench, vouched: Vouched) -> FakeCaller:
+    caller = FakeCaller(bench.out)
+    caller.vouched = vouched
+    return caller
+
+
+def test_the_hook_hears_of_the_key(door: Door) -> None:
+    caller = with_key(door.bench, ANN)
+    door.bench.say(caller, Hello(1, [1], "test", {}))
+    assert door.out.to_check[0].peer == Peer(caller.address, key_to_text(b"a" * 32), None)
+
+
+def test_the_name_of_a_password_is_who_it_is_where_nobody_is_asked() -> None:
+    bench = Bench()
+    caller = with_key(bench, Vouched(user="ada"))
+    bench.say(caller, Hello(1, [1], "test", {}))
+    (session,) = bench.broker.sessions
+    assert session.auth == "ada"
+
+
+@pytest.mark.parametrize("life", [1, 2], ids=["the same broker", "one that was started anew"])
+@pytest.mark.parametrize("thief", [EVE, Vouched(), Vouched(user="a" * 32)], ids=repr)
+def test_a_token_is_worth_nothing_with_another_key(life: int, thief: Vouched) -> None:
+    bench = Bench()
+    caller = with_key(bench, ANN)
+    bench.say(caller, Hello(1, [1], "test", {}))
+    (welcome,) = caller.heard()
+    assert isinstance(welcome, Welcome)
+    if life == 2:
+        bench = Bench(life=2)
+    resume = Resume(2, [1], welcome.session, welcome.token, 0)
+    stolen = with_key(bench, thief)
+    bench.say(stolen, resume)
+    (goodbye,) = stolen.heard()
+    assert isinstance(goodbye, Goodbye)
+    assert goodbye.code == Code.SESSION_UNKNOWN
+    own = with_key(bench, ANN)
+    bench.say(own, resume)
+    (again,) = own.heard()
+    assert isinstance(again, Welcome)
+    assert again.resumed

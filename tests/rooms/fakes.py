@@ -46,6 +46,7 @@ from server_room_system.transport import (
     Sent,
     Subscription,
 )
+from server_room_system.transport.locks import NOBODY
 
 START = 1000.0
 
@@ -228,6 +229,7 @@ class FakeCaller:
         self.peer = b"peer %d" % FakeCaller._count
         self.address = "10.0.0.1"
         self.clogged = False
+        self.vouched = NOBODY
         self.sessions = frozenset(sessions)
         self.refs: dict[int, Uplink] = {}
         self.refusals: list[tuple[int, int]] = []
