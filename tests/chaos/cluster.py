@@ -114,7 +114,7 @@ class ChaosCluster:
                 await self._order(fault.target, "flow")
         # What follows from it begins now.
         if fault.suffers:
-            self._trace.write(Event.FAULT, "end", list(fault.suffers), 0.0)
+            self._trace.write(Event.FAULT, "", list(fault.suffers), 0.0)
 
     async def rest(self, patience: float = PATIENCE) -> list[str]:
         """Let everybody be calm; what is still not as it has to be after so long."""

@@ -68,7 +68,7 @@ class Event(IntEnum):
 
     # Of who leads the run.
     FAULT = 40
-    """what it is, things that may suffer, seconds that it takes."""
+    """what it is (empty at its end), things that may suffer, seconds that it takes."""
     REST = 41
     """number of the question, and whether it is the last: is everything as it is to be when nothing is under way?"""
 

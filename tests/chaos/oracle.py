@@ -297,8 +297,9 @@ class Oracle:
     # Faults.
 
     def _fault(self, party: Party, now: float, what: str, things: list[str], seconds: float) -> None:
-        self.counts["faults"] += 1
-        self.counts[f"fault: {what}"] += 1
+        if what:
+            self.counts["faults"] += 1
+            self.counts[f"fault: {what}"] += 1
         for thing in things:
             self._suffering[thing] = max(self._suffering.get(thing, 0.0), now + seconds)
 
