@@ -34,6 +34,10 @@ def inspect(room: str, address: str, as_json: bool, key_file: Path | None, timeo
         click.echo("\n".join(lines_of_room(told)))
 
 
+def _state(member: dict[str, Any]) -> str:
+    return f"{member['state']}, lagging" if member["lagging"] else str(member["state"])
+
+
 def lines_of_room(told: dict[str, Any]) -> list[str]:
     """What people read of a room; ``told`` is what its worker said of it."""
     members = len(told["members"]) + told["more_members"]
@@ -46,14 +50,14 @@ def lines_of_room(told: dict[str, Any]) -> list[str]:
         ("metadata", metadata or "none"),
         ("fan-out", told["fanout"]),
         ("messages", f"{told['offset']:,} broadcast, {told['history_bytes']:,} bytes of history"),
-        ("behind", f"{told['behind']} members that read too slowly"),
+        ("behind", f"{told['behind']} members that read too slowly; policy: {told['slow_members']}"),
         ("waiting", f"{told['events_waiting']} events behind the hook that runs"),
     ]
     lines = [f"room {printable(told['room'], 64)}"]
     lines += [f"  {name:9} {printable(fact, 200)}" for name, fact in facts]
     if told["members"]:
         rows = [["CLIENT", "ADDRESS", "STATE", "MESSAGES"]]
-        rows += [[str(one["client"]), one["address"], one["state"], f"{one['uplink']:,}"] for one in told["members"]]
+        rows += [[str(one["client"]), one["address"], _state(one), f"{one['uplink']:,}"] for one in told["members"]]
         lines += ["", *table(rows, right=frozenset({0, 3}))]
     if told["more_members"]:
         lines.append(f"and {told['more_members']:,} more")

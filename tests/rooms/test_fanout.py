@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -105,9 +105,13 @@ class FanoutMachine(RuleBasedStateMachine):
         self.not_for: dict[int, list[Reader]] = {}
         """Who must not even be sent what has this label."""
 
+    latest = False
+    """Whether of each key only the newest is kept."""
+
     @initialize(count=st.integers(2, 60))
     def begin(self, count: int) -> None:
-        self.fanout = UnicastFanout(EPOCH, HistoryLimits(count=count, size=4000, age=1e9), MOST)
+        limits = HistoryLimits(count=count, size=4000, age=1e9)
+        self.fanout = UnicastFanout(EPOCH, limits, MOST, latest=self.latest)
         self.network = Wires()
         self.labels = 0
         self.refs = self.keys = 0
@@ -175,7 +179,7 @@ class FanoutMachine(RuleBasedStateMachine):
     def join(self, data: st.DataObject, shared: bool) -> None:
         self.flush()
         self.keys += 1
-        line = Line(self.keys, self.fanout.offset)
+        line = Line(self.keys, self.fanout.offset, latest=self.latest)
         reader = Reader(line, StreamReader(Position(EPOCH, self.fanout.offset, 0)))
         self.readers.append(reader)
         self.connect(data, reader, shared)
@@ -278,8 +282,12 @@ class FanoutMachine(RuleBasedStateMachine):
             (reader,) = (reader for reader in wire.members if reader.line.ref == message.ref)
         for item, _ in reader.stream.read(message.offset, message.items):
             assert reader.wire is wire or reader.wire is None
-            assert reader.to_come, "something was said twice, or to the wrong one"
-            assert item[-1] == reader.to_come.popleft()
+            self.saw(reader, item)
+
+    def saw(self, reader: Reader, item: list[Any]) -> None:
+        """A member is shown something: each once, and in order."""
+        assert reader.to_come, "something was said twice, or to the wrong one"
+        assert item[-1] == reader.to_come.popleft()
 
     # What is always true.
 
@@ -338,7 +346,7 @@ class Publishers:
         for pipe in takers:
             assert pipe.reader in self._machine.readers, "who was kicked is sent something"
             for item in message.items:
-                if len(item) > 1 and item[0] != streams.MARK:
+                if item[0] not in (Item.SKIP, Item.MARK, Item.OUTDATED, Item.OUTDATED_DIRECT):
                     assert pipe.reader not in self._machine.not_for.get(item[-1], ()), "sent to who was excepted"
             if pipe.full:
                 pipe.whole = False
@@ -356,7 +364,8 @@ class TopicMachine(FanoutMachine):
     def begin(self, count: int, marks: int) -> None:
         self.patch.setattr(topic_module, "_MOST_MARKS", marks)
         self.topics = self.names = 0
-        self.fanout = TopicFanout(EPOCH, HistoryLimits(count=count, size=4000, age=1e9), MOST, self.new_topic())
+        limits = HistoryLimits(count=count, size=4000, age=1e9)
+        self.fanout = TopicFanout(EPOCH, limits, MOST, self.new_topic(), latest=self.latest)
         self.network = Publishers(self)
         self.labels = self.refs = self.keys = 0
         self.now = 1.0
@@ -566,8 +575,7 @@ class TopicMachine(FanoutMachine):
         assert message.ref in (0, *range(1, self.refs + 1))
         try:
             for item, _ in reader.stream.read(message.offset, message.items, pipe.downlink.mark):
-                assert reader.to_come, "something was said twice, or to the wrong one"
-                assert item[-1] == reader.to_come.popleft()
+                self.saw(reader, item)
         except Gap:
             assert not pipe.whole, "a gap where nothing was lost"
             self.missing.add(reader)
@@ -596,10 +604,65 @@ class TopicMachine(FanoutMachine):
         assert not any(reader.to_come for reader in self.readers)
 
 
+class Latest(FanoutMachine):
+    """Besides, things are said that have a key: of each the newest comes in any case, and no older one after it."""
+
+    latest = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.key_of: dict[int, tuple[str, int]] = {}
+        """By label, what it outdates older ones of."""
+
+    @rule(data=st.data(), key=st.integers(1, 3))
+    def broadcast_keyed(self, data: st.DataObject, key: int) -> None:
+        excepted = data.draw(st.lists(st.sampled_from(self.readers), unique=True)) if self.readers else []
+        label = self.label()
+        self.key_of[label] = "all", key
+        self.not_for[label] = excepted
+        for reader in self.readers:
+            if reader not in excepted:
+                reader.to_come.append(label)
+        item = self.broadcast_item(label, 5)
+        if excepted:
+            full = self.fanout.broadcast_except(item, [reader.line for reader in excepted], key)
+        else:
+            full = self.fanout.broadcast_keyed(item, key)
+        if full:
+            self.flush()
+
+    @precondition(lambda self: self.readers)
+    @rule(data=st.data(), key=st.integers(1, 2), count=st.integers(1, 4))
+    def direct_keyed(self, data: st.DataObject, key: int, count: int) -> None:
+        reader = self.a_reader(data)
+        for _ in range(count):
+            label = self.label()
+            self.key_of[label] = "one", key
+            self.not_for[label] = [other for other in self.readers if other is not reader]
+            reader.to_come.append(label)
+            item = encode_item(Item.DIRECT, reader.line.last_direct + 1, "", label)
+            if self.fanout.direct(reader.line, item, 1.0, key):
+                self.flush()
+
+    def saw(self, reader: Reader, item: list[Any]) -> None:
+        assert item[-1] in reader.to_come, "something was said twice, or an older one after a newer"
+        while (label := reader.to_come.popleft()) != item[-1]:
+            key = self.key_of.get(label)
+            assert key is not None, "what has no key was left out"
+            assert key in map(self.key_of.get, reader.to_come), "the newest was left out"
+
+
+class LatestTopic(Latest, TopicMachine):
+    """The same over topics."""
+
+
 TestFanout = FanoutMachine.TestCase
 TestTopics = TopicMachine.TestCase
-for machine in (TestFanout, TestTopics):
+TestLatestFanout = Latest.TestCase
+TestLatestTopics = LatestTopic.TestCase
+for machine in (TestFanout, TestTopics, TestLatestFanout, TestLatestTopics):
     machine.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+del machine  # or it is run once more
 
 
 # --- one case at a time ------------------------------------------------------------------------------------------
