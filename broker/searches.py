@@ -260,7 +260,7 @@ class Searches:
     def _wish(self, seats: list[_Seat]) -> list[SeatWish]:
         for session, ask, _ in seats:
             self._searches[session].pending = ask
-        return [SeatWish(session.session, session.data, options) for session, _, options in seats]
+        return [SeatWish(session.session, session.data, options, session.vouched.key) for session, _, options in seats]
 
     def _seats_answered(self, seats: list[_Seat], answer: HeldSeats | RequestError) -> None:
         if isinstance(answer, RequestError):

@@ -50,6 +50,11 @@ class DownlinkOfMember:
         """What the token is worth: the room's topic, and the member's own."""
         return self._audience.fanout.topic, self.topic
 
+    @property
+    def owner(self) -> bytes | None:
+        """The key of its member's client."""
+        return self.member.seat.owner
+
     def granted(self, downlink: Downlink) -> None:
         """It stands."""
         self._audience.granted(self, downlink)

@@ -24,6 +24,7 @@ from ..protocol.fields import (
 )
 from ..protocol.names import ClientData
 from ..protocol.rulesets import RuleSet
+from ..transport.locks import KEY_SIZE
 
 __all__ = [
     "CloseRoom",
@@ -59,6 +60,8 @@ class SeatWish(NamedTuple):
     session: str
     client: ClientData
     options: dict[str, Any]
+    key: bytes | None = None
+    """The public key of its client, 32 bytes: only who proves to have it may take the seat. None: it has none."""
 
 
 # Orders.
@@ -292,9 +295,12 @@ def report_from_wire(item: object) -> RoomReport:
 
 
 def _seat_wish(seat: object) -> SeatWish:
-    if type(seat) is not list or len(seat) != 3 or type(seat[0]) is not str or type(seat[2]) is not dict:
-        raise BadMessage("a seat's wish is [session, client, options]")
-    return SeatWish(seat[0], _client(seat[1]), seat[2])
+    if type(seat) is not list or len(seat) != 4 or type(seat[0]) is not str or type(seat[2]) is not dict:
+        raise BadMessage("a seat's wish is [session, client, options, key]")
+    key = seat[3]
+    if key is not None and (type(key) is not bytes or len(key) != KEY_SIZE):
+        raise BadMessage("a client's key has 32 bytes")
+    return SeatWish(seat[0], _client(seat[1]), seat[2], key)
 
 
 def _client(value: object) -> ClientData:

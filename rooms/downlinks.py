@@ -24,6 +24,11 @@ class DownlinkHolder(Protocol):
         """The room's topic, and its own."""
         ...
 
+    @property
+    def owner(self) -> bytes | None:
+        """The public key of its client, which the connection that shows the token must have proved to have."""
+        ...
+
     def granted(self, downlink: Downlink) -> None:
         """Its downlink stands."""
 
@@ -114,6 +119,8 @@ class Downlinks:
         offer = self._offers.get(token)
         if offer is None or (offer.downlink is not None and offer.downlink.peer != peer):
             return ()
+        if offer.holder.owner != vouched.key:
+            return ()  # stolen
         topics = offer.holder.topics()
         if offer.downlink is None:
             offer.downlink = Downlink(offer.shard, peer, topics[1], mark_of(token))

@@ -65,6 +65,7 @@ class Seat:
         "deadline",
         "key",
         "options",
+        "owner",
         "reservation",
         "session",
         "state",
@@ -72,9 +73,18 @@ class Seat:
     )
 
     def __init__(
-        self, key: int, session: str, client: ClientData, options: dict[str, Any], reservation: bytes, deadline: float
+        self,
+        key: int,
+        session: str,
+        client: ClientData,
+        options: dict[str, Any],
+        reservation: bytes,
+        deadline: float,
+        owner: bytes | None,
     ) -> None:
         self.key = key
+        self.owner = owner
+        """The public key that whoever takes it must have proved to have; None: nobody has one."""
         self.session = session
         self.client = client
         self.options = options
@@ -133,8 +143,10 @@ class Seats:
         """Seats that are neither reserved nor taken."""
         return self.capacity - len(self._taken)
 
-    def reserve(self, session: str, client: ClientData, options: dict[str, Any], deadline: float) -> Seat:
-        """Hold a seat for a session until ``deadline``.
+    def reserve(
+        self, session: str, client: ClientData, options: dict[str, Any], deadline: float, owner: bytes | None = None
+    ) -> Seat:
+        """Hold a seat for a session until ``deadline``, for whoever has the key ``owner``.
 
         Raises:
             RoomFull: there is none.
@@ -144,14 +156,14 @@ class Seats:
             raise RoomLocked
         if not self.free:
             raise RoomFull
-        seat = Seat(self._next_key, session, client, options, new_token(self._entropy), deadline)
+        seat = Seat(self._next_key, session, client, options, new_token(self._entropy), deadline, owner)
         self._next_key += 1
         self._taken[seat.key] = seat
         self._by_reservation[seat.reservation] = seat
         self.reserved += 1
         return seat
 
-    def claim(self, reservation: bytes, sessions: frozenset[str] | None) -> Seat:
+    def claim(self, reservation: bytes, sessions: frozenset[str] | None, owner: bytes | None = None) -> Seat:
         """The seat of a reservation, joined now.
 
         A member whose connection broke before it could confirm that it had
@@ -162,12 +174,13 @@ class Seats:
             reservation: the secret.
             sessions: the sessions of the connection that it came on, or None
                 where connections carry no session.
+            owner: the key that was proved on that connection, if any.
 
         Raises:
-            ReservationRefused: unknown, used, expired, or another session's.
+            ReservationRefused: unknown, used, expired, another session's, or another key's.
         """
         seat = self._by_reservation.get(reservation)
-        if seat is None or (sessions is not None and seat.session not in sessions):
+        if seat is None or seat.owner != owner or (sessions is not None and seat.session not in sessions):
             raise ReservationRefused
         if seat.state is SeatState.RESERVED:
             seat.step(SeatEvent.JOIN)
@@ -180,16 +193,16 @@ class Seats:
         self._new_token(seat, None)
         return seat
 
-    def reclaim(self, token: bytes) -> Seat:
+    def reclaim(self, token: bytes, owner: bytes | None = None) -> Seat:
         """The seat of a member token, for somebody who comes back; the token is replaced.
 
         The seat may still be joined: its old connection is not known to be lost yet.
 
         Raises:
-            ReservationRefused: no seat has this token.
+            ReservationRefused: no seat has this token and is ``owner``'s, whose key was proved on the connection.
         """
         seat = self._by_token.get(token)
-        if seat is None:
+        if seat is None or seat.owner != owner:
             raise ReservationRefused
         if seat.state is SeatState.DROPPED:
             seat.step(SeatEvent.RECONNECT)

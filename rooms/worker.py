@@ -291,7 +291,7 @@ class Worker:
         deadline = self.now + runner.room.reservation_time
         if runner.seats.free < len(wishes):
             raise RoomFull
-        seats = [runner.seats.reserve(wish.session, wish.client, wish.options, deadline) for wish in wishes]
+        seats = [runner.seats.reserve(wish.session, wish.client, wish.options, deadline, wish.key) for wish in wishes]
         for seat in seats:
             self.alarm(deadline, runner.attendance.time_is_up, seat.key)
         reservations = [seat.reservation for seat in seats]
@@ -316,12 +316,12 @@ class Worker:
         if runner is None or runner.state is not RoomState.OPEN:
             raise RoomNotFound
         if isinstance(message, Recover):
-            seat = runner.seats.reclaim(message.token)
+            seat = runner.seats.reclaim(message.token, connection.vouched.key)
             position = Position(message.epoch, message.offset, message.direct)
             runner.attendance.come_back(seat, connection, message.ask, position)
             return
         sessions = connection.sessions if self._carries_sessions else None
-        seat = runner.seats.claim(message.reservation, sessions)
+        seat = runner.seats.claim(message.reservation, sessions, connection.vouched.key)
         if seat.key in runner.members:
             runner.attendance.come_back(seat, connection, message.ask, None)
         else:

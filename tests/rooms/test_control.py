@@ -53,7 +53,9 @@ _scalars = (
 _maps = st.dictionaries(st.text(max_size=9), _scalars | st.lists(_scalars, max_size=3), max_size=4)
 _seconds = st.floats(0.001, 1e6) | st.integers(1, 10**6)
 _clients = st.builds(ClientData, st.integers(0, 1 << 40), st.text(max_size=20), st.none() | _maps)
-_wishes = st.lists(st.builds(SeatWish, _ids, _clients, _maps), max_size=4)
+_wishes = st.lists(
+    st.builds(SeatWish, _ids, _clients, _maps, st.none() | st.binary(min_size=32, max_size=32)), max_size=4
+)
 _rulesets = st.builds(
     lambda clients, room, criteria: RuleSet(clients, room=room, **criteria),
     st.integers(1, 100),

@@ -9,7 +9,8 @@ from server_room_system.protocol import mark_of
 from server_room_system.rooms.beside import open_beside
 from server_room_system.rooms.downlinks import Downlinks
 from server_room_system.rooms.fanout import Downlink
-from server_room_system.transport import Lock, Publisher, PublisherSink
+from server_room_system.transport import Lock, Publisher, PublisherSink, Vouched
+from server_room_system.transport.locks import NOBODY
 
 from .fakes import FakeNetwork, FakePublisher
 
@@ -22,6 +23,8 @@ class Holder:
     def __init__(self, number: int) -> None:
         self.own = b"\x11" + bytes([number]) * 16
         self.told: list[tuple[str, Downlink]] = []
+
+    owner: bytes | None = None
 
     def topics(self) -> tuple[bytes, bytes]:
         return ROOM, self.own
@@ -103,6 +106,18 @@ def test_a_token_that_was_revoked_is_worth_nothing_and_its_connection_is_cut(des
     assert desk.downlinks.presented(token, 7) == ()
     assert desk.downlinks.revoke(token), "once is enough"
     assert desk.publishers[0].cuts == [5]
+
+
+def test_a_token_is_worth_nothing_on_a_connection_of_another_key(desk: Desk) -> None:
+    ann, key = Holder(1), bytes(32)
+    ann.owner = key
+    _, token = desk.downlinks.offer(ann)
+    for thief in (NOBODY, Vouched(key=b"\1" * 32), Vouched(user="ann")):
+        assert desk.downlinks.presented(token, 5, thief) == ()
+    assert desk.downlinks.presented(token, 6, Vouched(key=key)) == (ROOM, ann.own)
+    bob = Holder(2)
+    _, token = desk.downlinks.offer(bob)
+    assert desk.downlinks.presented(token, 7, Vouched(key=key)) == ()
 
 
 def test_a_token_that_nobody_has_presented_is_revoked_without_a_cut(desk: Desk) -> None:

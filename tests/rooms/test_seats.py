@@ -275,3 +275,19 @@ def test_the_table_of_seats(state: SeatState, event: SeatEvent) -> None:
     with pytest.raises(IllegalTransition) as refused:
         step(SEAT, state, event)
     assert (refused.value.machine, refused.value.state, refused.value.event) == ("SeatState", state.value, event.value)
+
+
+def test_a_seat_is_its_keys_alone() -> None:
+    seats, key, other = Seats(2, Random(1).randbytes), bytes(32), b"\1" * 32
+    bound = seats.reserve("s1", ClientData(1, ""), {}, 5.0, key)
+    free = seats.reserve("s2", ClientData(2, ""), {}, 5.0)
+    for seat, thieves in ((bound, (None, other)), (free, (key, other))):
+        for thief in thieves:
+            with pytest.raises(ReservationRefused):
+                seats.claim(seat.reservation, None, thief)
+        assert seat.state is SeatState.RESERVED
+        assert seats.claim(seat.reservation, None, seat.owner) is seat
+        for thief in thieves:
+            with pytest.raises(ReservationRefused):
+                seats.reclaim(seat.token, thief)
+        assert seats.reclaim(seat.token, seat.owner) is seat
