@@ -51,12 +51,13 @@ class _Relay:
         self.proxy = proxy
         self.half_closed = False
         self.robbed = False
-        """It has lost bytes: it can't go on."""
+        """One way or the other has lost bytes: it can't go on."""
 
     async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         down = writer is self.near
         proxy, flows = self.proxy, self.proxy.down if down else self.proxy.up
         frames = _Frames() if proxy.knows_frames else None
+        robbed = False
         with contextlib.suppress(OSError):  # one end or the other is gone
             while True:
                 await flows.wait()
@@ -65,18 +66,18 @@ class _Relay:
                 if not data:
                     break
                 if proxy.blackhole:
-                    self.robbed = True
+                    self.robbed = robbed = True
                     continue
                 if proxy.delay or proxy.jitter:
                     await asyncio.sleep(proxy.delay + random.random() * proxy.jitter)
                 begin = frames.first_in(data) if frames is not None else None
                 if down:
                     data = proxy.count(data)
-                if writer.is_closing() or self.robbed or (self.half_closed and not down):
+                if writer.is_closing() or robbed or (self.half_closed and not down):
                     continue
                 if begin is not None and proxy.corrupts():
                     data = data[:begin] + _NO_FRAME
-                    self.robbed = True
+                    self.robbed = robbed = True
                 writer.write(data)
                 await writer.drain()
                 if proxy.rate is not None:
