@@ -29,6 +29,7 @@ def main() -> int:
         options.bot_processes,
         options.bots,
         options.rate,
+        options.blip_every,
         seconds * 0.4,
     )
     print(f"seed {seed}: {options.minutes:g} minutes, a fault each {options.fault_every:g} s", flush=True)
@@ -49,6 +50,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=30.0, help="of faults; calm in between comes on top")
     parser.add_argument("--fault-every", type=float, default=20.0, metavar="SECONDS")
     parser.add_argument("--round", type=float, default=240.0, metavar="SECONDS", help="of faults between two calms")
+    parser.add_argument("--blip-every", type=float, metavar="SECONDS", help="reset some connections as well, so often")
     parser.add_argument("--longest-fault", type=float, default=6.0, metavar="SECONDS")
     parser.add_argument("--bot-processes", type=int, default=3)
     parser.add_argument("--bots", type=int, default=16, help="in each process")

@@ -63,6 +63,7 @@ class ChaosCluster:
         self._port = free_ports(2 + workers * (1 + _SHARDS))
         self._lives = 0
         self._questions = 0
+        self._ordering = asyncio.Lock()
         self._told = processes.folder / "told"
         self._told.mkdir()
         processes.environment |= {
@@ -217,9 +218,10 @@ class ChaosCluster:
         return links
 
     async def _order(self, link: str, what: str) -> None:
-        self._writer.write(json.dumps({"link": link, "do": what}).encode() + b"\n")
-        await self._writer.drain()
-        assert await self._reader.readline(), "the proxies have ended"
+        async with self._ordering:
+            self._writer.write(json.dumps({"link": link, "do": what}).encode() + b"\n")
+            await self._writer.drain()
+            assert await self._reader.readline(), "the proxies have ended"
 
     def _signal(self, name: str, sent: signal.Signals) -> None:
         running = self.running[name]

@@ -1,7 +1,6 @@
 """A run: faults for a while, then calm, then faults again; and what came of it."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..integration.cluster import Processes
 from .cluster import ChaosCluster
-from .faults import Fault, schedule
+from .faults import Fault, blip, schedule
 from .slopes import Slope, slope_of
 
 __all__ = ["Outcome", "Plan", "play"]
@@ -31,6 +30,8 @@ class Plan(NamedTuple):
     """In each process."""
     rate: float = 5.0
     """Messages a second of each."""
+    blip_every: float | None = None
+    """Seconds between two resets of some connections, beside the other faults; None: there are none."""
     spared_after: float = float("inf")
     """After so many seconds broker, first worker and first bots are killed no more, so that their growth shows."""
 
@@ -56,14 +57,19 @@ async def play(plan: Plan, folder: Path, tell: Callable[[ChaosCluster, float, st
     """
     with Processes(folder) as processes:
         async with ChaosCluster(processes, plan.seed, plan.bot_processes, plan.bots, plan.rate) as cluster:
-            looking = asyncio.ensure_future(_look(cluster, lambda: tell(cluster, run.elapsed, run.what)))
             run = _Run(plan, cluster)
+            beside = [
+                asyncio.ensure_future(one)
+                for one in (_look(cluster, lambda: tell(cluster, run.elapsed, run.what)), run.blips())
+            ]
             try:
                 await run.rounds()
             finally:
-                looking.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await looking
+                for one in beside:
+                    one.cancel()
+                for ended in await asyncio.gather(*beside, return_exceptions=True):
+                    if not isinstance(ended, asyncio.CancelledError | None):
+                        raise ended
             await cluster.finish()
             slopes = {life: slope_of(samples) for life, samples in cluster.samples.items()}
             return Outcome(cluster.report(), cluster.complaints, slopes)
@@ -90,6 +96,14 @@ class _Run:
             await self._cluster.rest()
             if self.elapsed < plan.seconds:
                 self._cluster.go_on()
+
+    async def blips(self) -> None:
+        """Reset some connections, again and again, except while everybody is to be calm."""
+        every, random = self._plan.blip_every, Random(self._plan.seed)
+        while every is not None:
+            await asyncio.sleep(every)
+            if not self._cluster.calm:
+                await self._cluster.strike(blip(random, self._cluster.cast))
 
     async def _one(self, fault: Fault) -> None:
         begin = time.monotonic()

@@ -3,7 +3,7 @@
 from itertools import islice
 from random import Random
 
-from .faults import Cast, schedule
+from .faults import Cast, blip, schedule
 
 CAST = Cast(("b0", "b1"), ("w1", "w2"))
 
@@ -34,3 +34,10 @@ def test_rooms_have_no_excuse_when_the_broker_dies_or_hangs_for_a_moment() -> No
             assert set(fault.suffers) <= {fault.target}
         else:
             assert set(fault.suffers) <= {fault.target.rpartition(" ")[2]}
+
+
+def test_members_whose_connections_are_reset_need_no_excuse() -> None:
+    drawn = list(islice(schedule(Random(3), CAST), 1000))
+    resets = [fault for fault in drawn if fault.what == "reset" and fault.target.startswith("rooms")]
+    assert resets
+    assert {fault.suffers for fault in [*resets, blip(Random(1), CAST)]} == {()}
