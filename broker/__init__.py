@@ -2,6 +2,7 @@
 
 from .auth import Peer
 from .broker import BrokerLimits
+from .jwt import JwtVerifier
 from .matchmaking import MatchMaker
 from .options import RunOptions
 from .placement import Load, Placement, RoomNeeds, WorkerView
@@ -10,6 +11,7 @@ from .sessions import Session
 
 __all__ = [
     "BrokerLimits",
+    "JwtVerifier",
     "Load",
     "MatchMaker",
     "Peer",

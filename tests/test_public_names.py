@@ -28,6 +28,7 @@ SHELLS = {
     "broker.cluster",
     "broker.console",
     "broker.host",
+    "broker.jwt",
     "broker.launcher",
     "broker.options",
     "broker.probe",
