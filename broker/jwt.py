@@ -90,7 +90,6 @@ class JwtVerifier:
     ) -> None:
         try:
             import jwt  # noqa: PLC0415  # an extra: only who needs it loads it
-            import jwt.algorithms  # noqa: PLC0415
         except ImportError as error:
             raise ConfigError("JwtVerifier needs PyJWT: pip install 'server-room-system[jwt]'") from error
         self._jwt = jwt
@@ -271,17 +270,21 @@ def _download(url: str) -> bytes:
     import urllib.request  # noqa: PLC0415
     from http.client import HTTPException  # noqa: PLC0415
 
-    class NoRedirects(urllib.request.HTTPRedirectHandler):
-        """One might lead from https to anywhere."""
-
-        def redirect_request(self, *args: Any) -> None:
-            return None
-
+    opener = urllib.request.OpenerDirector()
+    # Without the handler of redirects: one might lead from https to anywhere.
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.HTTPDefaultErrorHandler(),
+    ):
+        opener.add_handler(handler)
     deadline = time.monotonic() + _FETCH_TIME
     request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": "server-room-system"})
     try:
         content = b""
-        with urllib.request.build_opener(NoRedirects).open(request, timeout=_FETCH_TIME) as answer:
+        with opener.open(request, timeout=_FETCH_TIME) as answer:
             while piece := answer.read1(1 << 16):
                 content += piece
                 if len(content) > _LARGEST:
