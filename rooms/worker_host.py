@@ -338,7 +338,8 @@ class WorkerHost:
         except (BadMessage, UnknownKind) as error:
             if self.registration.garbled():
                 return
-            logger.error("worker %s: the broker sent nonsense: %s", self._options.name, error, extra=self._fields)
+            if isinstance(error, BadMessage):  # another kind may be of any version: GOODBYE, say, to who was silent
+                logger.error("worker %s: the broker sent nonsense: %s", self._options.name, error, extra=self._fields)
             return
         self.registration.receive(message, self._port.now)
         self._tick()
