@@ -168,7 +168,8 @@ def test_an_item_stands_for_many_broadcasts() -> None:
 
 def test_what_overlaps_with_what_was_seen_is_passed_over() -> None:
     reader = StreamReader(Position(1, 7, 4))
-    assert read(reader, 2, [7, 3], [0, "t", 6], [0, "t", 7], [8, 1, 6], [2, 7, "t", "b"], [7, 3]) == ["b"]
+    assert read(reader, 2, [7, 3], [0, "t", 6], [8, 1, 2], [0, "t", 7], [2, 5, "t", "a"], [8, 1, 6]) == ["a"]
+    assert read(reader, 2, [7, 5], [2, 7, "t", "b"], [7, 3]) == ["b"]
     assert reader.position == Position(1, 10, 7)
     reader = StreamReader(Position(1, 7, 4))
     assert read(reader, 2, [7, 10], [0, "t", 13]) == [13]
