@@ -4,25 +4,30 @@ import ipaddress
 import re
 from typing import Any
 
-from ..protocol.errors import WorkerRefused
+from ..protocol.errors import ConfigError, WorkerRefused
 from ..rooms.registration import WorkerDescription
+from ..transport.locks import split_endpoint
 
 __all__ = ["check_endpoint", "read_description"]
 
-_ENDPOINT = re.compile(r"tcp://(\[[0-9A-Fa-f:.]+\]|[0-9.]+):([0-9]{1,5})")
+_ADDRESS = re.compile(r"tcp://(\[[0-9A-Fa-f:.]+\]|[0-9.]+):([0-9]{1,5})")
 
 
 def check_endpoint(endpoint: str) -> None:
     """Raise WorkerRefused for what clients can't connect to."""
-    found = _ENDPOINT.fullmatch(endpoint)
+    try:
+        where, _ = split_endpoint(endpoint)
+    except ConfigError as error:
+        raise WorkerRefused("what stands behind # in a worker's endpoint is no key") from error
+    found = _ADDRESS.fullmatch(where)
     try:
         address = ipaddress.ip_address(found[1].strip("[]")) if found is not None else None
     except ValueError:
         address = None
     if found is None or address is None or not 1 <= int(found[2]) <= 65_535:
-        raise WorkerRefused(f"{endpoint!r:.80} is no endpoint: --public is tcp://IP:PORT, with numbers")
+        raise WorkerRefused(f"{where!r:.80} is no endpoint: --public is tcp://IP:PORT, with numbers")
     if address.is_unspecified:
-        raise WorkerRefused(f"{endpoint} is no address that clients can connect to: give --public one that is")
+        raise WorkerRefused(f"{where} is no address that clients can connect to: give --public one that is")
 
 
 def read_description(said: dict[str, Any]) -> WorkerDescription:

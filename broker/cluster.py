@@ -13,6 +13,7 @@ from ..protocol.errors import AddressInUse, Code, ConfigError, TooLarge, Unknown
 from ..protocol.ids import Entropy
 from ..protocol.limits import Limits
 from ..rooms.control import Drain, RoomReport
+from ..rooms.doors import Doors
 from ..rooms.port import Connection, Port
 from ..transport.network import Network
 from .broker import Broker
@@ -65,6 +66,7 @@ class Cluster:
         broker: told of workers and what they report.
         options: where to listen.
         key: the cluster key.
+        doors: what our port asks of those who connect, and what we connect to workers with.
         limits: of clients: what their payloads may hold.
         entropy: where nonces come from.
         flush: sends what was said in a turn.
@@ -76,6 +78,7 @@ class Cluster:
         broker: Broker,
         options: ClusterOptions,
         key: bytes,
+        doors: Doors,
         limits: Limits,
         entropy: Entropy,
         flush: Callable[[], None],
@@ -83,6 +86,7 @@ class Cluster:
     ) -> None:
         self._broker = broker
         self._options = options
+        self._doors = doors
         self._flush = flush
         self._probes: dict[EndpointProbe, None] = {}
         self._probes_waiting: deque[tuple[str, bytes, Callable[[Probed | None], None]]] = deque()
@@ -134,7 +138,7 @@ class Cluster:
         self._network = network
         where = self._options
         try:
-            self._port.open(network, where.host, where.port)
+            self._port.open(network, where.host, where.port, self._doors.for_workers())
         except AddressInUse as error:
             raise ConfigError(
                 f"the workers' address {error.address} is in use by another program: "
@@ -286,7 +290,7 @@ class Cluster:
             then(answer)
             self._port.wake()
 
-        probe = ask_endpoint(self._network, endpoint, nonce, answered)
+        probe = ask_endpoint(self._network, endpoint, self._doors.cluster, nonce, answered)
         self._probes[probe] = None
 
     def worker_registered(self, record: WorkerRecord) -> None:

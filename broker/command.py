@@ -23,6 +23,8 @@ class WorkerCommand:
     """The name to register under."""
     key_file: str | None
     """Where the cluster key stands; None: in the environment."""
+    broker_key: str | None = None
+    """The public key of that address, if it encrypts."""
     isolated: bool = False
     """For one room only."""
     labels: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ from ..protocol.names import ClientData
 from ..protocol.rulesets import RuleSet
 from ..rooms.beside import descriptors_each, open_beside
 from ..rooms.control import Failed, Inspected, RoomReport
+from ..rooms.doors import Doors
 from ..rooms.load import LoadMeter
 from ..rooms.mailbox import Mailbox
 from ..rooms.port import Connection, Port
@@ -27,7 +28,9 @@ from ..rooms.watchdog import Watchdog
 from ..rooms.worker import Worker
 from ..transport.descriptors import connections_allowed
 from ..transport.entropy import EntropyPool
+from ..transport.key_files import AuthorisedKeys
 from ..transport.keys import LocalState
+from ..transport.locks import KeyPair, key_to_text
 from ..transport.network import Network, Sent
 from ..transport.zeromq import ZmqNetwork
 from .administration import AdminDesk, Administration
@@ -91,6 +94,10 @@ class HostOptions:
     """What a broker before this one has left, where that is no file: its key counts."""
     metrics_port: int | None = None
     """Where to tell Prometheus what is measured, on the address for clients; None: nowhere."""
+    keys: KeyPair | None = field(default=None, repr=False)
+    """Of all our ports, which encrypt then; clients need to know the public one. None: they don't."""
+    authorised: AuthorisedKeys | None = None
+    """The keys of clients that may connect, with ``keys``; None: any."""
     software: str = "server-room-system"
 
 
@@ -243,16 +250,18 @@ class Host:
         assert network is not None
         self._port = Port(self._server.limits, self._entropy)
         self._port.on_flush = self._flush
-        self._port.open(network, *self._where)
+        self._doors = Doors(self._options.keys, self._options.authorised)
+        self._port.open(network, *self._where, self._doors.for_clients())
         self._opened.callback(self._port.close)
         self._port.touch()
         key = self._find_key()
+        self._doors.join(key)
         self.worker = Worker(
             self._port,
             self._server.make_room,
             self._on_report,
             self._entropy,
-            lambda sink: open_beside(network, self._where[0], self._where[1], sink, self._server.limits),
+            lambda sink: open_beside(network, *self._where, sink, self._server.limits, self._doors.for_clients()),
             carries_sessions=True,
         )
         self._port.on_begin = self._begin
@@ -294,7 +303,9 @@ class Host:
         if options.keep_state:  # only who has the port may have its file
             port = int(self.address.rpartition(":")[2])
             try:
-                self._state = LocalState.open(port, options.key)
+                self._state = LocalState.open(
+                    port, options.key, options.keys.public if options.keys is not None else None
+                )
             except ConfigError as error:
                 if options.launch is not None and options.key is None:
                     raise  # workers have no other way to the key
@@ -322,7 +333,9 @@ class Host:
         # million registrations in each.
         before = self._state.generation if self._state is not None else 0
         generation = max(int(self._wall()), (before >> 20) + 1) << 20
-        self._cluster = Cluster(self.broker, options, key, self._server.limits, self._entropy, self._flush, generation)
+        self._cluster = Cluster(
+            self.broker, options, key, self._doors, self._server.limits, self._entropy, self._flush, generation
+        )
         if self._state is not None:
             self._state.save(self._state.next_client, generation)
         self._cluster.open(network)
@@ -336,6 +349,7 @@ class Host:
                 self._cluster.address,
                 "",
                 key_file,
+                broker_key=key_to_text(self._options.keys.public) if self._options.keys is not None else None,
                 labels=launch.labels,
                 log_level=launch.log_level,
                 log_format=launch.log_format,

@@ -7,6 +7,7 @@ from ..protocol.cluster import Probe, Probed, encode_cluster, parse_cluster
 from ..protocol.codec import download_decoder
 from ..protocol.errors import BadMessage, ConfigError, UnknownKind
 from ..protocol.limits import Limits
+from ..transport.locks import CurveKey, KeyPair, split_endpoint
 from ..transport.network import Link, Network
 
 __all__ = ["PROBE_TIME", "ask_endpoint"]
@@ -18,23 +19,40 @@ _decode = download_decoder(Limits())
 
 
 def ask_endpoint(
-    network: Network, endpoint: str, nonce: bytes, then: Callable[[Probed | None], None]
+    network: Network, endpoint: str, keys: KeyPair | None, nonce: bytes, then: Callable[[Probed | None], None]
 ) -> "EndpointProbe":
-    """Ask; ``then`` gets the answer, or None if none came in time. Once, unless the probe is closed before."""
-    return EndpointProbe(network, endpoint, nonce, then)
+    """Ask; ``then`` gets the answer, or None if none came in time. Once, unless the probe is closed before.
+
+    Args:
+        network: where to connect.
+        endpoint: whom to ask.
+        keys: our own, for endpoints that encrypt.
+        nonce: what the answer has to be proved for.
+        then: what follows.
+    """
+    return EndpointProbe(network, endpoint, keys, nonce, then)
 
 
 class EndpointProbe:
     """A question that is under way. The sink of its link."""
 
-    def __init__(self, network: Network, endpoint: str, nonce: bytes, then: Callable[[Probed | None], None]) -> None:
+    def __init__(
+        self,
+        network: Network,
+        endpoint: str,
+        keys: KeyPair | None,
+        nonce: bytes,
+        then: Callable[[Probed | None], None],
+    ) -> None:
         self._nonce = nonce
         self._then: Callable[[Probed | None], None] | None = then
         self._link: Link | None = None
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(PROBE_TIME, self._finish, None)
         try:
-            self._link = network.connect(endpoint, self, Limits().download)
+            address, server = split_endpoint(endpoint)
+            key = CurveKey(server, keys) if server is not None and keys is not None else None
+            self._link = network.connect(address, self, Limits().download, key)
         except ConfigError:
             loop.call_soon(self._finish, None)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from ..protocol.errors import ServerRoomError
 from ..rooms.worker_host import WorkerHost, WorkerOptions
 from ..transport.keys import find_key
+from ..transport.locks import key_from_text
 from .command import WorkerCommand
 from .load import load_server
 from .logs import TEXT, JsonLines
@@ -87,6 +88,7 @@ def main() -> int:
             labels=command.labels,
             isolated=command.isolated,
             orphan_seconds=_ORPHAN_SECONDS,
+            broker_key=key_from_text(command.broker_key) if command.broker_key is not None else None,
         )
         run_worker(server, options, key)
     except ServerRoomError as error:

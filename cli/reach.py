@@ -100,7 +100,7 @@ async def _connect(endpoint: str, timeout: float) -> OSError | None:
 
 async def _probe(endpoint: str, network: Network) -> Probed | None:
     answer: asyncio.Future[Probed | None] = asyncio.get_running_loop().create_future()
-    probe = ask_endpoint(network, endpoint, new_token(EntropyPool()), answer.set_result)
+    probe = ask_endpoint(network, endpoint, None, new_token(EntropyPool()), answer.set_result)
     try:
         return await answer
     finally:

@@ -8,23 +8,28 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from ..protocol.backoff import Backoff
 from ..protocol.cluster import ClusterMessage, Probe, Probed, encode_cluster, parse_cluster
 from ..protocol.codec import decoder
-from ..protocol.errors import AddressInUse, BadMessage, Code, ConfigError, RemoteError, UnknownKind
+from ..protocol.errors import AddressInUse, BadMessage, Code, ConfigError, RemoteError, UnknownKind, WrongKey
 from ..protocol.ids import Entropy
 from ..protocol.limits import Limits
 from ..protocol.proof import prove
 from ..protocol.rulesets import RuleSet
+from ..transport.curve import make_pair
 from ..transport.descriptors import connections_allowed
 from ..transport.entropy import EntropyPool
+from ..transport.key_files import AuthorisedKeys
+from ..transport.locks import KeyPair, endpoint_of
 from ..transport.network import Link, Network, Publisher, PublisherSink, Sent
 from ..transport.zeromq import ZmqNetwork
 from .beside import descriptors_each, open_beside
 from .control import Draining, RoomEnded, RoomReport, Settled, order_from_wire, report_to_wire
+from .doors import Doors
 from .load import LoadMeter
 from .port import Connection, Port
 from .registration import Registration, RegistrationState, WorkerDescription
@@ -85,6 +90,12 @@ class WorkerOptions:
     """How long rooms have to end when the process is asked to stop."""
     orphan_seconds: float | None = None
     """End after so long without a broker and without rooms. None: wait for a broker forever."""
+    broker_key: bytes | None = None
+    """The public key of the broker's address for workers. Our own ports encrypt if that one does."""
+    keys: KeyPair | None = field(default=None, repr=False)
+    """Of our ports, if they encrypt; None: new ones, which clients hear of with each seat."""
+    authorised: Path | None = None
+    """The keys of clients that may connect; None: any, for nobody gets a seat by connecting."""
 
 
 class WorkerHost:
@@ -107,6 +118,7 @@ class WorkerHost:
         self._fields = {"worker": options.name}
         """Of the log records about this worker."""
         self._key = key
+        self._doors = _doors(options, key)
         self._network = network
         self._own_network: ZmqNetwork | None = None
         self._entropy = entropy or EntropyPool()
@@ -218,10 +230,11 @@ class WorkerHost:
         # What the whole simulation computes would make two runs of one seed differ.
         self._meter = LoadMeter(port, self.worker, time.process_time if self._own_network is not None else _no_time)
         self._listen(port)
+        keys = self._doors.keys
         self.registration = Registration(
             options.name,
             self._key,
-            options.public or self.address,
+            endpoint_of(options.public or self.address, keys.public if keys is not None else None),
             self._describe,
             self._meter.read,
             self,
@@ -236,18 +249,19 @@ class WorkerHost:
     def _listen(self, port: Port) -> None:
         assert self._network is not None
         host, chosen = self._options.host, self._options.port
+        lock = self._doors.for_clients()
         if chosen or self._own_network is None:
-            port.open(self._network, host, chosen)
+            port.open(self._network, host, chosen, lock)
             return
         # Not where the system takes ports for outgoing connections: a client that looks for us after our end might get
         # our very port for its own end, and reach itself.
         for candidate in random.SystemRandom().sample(_PORTS, 50):
             try:
-                port.open(self._network, host, candidate)
+                port.open(self._network, host, candidate, lock)
             except AddressInUse:
                 continue
             return
-        port.open(self._network, host, 0)
+        port.open(self._network, host, 0, lock)
 
     def _describe(self) -> WorkerDescription:
         options = self._options
@@ -266,7 +280,9 @@ class WorkerHost:
     def _open_publisher(self, sink: PublisherSink) -> Publisher:
         assert self._network is not None
         port = int(self.address.rpartition(":")[2]) if self._own_network is not None else self._options.port
-        return open_beside(self._network, self._options.host, port, sink, self._application.limits)
+        return open_beside(
+            self._network, self._options.host, port, sink, self._application.limits, self._doors.for_clients()
+        )
 
     def _flush(self) -> None:
         self.worker.flush()
@@ -313,7 +329,8 @@ class WorkerHost:
     def _dial(self) -> None:
         assert self._network is not None
         self._redial = None
-        self._link = self._network.connect(self._options.broker, self, _LARGEST_ORDERS)
+        key = self._doors.key_to(self._options.broker_key)
+        self._link = self._network.connect(self._options.broker, self, _LARGEST_ORDERS, key)
 
     def _dial_again(self) -> None:
         try:
@@ -348,8 +365,12 @@ class WorkerHost:
     def down(self, reason: str) -> None:
         """See ``LinkSink.down``."""
         self._port.touch()
-        self._link = None
-        if self.registered:
+        link, self._link = self._link, None
+        if link is not None and link.refused:
+            self.over(
+                WrongKey("the broker does not let us in: give --key-file the cluster key that it was started with")
+            )
+        elif self.registered:
             logger.warning(
                 "worker %s: the connection to the broker is lost (%s), rooms go on",
                 self._options.name,
@@ -442,3 +463,12 @@ class WorkerHost:
 
 def _no_time() -> float:
     return 0.0
+
+
+def _doors(options: WorkerOptions, key: bytes) -> Doors:
+    if options.broker_key is None:
+        return Doors()
+    authorised = AuthorisedKeys(options.authorised) if options.authorised is not None else None
+    doors = Doors(options.keys or make_pair(), authorised)
+    doors.join(key)
+    return doors

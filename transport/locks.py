@@ -29,9 +29,11 @@ __all__ = [
     "PlainKey",
     "Verdict",
     "Vouched",
+    "endpoint_of",
     "is_user_name",
     "key_from_text",
     "key_to_text",
+    "split_endpoint",
     "why_broken",
     "why_mismatched",
     "why_refused",
@@ -66,6 +68,21 @@ def key_from_text(text: str) -> bytes:
                 words[place // 5] = words[place // 5] * 85 + _DIGITS.index(digit)
             return struct.pack(">8I", *words)
     raise ConfigError(f"this is no key: keys have {_TEXT_SIZE} characters, as 'srs keys show FILE' prints them.")
+
+
+def endpoint_of(address: str, key: bytes | None) -> str:
+    """What names a port and its key in one: ``tcp://ip:port#KEY``; without a key the address alone."""
+    return address if key is None else f"{address}#{key_to_text(key)}"
+
+
+def split_endpoint(endpoint: str) -> tuple[str, bytes | None]:
+    """Address and public key of what ``endpoint_of`` made.
+
+    Raises:
+        ConfigError: what stands behind ``#`` is no key.
+    """
+    address, found, key = endpoint.partition("#")
+    return address, key_from_text(key) if found else None
 
 
 @dataclass(frozen=True, slots=True)

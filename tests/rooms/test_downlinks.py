@@ -171,18 +171,18 @@ class Ports(FakeNetwork):
 
 def test_a_publisher_listens_at_the_first_free_port_after_the_workers(desk: Desk) -> None:
     ports = Ports(7002, 7003)
-    open_beside(ports, "127.0.0.1", 7001, desk.downlinks, Limits())
+    open_beside(ports, "127.0.0.1", 7001, desk.downlinks, Limits(), Lock())
     assert ports.tried == [7002, 7003, 7004]
 
 
 def test_a_worker_at_any_port_publishes_at_any_port(desk: Desk) -> None:
     ports = Ports()
-    open_beside(ports, "127.0.0.1", 0, desk.downlinks, Limits())
+    open_beside(ports, "127.0.0.1", 0, desk.downlinks, Limits(), Lock())
     assert ports.tried == [0]
 
 
 def test_a_publisher_without_a_free_port_is_refused(desk: Desk) -> None:
     ports = Ports(*range(7000, 8000))
     with pytest.raises(AddressInUse):
-        open_beside(ports, "127.0.0.1", 7001, desk.downlinks, Limits())
+        open_beside(ports, "127.0.0.1", 7001, desk.downlinks, Limits(), Lock())
     assert len(ports.tried) < 200
