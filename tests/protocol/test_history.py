@@ -249,3 +249,12 @@ def test_a_direct_log_is_its_naive_model(limits: HistoryLimits, script: list[tup
 def test_defaults_are_what_the_protocol_document_promises() -> None:
     assert (HistoryLimits().count, HistoryLimits().size, HistoryLimits().age) == (1024, 4 * 1024 * 1024, 120.0)
     assert (DIRECT_LIMITS.count, DIRECT_LIMITS.size, DIRECT_LIMITS.age) == (256, 256 * 1024, 120.0)
+
+
+def test_a_history_that_was_cleared_goes_on_counting() -> None:
+    history = History(HistoryLimits())
+    history.add([b"a", b"b"], 2, 0.0)
+    history.clear()
+    assert (history.last, history.size, history.since(2), history.since(1)) == (2, 0, [], None)
+    history.add([b"c"], 1, 1.0)
+    assert (history.last, history.since(2)) == (3, [b"c"])
