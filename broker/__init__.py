@@ -5,6 +5,7 @@ from .broker import BrokerLimits
 from .jwt import JwtVerifier
 from .matchmaking import MatchMaker
 from .options import RunOptions
+from .passwords import PasswordFile
 from .placement import Load, Placement, RoomNeeds, WorkerView
 from .server import Server
 from .sessions import Session
@@ -14,6 +15,7 @@ __all__ = [
     "JwtVerifier",
     "Load",
     "MatchMaker",
+    "PasswordFile",
     "Peer",
     "Placement",
     "RoomNeeds",

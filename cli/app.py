@@ -17,6 +17,7 @@ from .inspect import inspect
 from .keys import keys
 from .new import new
 from .orders import close, drain, kick
+from .password import password
 from .rooms import rooms
 from .screen import Palette
 from .serve import serve
@@ -73,7 +74,9 @@ def srs(ctx: click.Context, debug: bool) -> None:
     ctx.obj = debug
 
 
-for _command in (demo, new, serve, worker, chat, top, rooms, inspect, kick, close, drain, keys, bench, doctor):
+for _command in (
+    demo, new, serve, worker, chat, top, rooms, inspect, kick, close, drain, keys, password, bench, doctor,
+):  # fmt: skip
     srs.add_command(_command)
 
 

@@ -31,6 +31,7 @@ SHELLS = {
     "broker.jwt",
     "broker.launcher",
     "broker.options",
+    "broker.passwords",
     "broker.probe",
     "broker.process",
     "broker.scrape",

@@ -26,7 +26,8 @@ from .programs import SRS, Program, environment, srs
 
 Command = Callable[..., Result]
 COMMANDS = [
-    "demo", "new", "serve", "worker", "chat", "top", "rooms", "inspect", "kick", "close", "drain", "bench", "doctor",
+    "demo", "new", "serve", "worker", "chat", "top", "rooms", "inspect", "kick", "close", "drain", "keys", "password",
+    "bench", "doctor",
 ]  # fmt: skip
 """In the order of use."""
 
