@@ -28,6 +28,7 @@ from ..protocol.messages import (
     RoomLost,
     Rooms,
 )
+from ..rooms.addresses import AddressBook
 from ..rooms.control import (
     Failed,
     Inspected,
@@ -101,6 +102,7 @@ class Broker:
         room_types: what the rooms of each type need; rulesets may give these names. None takes any name.
         placement: chooses workers.
         first_client: the first client's number.
+        book: what each address may do.
         asks: whether newcomers are asked who they are.
     """
 
@@ -114,11 +116,12 @@ class Broker:
         room_types: Mapping[str, RoomNeeds] | None = None,
         placement: Placement | None = None,
         first_client: int = 1,
+        book: AddressBook | None = None,
         *,
         asks: bool = False,
     ) -> None:
         most = limits.sessions or MOST_SESSIONS
-        sessions = Sessions(most, entropy, mint, first_client)
+        sessions = Sessions(most, entropy, mint, first_client, book)
         self.admission = Admission(out, limits.auth_timeout, limits.auth_waiting, limits.auth_waiting_of_an_address)
         admission = self.admission if asks else None
         self.reception = Reception(announced, out, entropy, self, sessions, limits.session_grace, admission)

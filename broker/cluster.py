@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from ..protocol.cluster import ClusterMessage, Probed
 from ..protocol.errors import AddressInUse, Code, ConfigError, TooLarge, UnknownKind
 from ..protocol.ids import Entropy
-from ..protocol.limits import Limits
+from ..protocol.limits import AddressLimits, Limits
+from ..rooms.addresses import AddressBook
 from ..rooms.control import Drain, RoomReport
 from ..rooms.doors import Doors
 from ..rooms.port import Connection, Port
@@ -68,6 +69,7 @@ class Cluster:
         key: the cluster key.
         doors: what our port asks of those who connect, and what we connect to workers with.
         limits: of clients: what their payloads may hold.
+        address_limits: what the workers of one address may do together.
         entropy: where nonces come from.
         flush: sends what was said in a turn.
         first_generation: above every generation of an earlier broker.
@@ -80,6 +82,7 @@ class Cluster:
         key: bytes,
         doors: Doors,
         limits: Limits,
+        address_limits: AddressLimits,
         entropy: Entropy,
         flush: Callable[[], None],
         first_generation: int,
@@ -106,6 +109,7 @@ class Cluster:
             ),
             entropy,
             _Applicant,
+            AddressBook(address_limits),
         )
         self._port.on_room_message = _refuse
         self._port.on_cluster_message = self._on_message

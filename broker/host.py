@@ -13,9 +13,10 @@ from typing import Any, Protocol
 from ..protocol.cluster import ClusterMessage
 from ..protocol.errors import Code, ConfigError, ServerStopping
 from ..protocol.ids import Entropy
-from ..protocol.limits import Limits
+from ..protocol.limits import AddressLimits, Limits
 from ..protocol.names import ClientData
 from ..protocol.rulesets import RuleSet
+from ..rooms.addresses import AddressBook
 from ..rooms.beside import descriptors_each, open_beside
 from ..rooms.control import Failed, Inspected, RoomReport
 from ..rooms.doors import Doors
@@ -106,6 +107,7 @@ class Application(Protocol):
 
     limits: Limits
     broker_limits: BrokerLimits
+    address_limits: AddressLimits
     rooms: dict[str, type[Room]]
     placement: Placement
 
@@ -248,9 +250,10 @@ class Host:
             limits = replace(limits, sessions=allowed)
         network = self._network or self._own_network
         assert network is not None
-        self._port = Port(self._server.limits, self._entropy)
+        book = AddressBook(self._server.address_limits)
+        self._port = Port(self._server.limits, self._entropy, book=book)
         self._port.on_flush = self._flush
-        self._doors = Doors(self._options.keys, self._options.authorised)
+        self._doors = Doors(self._options.keys, self._options.authorised, failed=self._port.failed)
         self._port.open(network, *self._where, self._doors.for_clients())
         self._opened.callback(self._port.close)
         self._port.touch()
@@ -261,7 +264,7 @@ class Host:
             self._server.make_room,
             self._on_report,
             self._entropy,
-            lambda sink: open_beside(network, *self._where, sink, self._server.limits, self._doors.for_clients()),
+            lambda sink: open_beside(network, *self._where, sink, self._server.limits, self._port.lock),
             carries_sessions=True,
         )
         self._port.on_begin = self._begin
@@ -274,6 +277,7 @@ class Host:
             {name: _needs(name, room_class) for name, room_class in self._server.rooms.items()},
             self._server.placement,
             self._state.next_client if self._state is not None else 1,
+            book,
             asks=self._server.asks,
         )
         self._auth = AuthHook(
@@ -334,7 +338,15 @@ class Host:
         before = self._state.generation if self._state is not None else 0
         generation = max(int(self._wall()), (before >> 20) + 1) << 20
         self._cluster = Cluster(
-            self.broker, options, key, self._doors, self._server.limits, self._entropy, self._flush, generation
+            self.broker,
+            options,
+            key,
+            self._doors,
+            self._server.limits,
+            self._server.address_limits,
+            self._entropy,
+            self._flush,
+            generation,
         )
         if self._state is not None:
             self._state.save(self._state.next_client, generation)
@@ -387,7 +399,7 @@ class Host:
             frozenset(self._server.rooms),
             {name: len(port) for name, port in ports.items()},
             {name: port.received for name, port in ports.items()},
-            {name: port.counts for name, port in ports.items()},
+            {name: port.counts + port.book.counts for name, port in ports.items()},
         )
 
     def _keep_numbers(self) -> None:
@@ -474,6 +486,7 @@ class Host:
 
     def auth_refused(self, address: str) -> None:
         """See ``AdmissionOutbox.auth_refused``."""
+        self._port.failed(address)
 
     def _auth_failed(self, error: BaseException) -> None:
         if len(self._application) < _MOST_WAITING:

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from ..protocol.errors import ConfigError
-from ..protocol.limits import Limits
+from ..protocol.limits import AddressLimits, Limits
 from .broker import BrokerLimits
 from .server import Server
 
@@ -237,7 +237,7 @@ def _stands_for(kind: type[Server], server: Server) -> bool:
     return _alike(again, server) and _alike(again.match_maker, server.match_maker)
 
 
-_PLAIN = (str, bytes, int, float, list, tuple, dict, set, frozenset, type, Limits, BrokerLimits)
+_PLAIN = (str, bytes, int, float, list, tuple, dict, set, frozenset, type, Limits, BrokerLimits, AddressLimits)
 
 
 def _alike(one: object, other: object) -> bool:

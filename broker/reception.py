@@ -117,7 +117,7 @@ class Reception:
         if self._admission is None:
             self._open(connection, message, connection.vouched.user)
             return
-        self.sessions.check_room()  # nobody is asked in vain
+        self.sessions.check_room(connection.address)  # nobody is asked in vain
         credentials = message.options.get("credentials")
         self._admission.ask(connection, message.ask, credentials, lambda who: self._open(connection, message, who))
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..protocol.errors import ConfigError, ServerRoomError, UnknownRoomType
-from ..protocol.limits import Limits
+from ..protocol.limits import AddressLimits, Limits
 from ..protocol.names import ClientData, Protocol
 from ..protocol.rulesets import RuleSet
 from ..rooms.room import Room
@@ -42,6 +42,7 @@ class Server:
         rooms: Room classes by the name that clients ask for.
         limits: what each peer may do.
         broker_limits: how much the server takes on as a whole.
+        address_limits: what all clients of one IP address may do together.
         workers: worker processes that ``run`` starts and supervises to host the
             rooms. 0: only workers that join from elsewhere host rooms. None:
             rooms live in this process, on one port.
@@ -58,6 +59,7 @@ class Server:
         *,
         limits: Limits | None = None,
         broker_limits: BrokerLimits | None = None,
+        address_limits: AddressLimits | None = None,
         workers: int | None = None,
         placement: Placement | None = None,
     ) -> None:
@@ -65,6 +67,7 @@ class Server:
         self.rooms = dict(rooms or {})
         self.limits = limits or Limits()
         self.broker_limits = broker_limits or BrokerLimits()
+        self.address_limits = address_limits or AddressLimits()
         self.workers = workers
         self.placement = placement or Placement()
         self._host: Host | None = None

@@ -20,8 +20,10 @@ from typing import Any, Protocol
 from ..protocol.errors import CapacityReached, NotAMember, SessionUnknown
 from ..protocol.ids import Entropy, new_id
 from ..protocol.lifecycle import Table, step
+from ..protocol.limits import AddressLimits
 from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
+from ..rooms.addresses import AddressBook
 from ..rooms.fanout import Line
 from ..rooms.uplink import ClientFace, Uplink
 from ..transport.locks import NOBODY, Vouched
@@ -186,10 +188,19 @@ class Sessions:
         entropy: where ids come from.
         mint: makes and reads resume tokens.
         first_client: the first client's number.
+        book: counts them for each address.
     """
 
-    def __init__(self, most: int, entropy: Entropy, mint: TokenMint, first_client: int = 1) -> None:
+    def __init__(
+        self,
+        most: int,
+        entropy: Entropy,
+        mint: TokenMint,
+        first_client: int = 1,
+        book: AddressBook | None = None,
+    ) -> None:
         self._most = most
+        self._book = book or AddressBook(AddressLimits())
         self._entropy = entropy
         self._mint = mint
         self._by_id: dict[str, Session] = {}
@@ -225,7 +236,7 @@ class Sessions:
         Raises:
             CapacityReached: there are as many as there may be.
         """
-        self.check_room()
+        self.check_room(address)
         session = self._add(make(new_id(self._entropy), ClientData(self.next_client, address, who)))
         session.vouched = vouched
         session.rotate(self._mint, 0)
@@ -287,15 +298,19 @@ class Sessions:
         """The session is over."""
         session.state = step(SESSION, session.state, SessionEvent.END)
         del self._by_id[session.session]
+        self._book.session_ended(session.data.ADDRESS)
         self._clients.discard(session.data.ID)
 
-    def check_room(self) -> None:
-        """Raises CapacityReached: there are as many as there may be."""
+    def check_room(self, address: str | None = None) -> None:
+        """Raises CapacityReached: there are as many as there may be, or as many from that address."""
         if len(self._by_id) >= self._most:
             raise CapacityReached(f"the server has its {self._most} clients")
+        if address is not None and not self._book.has_room(address):
+            raise CapacityReached(f"the server has as many clients of one address as it takes: {address}")
 
     def _add(self, session: Session) -> Session:
         self._by_id[session.session] = session
+        self._book.session_began(session.data.ADDRESS)
         self._clients.add(session.data.ID)
         self.next_client = max(self.next_client, session.data.ID + 1)
         return session

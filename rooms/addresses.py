@@ -66,37 +66,37 @@ class AddressBook:
     def __init__(self, limits: AddressLimits) -> None:
         self.counts: Counter[str] = Counter()
         """Refusals by their reason, since the start."""
-        self._limits = limits
+        self.limits = limits
         self._exempt = [ipaddress.ip_network(network) for network in limits.exempt]
         self._pages: dict[str, _Page] = {}
         self._keys: dict[str, str] = {}
         """What the last addresses count as."""
+        self._now = 0.0
         self._said_at = float("-inf")
         self._unsaid = 0
 
-    def __len__(self) -> int:
-        return len(self._pages)
-
     def connected(self, address: str, now: float) -> bool:
         """A connection was made. False: it is to be cut. Either way it counts until ``disconnected``."""
+        self._now = now
         page = self._page(address)
         if page is None:
             return True
         page.connections += 1
         if now < page.refused_until:
             return self._no(address, SLOWED, now)
-        if page.connections > self._limits.connections:
+        if page.connections > self.limits.connections:
             return self._no(address, CONNECTIONS, now)
         return page.door.allow(now) or self._no(address, CONNECTION_RATE, now)
 
     def disconnected(self, address: str) -> None:
         """A connection is over."""
         page = self._page(address)
-        if page is not None and page.connections:
+        if page is not None:
             page.connections -= 1
 
     def may_enter(self, address: str, now: float) -> bool:
         """Whether somebody from there may open a session now, or take one back."""
+        self._now = now
         page = self._page(address)
         if page is None:
             return True
@@ -104,20 +104,23 @@ class AddressBook:
             return self._no(address, SLOWED, now)
         return page.hellos.allow(now) or self._no(address, HELLO_RATE, now)
 
-    def session_opened(self, address: str, now: float) -> bool:
-        """A session begins. False: there are too many, and it does not count."""
+    def has_room(self, address: str) -> bool:
+        """Whether one more session may begin from there."""
         page = self._page(address)
-        if page is None:
+        if page is None or page.sessions < self.limits.sessions:
             return True
-        if page.sessions >= self._limits.sessions:
-            return self._no(address, SESSIONS, now)
-        page.sessions += 1
-        return True
+        return self._no(address, SESSIONS, self._now)
+
+    def session_began(self, address: str) -> None:
+        """A session has begun; it counts, also if there was no room."""
+        page = self._page(address)
+        if page is not None:
+            page.sessions += 1
 
     def session_ended(self, address: str) -> None:
         """A session that had begun from there is over."""
         page = self._page(address)
-        if page is not None and page.sessions:
+        if page is not None:
             page.sessions -= 1
 
     def failed(self, address: str, now: float) -> None:
@@ -130,7 +133,7 @@ class AddressBook:
         page.failed_at = now
         over = page.strikes - _FREE_FAILURES
         if over > 0:
-            page.refused_until = now + min(2.0 ** (over - 1.0), self._limits.longest_refusal)
+            page.refused_until = now + min(2.0 ** (over - 1.0), self.limits.longest_refusal)
 
     def flooded(self, address: str, now: float) -> None:
         """A connection from there was cut, because it sent bytes that are no messages: none comes for a while."""
@@ -159,7 +162,7 @@ class AddressBook:
             return None
         page = self._pages.pop(key, None)
         if page is None:
-            page = _Page(self._limits)
+            page = _Page(self.limits)
             self._forget_some()
         self._pages[key] = page
         return page

@@ -11,12 +11,14 @@ import contextlib
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 from ..protocol.alarms import Alarms
 from ..protocol.cluster import ClusterKind, ClusterMessage, parse_cluster
 from ..protocol.codec import upload_decoder
 from ..protocol.errors import (
+    AuthUnavailable,
     BadMessage,
     Code,
     ConnectionTimedOut,
@@ -29,7 +31,7 @@ from ..protocol.errors import (
     UnknownKind,
 )
 from ..protocol.ids import Entropy
-from ..protocol.limits import Limits
+from ..protocol.limits import AddressLimits, Limits
 from ..protocol.messages import (
     Ack,
     Cancel,
@@ -57,6 +59,7 @@ from ..protocol.messages import (
 from ..protocol.rates import TokenBucket
 from ..transport.locks import NOBODY, Lock, Vouched
 from ..transport.network import Listener, Network, PeerSink, Sent
+from .addresses import AddressBook
 from .uplink import Uplink
 
 __all__ = ["Connection", "Desk", "Port"]
@@ -104,6 +107,7 @@ class Connection:
         "seen",
         "sessions",
         "since",
+        "useful",
         "vouched",
     )
 
@@ -113,7 +117,7 @@ class Connection:
         self.address = address
         self.vouched = vouched
         """Who it is, as far as the handshake has proved it."""
-        self.since = self.seen = now
+        self.since = self.seen = self.useful = now
         self.refs: dict[int, Uplink] = {}
         self.sessions: frozenset[str] = frozenset()
         self.desk: Desk | None = None
@@ -259,6 +263,8 @@ class Connection:
             raise TooLarge(f"{size} bytes are over the limit of {self.port.limits.control} for requests")
         elif isinstance(message, Join | Recover):
             self.port.on_room_message(self, message)
+        elif isinstance(message, Hello | Resume) and not self.port.book.may_enter(self.address, self.now):
+            raise AuthUnavailable("too many come from this address, or too many failed to show who they are")
         elif self.port.on_broker_message is not None and isinstance(message, _FOR_THE_BROKER):
             self.port.on_broker_message(self, message)
         else:
@@ -287,10 +293,18 @@ class Port:
         limits: what peers may do; announced by the broker.
         entropy: where the first reference comes from.
         make: what its connections are.
+        book: what each address may do, over all ports of this process that clients reach.
     """
 
-    def __init__(self, limits: Limits, entropy: Entropy, make: type[Connection] = Connection) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        entropy: Entropy,
+        make: type[Connection] = Connection,
+        book: AddressBook | None = None,
+    ) -> None:
         self.limits = limits
+        self.book = book or AddressBook(AddressLimits())
         self._make = make
         self.decode = upload_decoder(limits)
         self.now = 0.0
@@ -300,6 +314,8 @@ class Port:
         self.counts: Counter[str] = Counter()
         """Refusals by the name of their error, since the start."""
         self.listener: Listener
+        self.lock: Lock
+        """Of this port, and of the publishers beside it."""
         self.on_room_message: Callable[[Connection, Join | Recover], None]
         self.on_broker_message: Callable[[Connection, Message], None] | None = None
         self.on_cluster_message: Callable[[Connection, ClusterMessage], None] | None = None
@@ -315,7 +331,8 @@ class Port:
 
     def open(self, network: Network, host: str, port: int, lock: Lock | None = None) -> None:
         """Bind. Raises what ``Network.listen`` raises."""
-        self.listener = network.listen(host, port, self, self.limits.upload, lock)
+        self.lock = replace(lock or Lock(), porter=self.book)
+        self.listener = network.listen(host, port, self, self.limits.upload, self.lock)
 
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self._connections.values()))
@@ -345,6 +362,10 @@ class Port:
         """Have a turn soon, unless this is one."""
         if not self.in_turn:
             self.listener.wake()
+
+    def failed(self, address: str) -> None:
+        """Somebody from there showed a key, a password or credentials that were refused."""
+        self.book.failed(address, self._loop.time())
 
     def touch(self) -> None:
         """Something happens outside of a turn: look at the clock."""
@@ -415,9 +436,16 @@ class Port:
         """Give up the connections that were silent for too long."""
         oldest = now - self.limits.ping_timeout
         self.listener.cut_silent(oldest)
+        strangest = now - self.book.limits.stranger_time
         for connection in self:
+            if connection.refs or (connection.desk is not None and connection.desk.trusted):
+                connection.useful = now
             if connection.seen <= oldest:
                 connection.say(Goodbye(0, int(Code.CONNECTION_TIMED_OUT), ConnectionTimedOut.meaning))
+                self.hang_up(connection)
+            elif connection.useful <= strangest:
+                self.counts["stranger"] += 1
+                connection.say(Goodbye(0, int(Code.CONNECTION_TIMED_OUT), "nobody became a client here in time"))
                 self.hang_up(connection)
 
 

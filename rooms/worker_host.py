@@ -17,7 +17,7 @@ from ..protocol.cluster import ClusterMessage, Probe, Probed, encode_cluster, pa
 from ..protocol.codec import decoder
 from ..protocol.errors import AddressInUse, BadMessage, Code, ConfigError, RemoteError, UnknownKind, WrongKey
 from ..protocol.ids import Entropy
-from ..protocol.limits import Limits
+from ..protocol.limits import AddressLimits, Limits
 from ..protocol.proof import prove
 from ..protocol.rulesets import RuleSet
 from ..transport.curve import make_pair
@@ -27,6 +27,7 @@ from ..transport.key_files import AuthorisedKeys
 from ..transport.locks import KeyPair, endpoint_of
 from ..transport.network import Link, Network, Publisher, PublisherSink, Sent
 from ..transport.zeromq import ZmqNetwork
+from .addresses import AddressBook
 from .beside import descriptors_each, open_beside
 from .control import Draining, RoomEnded, RoomReport, Settled, order_from_wire, report_to_wire
 from .doors import Doors
@@ -63,6 +64,7 @@ class WorkerApplication(Protocol):
     """What a worker needs of a Server."""
 
     limits: Limits
+    address_limits: AddressLimits
     rooms: dict[str, type[Room]]
 
     def make_room(self, ruleset: RuleSet) -> tuple[str, Room]:
@@ -118,7 +120,7 @@ class WorkerHost:
         self._fields = {"worker": options.name}
         """Of the log records about this worker."""
         self._key = key
-        self._doors = _doors(options, key)
+        self._doors = _doors(options, key, self._key_refused)
         self._network = network
         self._own_network: ZmqNetwork | None = None
         self._entropy = entropy or EntropyPool()
@@ -220,7 +222,7 @@ class WorkerHost:
             self._network = self._own_network = ZmqNetwork()
             if connections_allowed(None, _MOST_CONNECTIONS, descriptors_each(self._application.rooms)) < 1:
                 raise ConfigError("this process may have too few open files to serve anybody: raise ulimit -n.")
-        self._port = port = Port(limits, self._entropy)
+        self._port = port = Port(limits, self._entropy, book=AddressBook(self._application.address_limits))
         self.worker = Worker(
             port, self._application.make_room, self._report, self._entropy, self._open_publisher, carries_sessions=False
         )
@@ -280,9 +282,7 @@ class WorkerHost:
     def _open_publisher(self, sink: PublisherSink) -> Publisher:
         assert self._network is not None
         port = int(self.address.rpartition(":")[2]) if self._own_network is not None else self._options.port
-        return open_beside(
-            self._network, self._options.host, port, sink, self._application.limits, self._doors.for_clients()
-        )
+        return open_beside(self._network, self._options.host, port, sink, self._application.limits, self._port.lock)
 
     def _flush(self) -> None:
         self.worker.flush()
@@ -316,6 +316,9 @@ class WorkerHost:
         when = self.registration.tick(self._port.now)
         if when is not None:
             self._port.alarm(when, self._tick)
+
+    def _key_refused(self, address: str) -> None:
+        self._port.failed(address)
 
     def _on_cluster_message(self, connection: Connection, message: ClusterMessage) -> None:
         if not isinstance(message, Probe):
@@ -465,10 +468,10 @@ def _no_time() -> float:
     return 0.0
 
 
-def _doors(options: WorkerOptions, key: bytes) -> Doors:
+def _doors(options: WorkerOptions, key: bytes, failed: Callable[[str], None]) -> Doors:
     if options.broker_key is None:
         return Doors()
     authorised = AuthorisedKeys(options.authorised) if options.authorised is not None else None
-    doors = Doors(options.keys or make_pair(), authorised)
+    doors = Doors(options.keys or make_pair(), authorised, failed=failed)
     doors.join(key)
     return doors

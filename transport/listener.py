@@ -9,6 +9,7 @@ import zmq
 from zmq.backend import Socket as BareSocket
 
 from .descriptors import is_spare
+from .doorway import Doorway
 from .locks import SEALED, Lock
 from .network import ListenerSink, PeerSink, Sent
 from .sockets import (
@@ -77,6 +78,7 @@ class ZmqListener:
         self._sink = sink
         self._largest = largest
         self._watch = watch
+        self._doorway = Doorway(lock.porter)
         self._heard: dict[bytes, int] = {}
         """Bytes of the messages of each peer."""
         self._when_read: list[Callable[[], None]] = []
@@ -183,6 +185,7 @@ class ZmqListener:
             return
         self._loop.remove_reader(self._fd)
         self._watch.forget(self)
+        self._doorway.close()
         self._monitor.close()
         self._socket.close()
         self._gate.remove(self._domain)
@@ -274,11 +277,12 @@ class ZmqListener:
         if event == zmq.EVENT_ACCEPTED:
             self._live[fd] = self._loop.time()
             self._watch.opened(self, fd, self._live[fd])
-            if is_spare(fd):
+            if not self._doorway.opened(fd, self._live[fd]) or is_spare(fd):
                 turn_away(fd)
         else:
             self._live.pop(fd, None)
             self._watch.closed(self, fd)
+            self._doorway.closed(fd)
             self._untie(fd)
 
     def _bury(self, peer: bytes) -> None:
@@ -302,6 +306,7 @@ class ZmqListener:
 
     def flooded(self, fd: int) -> None:
         since, peer = self._live[fd], self._peer_at.get(fd)
+        self._doorway.flooded(fd, self._loop.time())
         if peer is not None:
             self._peers[peer].violated("bytes that are no messages")
         shut_down(fd, partial(self._stands, fd, since), reset=True)  # each moment more costs memory

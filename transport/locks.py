@@ -12,7 +12,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..protocol.errors import ConfigError
 
@@ -27,6 +27,7 @@ __all__ = [
     "KeyPair",
     "Lock",
     "PlainKey",
+    "Porter",
     "Verdict",
     "Vouched",
     "endpoint_of",
@@ -136,6 +137,20 @@ Judge = Callable[[Caller], Verdict | Awaitable[Verdict]]
 """Decides about a caller, on the loop's thread. What takes long is awaited. If it raises: LATER."""
 
 
+class Porter(Protocol):
+    """Counts the connections of each IP address, from before they have said a word. Times are monotonic seconds."""
+
+    def connected(self, address: str, now: float) -> bool:
+        """A connection was made. False: it is cut. Either way ``disconnected`` is called for it."""
+        ...
+
+    def disconnected(self, address: str) -> None:
+        """A connection is over."""
+
+    def flooded(self, address: str, now: float) -> None:
+        """A connection was cut, because it sent bytes that are no messages."""
+
+
 def _everybody(caller: Caller) -> Verdict:
     return Verdict.WELCOME
 
@@ -153,6 +168,8 @@ class Lock:
     plain: bool = False
     """PLAIN: a name and a password, which anybody on the way can read."""
     judge: Judge = _everybody
+    porter: Porter | None = None
+    """Looks at where they come from."""
 
     def __post_init__(self) -> None:
         if self.plain and self.keys is not None:

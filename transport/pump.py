@@ -18,6 +18,7 @@ import zmq
 
 from ..protocol.ids import TOPIC_SIZE
 from .descriptors import is_spare
+from .doorway import Doorway
 from .locks import SEALED, Lock
 from .network import PublisherSink
 from .roll import MOST_SAID, Attached, Roll, Said
@@ -52,6 +53,7 @@ class TopicPump:
     ) -> None:
         self.roll = Roll()
         self._watch = watch
+        self._doorway = Doorway(lock.porter)
         self._when_read: list[Callable[[], None]] = []
         self._socket = socket
         self._lock = lock
@@ -114,6 +116,7 @@ class TopicPump:
     def close(self) -> None:
         """Listen to the socket's events no more."""
         self._watch.forget(self)
+        self._doorway.close()
         self._monitor.close()
 
     def _hear(self, frame: zmq.Frame) -> None:
@@ -159,11 +162,12 @@ class TopicPump:
         if event == zmq.EVENT_ACCEPTED:
             self.roll.accepted(fd, self._loop.time())
             self._watch.opened(self, fd, self._loop.time())
-            if is_spare(fd):
+            if not self._doorway.opened(fd, self._loop.time()) or is_spare(fd):
                 turn_away(fd)
             self._wake()
             return
         self._watch.closed(self, fd)
+        self._doorway.closed(fd)
         attached = self.roll.lost(fd)
         if attached is not None and attached.granted:
             self._lost.append(attached)
@@ -185,6 +189,7 @@ class TopicPump:
     def flooded(self, fd: int) -> None:
         attached = self.roll.at(fd)
         if attached is not None:
+            self._doorway.flooded(fd, self._loop.time())
             attached.cut = True
             shut_down(fd, partial(self._stands, attached), reset=True)
 

@@ -265,7 +265,7 @@ def test_it_leaves_nothing_behind_and_watches_only_what_stands() -> None:
 def test_a_system_that_does_not_tell_is_named_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(watch.sys, "platform", "darwin")
+    monkeypatch.setattr(sys, "platform", "darwin")
 
     async def main() -> None:
         network, sink = ZmqNetwork(), Sink()

@@ -680,9 +680,11 @@ class FakeNetwork:
     def __init__(self) -> None:
         self.listener = FakeListener()
         self.bound: tuple[str, int, int] | None = None
+        self.lock: Lock | None = None
 
     def listen(self, host: str, port: int, sink: ListenerSink, largest: int, lock: Lock | None = None) -> Listener:
         self.bound = (host, port, largest)
+        self.lock = lock
         return self.listener
 
     def publish(self, host: str, port: int, sink: PublisherSink, largest: int, lock: Lock | None = None) -> Publisher:

@@ -42,10 +42,13 @@ def test_new_connections_come_in_a_burst_and_then_at_a_rate() -> None:
 def test_sessions_are_opened_at_a_rate_and_so_many_at_once() -> None:
     book = AddressBook(SMALL)
     assert [book.may_enter(HOME, 0.0) for _ in range(4)] == [True, True, True, False]
-    assert [book.session_opened(HOME, 0.0) for _ in range(3)] == [True, True, False]
-    assert book.session_opened(OFFICE, 0.0)
+    for _ in range(2):
+        assert book.has_room(HOME)
+        book.session_began(HOME)
+    assert not book.has_room(HOME)
+    assert book.has_room(OFFICE)
     book.session_ended(HOME)
-    assert book.session_opened(HOME, 0.0)
+    assert book.has_room(HOME)
     assert book.counts == {addresses.HELLO_RATE: 1, addresses.SESSIONS: 1}
 
 
@@ -117,8 +120,9 @@ def test_loopback_and_what_is_no_address_are_exempt(address: str) -> None:
         book.failed(address, 0.0)
         assert book.connected(address, 0.0)
         assert book.may_enter(address, 0.0)
-        assert book.session_opened(address, 0.0)
-    assert len(book) == 0
+        assert book.has_room(address)
+        book.session_began(address)
+    assert len(book._pages) == 0
 
 
 def test_networks_can_be_exempted_and_loopback_not() -> None:
@@ -130,12 +134,12 @@ def test_networks_can_be_exempted_and_loopback_not() -> None:
 def test_the_book_is_bounded_and_forgets_nobody_who_is_connected() -> None:
     book = AddressBook(AddressLimits(connections=1))
     assert book.connected(HOME, 0.0)
-    assert book.session_opened(OFFICE, 0.0)
+    book.session_began(OFFICE)
     for number in range(3 * addresses._MOST_KEPT):
         address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
         book.connected(address, 0.0)
         book.disconnected(address)
-    assert len(book) <= addresses._MOST_KEPT + 2
+    assert len(book._pages) <= addresses._MOST_KEPT + 2
     assert len(book._keys) <= addresses._MOST_KEPT + 1
     assert not book.connected(HOME, 0.0)
     assert book._pages[OFFICE].sessions == 1

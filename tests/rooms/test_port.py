@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server_room_system import Code, Limits, RoomNotFound
+from server_room_system import AddressLimits, Code, Limits, RoomNotFound
 from server_room_system.protocol import (
     Ack,
     Cancel,
@@ -27,10 +27,12 @@ from server_room_system.protocol import (
     Pong,
     Recover,
     Request,
+    Resume,
     Send,
     Welcome,
     encode,
 )
+from server_room_system.rooms.addresses import AddressBook
 from server_room_system.rooms.port import Connection, Port
 from server_room_system.rooms.uplink import Uplink
 
@@ -66,12 +68,13 @@ class Ear(Uplink):
 class Gatehouse:
     """A port on a fake listener and loop."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, of_an_address: AddressLimits | None = None) -> None:
         self.loop = FakeLoop()
         self.network = FakeNetwork()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(asyncio, "get_running_loop", lambda: self.loop)
-            self.port = Port(limits or Limits(), lambda count: bytes(range(count)))
+            book = AddressBook(of_an_address or AddressLimits())
+            self.port = Port(limits or Limits(), lambda count: bytes(range(count)), book=book)
         self.room_messages: list[Join | Recover] = []
         self.broker_messages: list[Message] = []
         self.flushes = 0
@@ -413,6 +416,7 @@ def test_silent_connections_are_given_up() -> None:
     house = Gatehouse(Limits(ping_timeout=15.0))
     silent, alive, ear = house.connect(b"silent"), house.connect(b"alive"), Ear()
     ear.attach(silent)
+    Ear().attach(alive)
     house.port.begin(START + 10.0)
     alive.receive(encode(Ping(1)))
     house.port.sweep(START + 14.9)
@@ -430,10 +434,68 @@ def test_silent_connections_are_given_up() -> None:
 def test_nonsense_is_a_sign_of_life_as_well() -> None:
     house = Gatehouse(Limits(ping_timeout=15.0))
     connection = house.connect()
+    Ear().attach(connection)
     house.port.begin(START + 14.0)
     connection.receive(b"")
-    house.port.sweep(START + 20.0)
+    house.port.sweep(START + 20.2)
     assert house.listener.cuts == []
+
+
+def test_who_becomes_nobodys_connection_is_cut_in_time() -> None:
+    house = Gatehouse(Limits(ping_timeout=15.0), AddressLimits(stranger_time=10.0))
+    stranger, member, ear = house.connect(b"stranger"), house.connect(b"member"), Ear()
+    ear.attach(member)
+    for second in range(1, 10):
+        house.port.begin(START + second)
+        for connection in (stranger, member):
+            connection.receive(encode(Ping(second)))
+            connection.receive(encode(Join(1, "nowhere", bytes(16), {})))  # who asks in vain is a stranger as well
+        house.port.sweep(START + second)
+        assert house.listener.cuts == []
+    house.port.sweep(START + 10.1)
+    assert house.listener.cuts == [b"stranger"]
+    assert house.port.counts["stranger"] == 1
+    goodbye = house.heard(b"stranger")[-1]
+    assert isinstance(goodbye, Goodbye)
+    assert (goodbye.ref, goodbye.code) == (0, Code.CONNECTION_TIMED_OUT)
+    del member.refs[ear.ref]  # a member that leaves has the time as well, to do something else
+    house.port.sweep(START + 14.0)
+    assert house.listener.cuts == [b"stranger"]
+    house.port.begin(START + 15.0)
+    member.receive(encode(Ping(1)))
+    house.port.sweep(START + 20.2)
+    assert house.listener.cuts == [b"stranger", b"member"]
+
+
+def test_who_has_proved_to_have_the_key_is_no_stranger() -> None:
+    class Desk:
+        trusted = False
+
+        def lost(self) -> None:
+            pass
+
+    house = Gatehouse(Limits(ping_timeout=1000.0), AddressLimits(stranger_time=10.0))
+    administrator, applicant = house.connect(b"administrator"), house.connect(b"applicant")
+    administrator.desk, applicant.desk = Desk(), Desk()
+    administrator.desk.trusted = True
+    house.port.sweep(START + 10.1)
+    assert house.listener.cuts == [b"applicant"]
+
+
+def test_sessions_of_one_address_are_opened_at_a_rate() -> None:
+    house = Gatehouse(Limits(), AddressLimits(connections=2, hello_rate=1.0))
+    for number in range(4):
+        house.connect(b"%d" % number).receive(encode(Hello(1, [1], "test", {})))
+    assert [house.codes(b"%d" % number) for number in range(4)] == [[], [], [2002], [2002]]
+    assert len(house.broker_messages) == 2
+    house.port.begin(START + 1.0)
+    house.connect(b"5").receive(encode(Resume(1, [1], "0" * 32, bytes(16), 0, {})))
+    assert house.codes(b"5") == []
+
+
+def test_the_ports_lock_knows_who_counts_addresses(house: Gatehouse) -> None:
+    assert house.port.lock.porter is house.port.book
+    assert house.network.lock is house.port.lock
 
 
 def test_messages_wait_for_a_full_queue_and_keep_their_order(house: Gatehouse) -> None:
