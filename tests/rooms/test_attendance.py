@@ -616,6 +616,18 @@ def test_the_grace_period_starts_anew_with_each_drop() -> None:
     assert "leave" not in room.names
 
 
+def test_who_is_back_in_time_stays_when_the_grace_period_would_be_over() -> None:
+    room = Diary()
+    bench = Bench(room)
+    ann = bench.join()
+    ann.drop()
+    bench.out.advance(room.reconnect_grace / 2)
+    ann.come_back()
+    bench.out.advance(room.reconnect_grace * 2)
+    assert "leave" not in room.names
+    assert ann.member.connected
+
+
 def test_a_member_may_come_back_before_its_connection_is_known_to_be_lost() -> None:
     room = Diary()
     bench = Bench(room)
