@@ -207,7 +207,7 @@ class ClientCore:
             if isinstance(message, Deliver):
                 self._deliver(addressed, message, now)
             elif isinstance(message, LeftRoom):
-                self._memberships.left_below(addressed, message)
+                self._memberships.left_below(addressed, message, now)
             else:
                 self._memberships.reset(addressed, message)
         except (BadMessage, UnknownKind):

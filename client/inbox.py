@@ -18,7 +18,7 @@ class Inbox:
     """
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self._most: int | None = most
         self._messages: deque[Received] = deque()
         self._left_out = False
 
@@ -30,9 +30,19 @@ class Inbox:
 
         The offsets of a later bundle do not show that direct messages are missing.
         """
-        if len(self._messages) >= self._most:
+        if self._most is not None and len(self._messages) >= self._most:
             self._left_out = True
         return not self._left_out
+
+    def lift(self) -> bool:
+        """Nothing more comes but a bounded rest: take all of it.
+
+        Returns:
+            Whether something was left out, and has to be fetched.
+        """
+        left_out, self._left_out = self._left_out, False
+        self._most = None
+        return left_out
 
     def put(self, message: Received) -> None:
         """Take a message."""
@@ -41,7 +51,7 @@ class Inbox:
     def take(self) -> tuple[Received, bool]:
         """The next message, and whether it is time to fetch what was left out."""
         message = self._messages.popleft()
-        if self._left_out and len(self._messages) <= self._most // 2:
+        if self._left_out and self._most is not None and len(self._messages) <= self._most // 2:
             self._left_out = False
             return message, True
         return message, False

@@ -105,7 +105,11 @@ class Membership:
         self.leaving = False
         """We asked to leave: it is asked again after a reconnect."""
         self.ending: RemoteError | None = None
-        """It is over, and what was said last may still come down its downlink."""
+        """It is over, and not all that was said before is here yet."""
+        self.end: tuple[int, int] = (0, 0)
+        """When it is over: the last offset, and the last direct number."""
+        self.over = False
+        """What comes now is the rest, and behind it the end."""
         self.acked = 0
         """The other side has applied everything up to this number, but for what it refused."""
         self.error: RemoteError | None = None
@@ -218,6 +222,12 @@ class Membership:
                 yield fields[1], None, error_for(*fields[2:])
             else:
                 raise BadMessage("an item's fields are too few, too many or of wrong types")
+
+    @property
+    def complete(self) -> bool:
+        """When it is over: whether all that was said before is here."""
+        offset, direct = self.end
+        return self.reader.offset >= offset and self.reader.direct >= direct
 
     def reset(self, position: Position, snapshot: Any) -> None:
         """Go on from here: what was missed is gone."""

@@ -33,8 +33,10 @@ from .outbox import ClientOutbox
 
 __all__ = ["Memberships"]
 
-_FAREWELL_TIME = 2.0
-"""Seconds that the downlink of a room that is over may take to bring what was said last: a server closes it after 1."""
+_FAREWELL_TIME = 1.0
+"""Seconds that the downlink of a room that is over may take to bring what was said last: then the server closes it."""
+_REST_TIME = 10.0
+"""Seconds that a server may take to answer who asks for the rest of a room that is over."""
 
 
 class Memberships:
@@ -60,8 +62,8 @@ class Memberships:
         self._joining: dict[int, Membership] = {}
         """By the number of the request that leads there."""
         self._to_recover: list[Membership] = []
-        self._ending: dict[Membership, float] = {}
-        """Those whose end we know, and until when we wait for what was said before it."""
+        self._ending: dict[Membership, tuple[float, bool]] = {}
+        """Those whose end we know, until when we wait for what was said before it, and whether we ask nobody then."""
         self.begin(Limits())
 
     def begin(self, limits: Limits) -> None:
@@ -117,6 +119,9 @@ class Memberships:
                 return
         membership.recovering = False
         membership.ref, membership.token = message.ref, message.token
+        if message.info.get("over") is True:
+            self._over(membership)
+            return
         membership.type, membership.info = message.type, message.info
         if first:
             membership.reader = StreamReader(Position(message.epoch, message.offset, message.direct))
@@ -140,11 +145,18 @@ class Memberships:
             self._out.answered(message.ask, membership)
         self._out.progressed(membership)
 
+    def _over(self, membership: Membership) -> None:
+        """The room is over for us, but what we missed of it comes now, all of it on this connection."""
+        membership.over = True
+        membership.inbox.lift()
+        self._out.close_downlink(membership)
+        membership.downlink = None
+
     # Recovering.
 
     def recover(self, membership: Membership) -> None:
         """Ask for what is missing, and for a new reference."""
-        if membership.recovering or membership.ending is not None:
+        if membership.recovering:
             return
         membership.recovering = True
         ask = membership.recover_ask = self._asks.number()
@@ -157,7 +169,7 @@ class Memberships:
     def recover_all(self, contact: Contact) -> None:
         """The connection is a new one: take back all that is at this server."""
         for membership in self.of(contact):
-            if membership is not self.home:
+            if membership is not self.home and not (membership.ending and membership.downlink):
                 self.recover(membership)
 
     def recover_due(self) -> None:
@@ -174,9 +186,7 @@ class Memberships:
     def downlink_lost(self, membership: Membership) -> None:
         """The downlink failed, or is lost: what it carried is asked for again, on a new one."""
         membership.downlink = None
-        if membership.ending is not None:
-            self._finish(membership, membership.ending)
-        elif membership.state is not MembershipState.ENDED:
+        if membership.state is not MembershipState.ENDED:
             self._recover_soon(membership)
 
     # What servers say.
@@ -197,7 +207,7 @@ class Memberships:
             membership.acknowledged(message.number)
             self._out.progressed(membership)
         elif isinstance(message, LeftRoom):
-            self._left(membership, error_for(message.code, message.text), now)
+            self._left(membership, message, now)
         elif isinstance(message, Reset):
             self.reset(membership, message)
         else:
@@ -248,6 +258,8 @@ class Memberships:
             return False
         finally:
             self._out.progressed(membership)
+        if membership.ending is not None and membership.complete:
+            self._finish(membership, membership.ending)
         return True
 
     def refused(self, contact: Contact, message: Error, error: RemoteError) -> None:
@@ -327,7 +339,7 @@ class Memberships:
     def lost(self, contact: Contact) -> None:
         """The connection to a server is lost."""
         for membership in self.of(contact):
-            if membership.ending is not None:
+            if membership.ending is not None and membership.downlink is not None:
                 continue  # its server may be gone, but not what it said last
             self._out.close_downlink(membership)
             membership.downlink = None
@@ -341,29 +353,43 @@ class Memberships:
         """A room is over, whether we are in it or about to be."""
         membership = self.rooms.get(room)
         if membership is not None:
-            self._finish(membership, error)
+            self._finish(membership, membership.ending or error)
         for ask in [ask for ask, joining in self._joining.items() if joining.room == room]:
             self._asks.pop(ask)
             self._finish(self._joining.pop(ask), error)
             self._out.answered(ask, error)
 
-    def _left(self, membership: Membership, error: RemoteError, now: float) -> None:
-        if membership.downlink is None or membership.leaving:
+    def _left(self, membership: Membership, message: LeftRoom, now: float) -> None:
+        error = membership.ending or error_for(message.code, message.text)
+        membership.end = message.offset, message.direct
+        if membership.over or membership.leaving or membership.complete:
             self._finish(membership, error)
         elif membership.ending is None:
             membership.ending, membership.ref = error, 0
-            self._ending[membership] = now + _FAREWELL_TIME
+            self._ending[membership] = now + _FAREWELL_TIME, False
+            if membership.inbox.lift() or membership.downlink is None:
+                self._fetch_rest(membership, now)
 
-    def left_below(self, membership: Membership | None, message: LeftRoom) -> None:
-        """All that the room said has come, and then its end."""
+    def left_below(self, membership: Membership | None, message: LeftRoom, now: float) -> None:
+        """The room's end has come down: what has not come before does not come any more."""
         if membership is not None:
-            self._finish(membership, error_for(message.code, message.text))
+            self._left(membership, message, now)
+            if membership.state is not MembershipState.ENDED:
+                self._fetch_rest(membership, now)
+
+    def _fetch_rest(self, membership: Membership, now: float) -> None:
+        self._ending[membership] = now + _REST_TIME, True
+        self.recover(membership)
 
     def end_due(self, now: float) -> float | None:
-        """End those whose downlink stays silent for too long; when to call again at the latest, or None."""
-        for membership in [membership for membership, until in self._ending.items() if until <= now]:
-            self._finish(membership, membership.ending)
-        return min(self._ending.values(), default=None)
+        """Ask for what was said before an end, or give that up; when to call again at the latest, or None."""
+        due = [(membership, asked) for membership, (until, asked) in self._ending.items() if until <= now]
+        for membership, asked in due:
+            if asked and membership.contact.online:
+                self._finish(membership, membership.ending)
+            else:
+                self._fetch_rest(membership, now)
+        return min((until for until, _ in self._ending.values()), default=None)
 
     def end(self, error: RemoteError | None) -> None:
         """The session is over, and every room with it."""

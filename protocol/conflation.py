@@ -140,8 +140,14 @@ class LatestLog:
         """Whether all that follows ``number`` is kept, or outdated."""
         return self._forgotten <= number <= self.last
 
-    def since(self, number: int, member: int = 0) -> list[Kept] | None:
-        """What a member gets of what follows ``number``, or None if some of it is forgotten or never was."""
+    def since(self, number: int, member: int = 0, upto: int | None = None) -> list[Kept] | None:
+        """What a member gets of what follows ``number``, or None if some of it is forgotten or never was.
+
+        Args:
+            number: of the last message that it got.
+            member: its key, for what it was excepted from.
+            upto: of the last message that is for it; None: all are. What was outdated after that is left out as well.
+        """
         if not self.holds(number):
             return None
         newest: set[Hashable] = set()
@@ -149,7 +155,7 @@ class LatestLog:
         for kept in reversed(self._kept.values()):
             if kept.number <= number:
                 break
-            if member in kept.excepted or kept.key in newest:
+            if member in kept.excepted or kept.key in newest or (upto is not None and kept.number > upto):
                 continue
             if kept.key is not None:
                 newest.add(kept.key)
@@ -195,9 +201,9 @@ class LatestHistory:
         """Whether all that follows ``offset`` is kept, or outdated."""
         return self._log.holds(offset)
 
-    def since(self, offset: int, member: int) -> list[Kept] | None:
-        """What a member gets of what follows ``offset``, or None if some of it is forgotten or never was."""
-        return self._log.since(offset, member)
+    def since(self, offset: int, member: int, upto: int | None = None) -> list[Kept] | None:
+        """See ``LatestLog.since``."""
+        return self._log.since(offset, member, upto)
 
 
 def conflated(broadcasts: Sequence[Kept], directs: Sequence[Kept], start: Position, end: Position) -> Iterator[bytes]:

@@ -347,11 +347,13 @@ class Reset(NamedTuple):
 
 
 class LeftRoom(NamedTuple):
-    """worker → client: the membership ended."""
+    """worker → client: the membership ended, and what was said to it ends at this position."""
 
     ref: Ref
     code: Code16
     text: Sentence
+    offset: Number
+    direct: Number
 
 
 class Rekeyed(NamedTuple):

@@ -9,6 +9,7 @@ from ..protocol.names import Protocol
 from ..protocol.streams import Position
 from ..transport.network import Sent
 from .control import Seated, Unseated
+from .farewells import Farewell
 from .member import Member
 from .seats import Seat, SeatState
 from .uplink import Caller
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Attendance"]
 
 logger = logging.getLogger(__name__.partition(".rooms")[0] + ".rooms")
+
+_HEARD_ENOUGH = (Code.LEFT, Code.TOO_SLOW)
+"""Why a member is gone that is not to get the rest of what was said to it."""
 
 
 class Attendance:
@@ -226,7 +230,7 @@ class Attendance:
             self.remove(member, code, text)
 
     def dismiss_silently(self, code: Code, text: str) -> None:
-        """Every member goes, and no hook is asked."""
+        """Every member goes, and no hook is asked. Flush before."""
         for member in list(self._runner.members.values()):
             ask = self._asks.pop(member.seat.key, None)
             if ask is None:
@@ -259,10 +263,25 @@ class Attendance:
         runner.mailbox.call("on_leave", runner.room.on_leave, (member, code), left)
 
     def _say_left(self, member: Member, code: Code, text: str) -> None:
+        runner, seat = self._runner, member.seat
+        text, end = text[:512], runner.fanout.end(member.line)
         # While the room goes on, who leaves is cut from what it says at once.
-        if self._runner.audience is not None and self._runner.state.value == "closing":
-            self._runner.audience.say_farewell(member, int(code), text[:512])
-        member.say_left(code, text)
+        if runner.audience is not None and runner.state.value == "closing":
+            runner.audience.say_farewell(member, int(code), text, end)
+        member.say_left(code, text, end)
+        if code not in _HEARD_ENOUGH:
+            farewells = runner.farewells
+            until = runner.out.now + farewells.seconds
+            farewell = Farewell(seat.token, seat.owner, member.line, end, member.uplink, int(code), text, until)
+            farewells.keep(farewell, seat.tokens())
+            self.forget_farewells()
+
+    def forget_farewells(self) -> None:
+        """Forget those who are gone for long."""
+        runner = self._runner
+        when = runner.farewells.expire(runner.out.now)
+        if when is not None:
+            runner.out.alarm(when, self.forget_farewells)
 
     def _free(self, member: Member) -> None:
         runner = self._runner

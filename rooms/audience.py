@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..protocol.errors import Code, ConnectionTimedOut
 from ..protocol.ids import MEMBER_TOPIC, ROOM_TOPIC, Entropy, mark_of, new_topic
 from ..protocol.messages import Goodbye, LeftRoom, Rekeyed, encode
+from ..protocol.streams import Position
 from .fanout import Downlink
 from .member import Member
 from .topic import TopicFanout
@@ -145,7 +146,7 @@ class Audience:
         else:
             self._revoke(offered)  # it has heard our farewell
 
-    def say_farewell(self, member: Member, code: int, text: str) -> None:
+    def say_farewell(self, member: Member, code: int, text: str, end: Position) -> None:
         """The room ends: LEFT follows, on the member's downlink, what it said last. Flush before.
 
         LEFT on its other connection may overtake that.
@@ -155,7 +156,7 @@ class Audience:
             return
         fanout, out, line = self.fanout, self._runner.out, member.line
         ref = line.mark & 0xFFFFFFFF
-        left = encode(LeftRoom(ref, code, text))
+        left = encode(LeftRoom(ref, code, text, end.offset, end.direct))
         downlink = line.downlink
         if downlink is None:
             offered.farewell = [*(fanout.missed(line, ref) or []), left]

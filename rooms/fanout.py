@@ -228,21 +228,26 @@ class Fanout:
         """Whether all that the line misses is still in the history. Flush before."""
         return self.history.holds(line.offset) and (line.direct == line.last_direct or line.directs.holds(line.direct))
 
-    def missing(self, line: Line) -> Iterator[bytes] | None:
-        """The items that a line misses, or None if some of them are forgotten or never were. Flush before."""
-        history = self.history
+    def missing(self, line: Line, end: Position | None = None) -> Iterator[bytes] | None:
+        """The items that a line misses, or None if some of them are forgotten or never were. Flush before.
+
+        Args:
+            line: the line.
+            end: where the stream has ended for it; None: it goes on.
+        """
+        history, end = self.history, end or self.end(line)
         directs = line.directs if line.direct != line.last_direct else None
         if isinstance(history, LatestHistory):
-            newest = history.since(line.offset, line.key)
+            newest = history.since(line.offset, line.key, end.offset)
             own = directs.since(line.direct) if isinstance(directs, LatestLog) else []
             if newest is None or own is None:
                 return None
-            return conflated(newest, own, Position(self.epoch, line.offset, line.direct), self.end(line))
+            return conflated(newest, own, Position(self.epoch, line.offset, line.direct), end)
         entries = history.since(line.offset)
         alone = directs.since(line.direct) if isinstance(directs, DirectLog) else []
         if entries is None or alone is None:
             return None
-        return merged(entries, alone, line.offset, line.key)
+        return merged(entries[: end.offset - line.offset], alone, line.offset, line.key)
 
     def missing_since(self, line: Line) -> float | None:
         """When the first thing was said that a line misses: monotonic seconds, or -inf if it is forgotten.

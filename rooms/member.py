@@ -6,6 +6,7 @@ from ..protocol.errors import Code
 from ..protocol.messages import LeftRoom
 from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
+from ..protocol.streams import Position
 from .fanout import Line
 from .seats import Seat
 from .uplink import Caller, ClientFace, Uplink
@@ -119,6 +120,6 @@ class Member(Uplink, ClientFace):
     def on_lost(self) -> None:
         self._keeper.lost(self)
 
-    def say_left(self, code: Code, text: str) -> None:
-        """Tell the client that it is no member any more."""
-        self.say(LeftRoom(self.ref, int(code), text[:512]))
+    def say_left(self, code: Code, text: str, end: Position) -> None:
+        """Tell the client that it is no member any more, and where what was said to it ends."""
+        self.say(LeftRoom(self.ref, int(code), text[:512], end.offset, end.direct))

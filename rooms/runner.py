@@ -38,6 +38,7 @@ from .attendance import Attendance
 from .audience import Audience, DownlinkDesk
 from .control import RoomEnded, RoomReport, RoomUpdated
 from .fanout import FramesOut, Line, UnicastFanout
+from .farewells import Farewells
 from .mailbox import HookRunner, Mailbox
 from .member import Member
 from .room import Room
@@ -129,6 +130,7 @@ class Runner:
         "audience",
         "draining",
         "fanout",
+        "farewells",
         "id",
         "mailbox",
         "matched",
@@ -165,6 +167,8 @@ class Runner:
         self.audience: Audience | None
         """The downlinks of the members, if the room is a topic."""
         self.fanout, self.audience = self._make_fanout(entropy, limits)
+        self.farewells = Farewells(room_id, type_name, self.fanout, room.reconnect_grace)
+        """What is kept for who is a member no more."""
         self.mailbox = Mailbox(room_id, out, room.on_error)
         self.timers = Timers(out, self.mailbox)
         self.attendance = Attendance(self)
@@ -224,6 +228,7 @@ class Runner:
         """The time to dispose is over: the room ends, whatever its hooks do."""
         if self._state is RoomState.CLOSING:
             self.out.stop_hook(self.mailbox)
+            self.flush()
             self.attendance.dismiss_silently(Code.ROOM_CLOSED, RoomClosed.meaning)
             self._end(None, None)
 
@@ -260,7 +265,8 @@ class Runner:
             self.out.clear_alarm(self.dispose_now)
             if self.audience is not None:
                 self.audience.end()
-            self.fanout.forget()
+            if not self.farewells:
+                self.fanout.forget()
             self.out.report(self, RoomEnded(self.id))
 
     def _step(self, event: RoomEvent) -> None:

@@ -74,6 +74,9 @@ class Caller(Protocol):
     def say(self, message: Message) -> None:
         """Send one message."""
 
+    def say_frame(self, frame: bytes) -> None:
+        """Send a frame that is encoded already."""
+
     def refuse(self, error: RemoteError, ref: int = 0, ask: int = 0) -> None:
         """Answer with an error."""
 

@@ -14,6 +14,7 @@ from ..protocol.errors import (
     Code,
     RemoteError,
     RequestError,
+    ReservationRefused,
     RoomFailed,
     RoomFull,
     RoomNotFound,
@@ -49,6 +50,7 @@ from .control import (
     SeatWish,
 )
 from .downlinks import Downlinks
+from .farewells import Farewells
 from .mailbox import Mailbox, Then
 from .port import Connection, Port
 from .room import Room
@@ -59,6 +61,9 @@ __all__ = ["RoomFactory", "Worker"]
 logger = logging.getLogger(__name__.partition(".rooms")[0] + ".rooms")
 
 _CODES = frozenset(map(int, Code))
+_MOST_ENDED = 256
+_MOST_KEPT = 64 * 1024 * 1024
+"""Rooms that are over and what they said last, in bytes: so much is kept for those who have not got it."""
 
 RoomFactory = Callable[[RuleSet], tuple[str, Room]]
 """Makes the room for a ruleset and names its type. Raises UnknownRoomType."""
@@ -103,6 +108,8 @@ class Worker:
         self._unflushed: list[Runner] = []
         self._updates: dict[Runner, RoomUpdated] = {}
         self._hooks: dict[Mailbox, asyncio.Task[None]] = {}
+        self._ended: dict[str, Farewells] = {}
+        """What is kept of rooms that are over, oldest first."""
         self._emptied = asyncio.Event()
         self._drained = asyncio.Event()
         port.on_room_message = self.on_room_message
@@ -222,6 +229,7 @@ class Worker:
         if hooks:
             await asyncio.wait(hooks, timeout=1.0)
         self.rooms.clear()
+        self._ended.clear()
         self._downlinks.close()
 
     def _open(self, wanted: OpenRoom) -> None:
@@ -315,19 +323,33 @@ class Worker:
     def on_room_message(self, connection: Connection, message: Join | Recover) -> None:
         """Let a client take its seat, or take it back. Raises what the client is told."""
         runner = self.rooms.get(message.room)
+        if isinstance(message, Recover):
+            self._recover(runner, connection, message)
+            return
         if runner is None or runner.state is not RoomState.OPEN:
             raise RoomNotFound
-        if isinstance(message, Recover):
-            seat = runner.seats.reclaim(message.token, connection.vouched.key)
-            position = Position(message.epoch, message.offset, message.direct)
-            runner.attendance.come_back(seat, connection, message.ask, position)
-            return
         sessions = connection.sessions if self._carries_sessions else None
         seat = runner.seats.claim(message.reservation, sessions, connection.vouched.key)
         if seat.key in runner.members:
             runner.attendance.come_back(seat, connection, message.ask, None)
         else:
             runner.attendance.join(seat, connection, message.ask, message.options)
+
+    def _recover(self, runner: Runner | None, connection: Connection, message: Recover) -> None:
+        position = Position(message.epoch, message.offset, message.direct)
+        farewells = runner.farewells if runner is not None else self._ended.get(message.room)
+        if farewells is None:
+            raise RoomNotFound
+        farewell = farewells.find(message.token, connection.vouched.key)
+        if farewell is not None:
+            if runner is not None:
+                runner.flush()
+            farewells.say(farewell, connection, message.ask, position)
+        elif runner is None:
+            raise ReservationRefused
+        else:  # also while it closes: those who are not dismissed yet have their turn
+            seat = runner.seats.reclaim(message.token, connection.vouched.key)
+            runner.attendance.come_back(seat, connection, message.ask, position)
 
     # The outbox of the runners.
 
@@ -409,7 +431,26 @@ class Worker:
             for seat in runner.seats:
                 self.clear_alarm(runner.attendance.time_is_up, seat.key)
             self.clear_alarm(runner.catch_up)
+            self._keep(runner)
         self._on_report(report)
+
+    def _keep(self, runner: Runner) -> None:
+        """A room is over: what it said last is kept for those who have not got it."""
+        farewells = runner.farewells
+        self.clear_alarm(runner.attendance.forget_farewells)
+        if not farewells:
+            return
+        self._ended[runner.id] = farewells
+        self.alarm(self.now + farewells.seconds, self._forget_ended, runner.id)
+        while len(self._ended) > _MOST_ENDED or self._kept_bytes() > _MOST_KEPT:
+            self._forget_ended(next(iter(self._ended)))
+
+    def _kept_bytes(self) -> int:
+        return sum(farewells.fanout.history.size for farewells in self._ended.values())
+
+    def _forget_ended(self, room: str) -> None:
+        self.clear_alarm(self._forget_ended, room)
+        self._ended.pop(room).fanout.forget()
 
     def _forget(self, room: str) -> None:
         self.rooms.pop(room, None)

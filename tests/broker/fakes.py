@@ -179,6 +179,9 @@ class FakeCaller:
     def say(self, message: Message) -> None:
         self._out.send(self.peer, encode(message))
 
+    def say_frame(self, frame: bytes) -> None:
+        self._out.send(self.peer, frame)
+
     def refuse(self, error: RemoteError, ref: int = 0, ask: int = 0) -> None:
         self.say(Error(ref, ask, int(error.code), error.text, error.data))
 

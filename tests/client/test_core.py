@@ -535,7 +535,7 @@ def test_items_of_nonsense_cost_the_connection(stage: Stage) -> None:
     assert [one.offset for one in stage.heard(Recover)] == [1]
 
 
-@pytest.mark.parametrize("what", [lambda ref: LeftRoom(ref, 3100, ""), Rekeyed], ids=["left", "rekeyed"])
+@pytest.mark.parametrize("what", [lambda ref: LeftRoom(ref, 3100, "", 0, 0), Rekeyed], ids=["left", "rekeyed"])
 def test_what_is_said_of_rooms_alone_is_nonsense_of_the_session(stage: Stage, what: Callable[[int], Message]) -> None:
     stage.connect()
     stage.say(what(stage.core.home.ref))

@@ -129,7 +129,7 @@ def test_the_refs_of_one_connection_mean_nothing_on_the_next(stage: Stage, room:
     stage.deliver(other, 0, broadcast("for the other"), ref=old)
     assert stage.read(other) == ["for the other"]
     assert stage.out.misrouted_epochs == []
-    stage.say(LeftRoom(old, int(Code.KICKED), ""))
+    stage.say(LeftRoom(old, int(Code.KICKED), "", 0, 0))
     assert (room.state, other.state) == (MembershipState.AWAY, MembershipState.ENDED)
 
 
@@ -470,7 +470,7 @@ def test_an_error_of_a_room_that_was_left_takes_nothing_from_the_server_conversa
     stage.send(room, "late")
     stage.send(stage.core.home, "mine")
     gone = room.ref
-    stage.say(LeftRoom(gone, int(Code.ROOM_CLOSED), ""))
+    stage.say(LeftRoom(gone, int(Code.ROOM_CLOSED), "", 0, 0))
     stage.say(Error(gone, 1, int(Code.NOT_A_MEMBER), "", None))
     assert stage.core.home.unacked == 1
     assert [number for where, number, _ in stage.out.refusals if where is stage.core.home] == []
@@ -491,7 +491,7 @@ def test_leaving_waits_for_the_answer(stage: Stage, room: Membership) -> None:
     stage.core.leave(room)
     assert stage.out.heard() == [Leave(room.ref)]
     assert stage.core.rooms == {"r": room}
-    stage.say(LeftRoom(room.ref, int(Code.LEFT), ""))
+    stage.say(LeftRoom(room.ref, int(Code.LEFT), "", 0, 0))
     assert room.state is MembershipState.ENDED
     assert stage.core.rooms == {}
 
@@ -509,7 +509,7 @@ def test_leaving_while_there_is_no_connection_happens_on_the_next(stage: Stage, 
 
 def test_a_member_that_is_removed_knows_why_and_others_go_on(stage: Stage, room: Membership) -> None:
     other = stage.join("other", 8)
-    stage.say(LeftRoom(room.ref, int(Code.KICKED), "bad manners"))
+    stage.say(LeftRoom(room.ref, int(Code.KICKED), "bad manners", 0, 0))
     assert isinstance(room.error, Kicked)
     assert room.error.text == "bad manners"
     assert room in stage.out.progress
@@ -528,7 +528,7 @@ def test_a_second_seat_that_is_not_wanted_leaves_the_first(stage: Stage, room: M
 def test_a_room_that_is_over_is_not_recovered(stage: Stage, room: Membership) -> None:
     stage.deliver(room, 5, broadcast("a gap"))
     [recover] = stage.heard(Recover)
-    stage.say(LeftRoom(room.ref, int(Code.ROOM_CLOSED), ""))
+    stage.say(LeftRoom(room.ref, int(Code.ROOM_CLOSED), "", 0, 0))
     stage.say(Error(0, recover.ask, int(Code.ROOM_NOT_FOUND), "", None))
     assert room.error is not None
     assert not isinstance(room.error, RoomNotFound)

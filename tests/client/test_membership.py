@@ -167,7 +167,9 @@ def test_at_the_limit_no_more_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [object(), {1: 2}, [0] * 1025, {str(key): 0 for key in range(257)}, 1 << 64, "x" * 65536], ids=repr
+    "data",
+    [object(), {1: 2}, [0] * 1025, {str(key): 0 for key in range(257)}, 1 << 64, "x" * 65536],
+    ids=["no value", "a key", "elements", "pairs", "an integer", "bytes"],
 )
 def test_what_can_not_be_sent_gets_no_number(data: Any) -> None:
     membership = made()

@@ -249,6 +249,9 @@ class FakeCaller:
     def say(self, message: Message) -> None:
         self._out.send(self.peer, encode(message))
 
+    def say_frame(self, frame: bytes) -> None:
+        self._out.send(self.peer, frame)
+
     def refuse(self, error: RemoteError, ref: int = 0, ask: int = 0) -> None:
         self.refusals.append((int(error.code), ask))
         self._out.send(self.peer, encode(Error(ref, ask, int(error.code), error.text, error.data)))

@@ -104,9 +104,10 @@ def test_closing_lets_everybody_know_and_runs_the_hooks_in_order() -> None:
     assert room.names[-3:] == ["leave", "leave", "dispose"]
     assert room.events[-3:-1] == [("leave", 1, Code.ROOM_CLOSED), ("leave", 2, Code.ROOM_CLOSED)]
     assert ann.heard == ["words"]
-    assert ann.left == LeftRoom(ann.ref, Code.ROOM_CLOSED, "good night")
+    assert ann.left == LeftRoom(ann.ref, Code.ROOM_CLOSED, "good night", *ann.position[1:])
     assert bench.state() is RoomState.DISPOSED
     assert bench.reported(RoomEnded) == [RoomEnded("r1")]
+    bench.out.advance(room.reconnect_grace)  # what was said is kept for who has not heard it
     assert bench.out.alarms.next() is None
 
 
@@ -141,12 +142,12 @@ class Sleepy(Diary):
 def test_a_room_that_is_over_keeps_nothing_of_what_it_said() -> None:
     room = Diary()
     bench = Bench(room)
-    bench.join()
+    ann = bench.join()
     with bench.out.turn():
         room.broadcast("m", "x" * 10_000)
     assert bench.runner.fanout.history.size > 10_000
-    with bench.out.turn():
-        room.close()
+    ann.leave()  # by its own wish: nobody is there who may miss something
+    assert bench.reported(RoomEnded)
     assert bench.runner.fanout.history.size == 0
 
 

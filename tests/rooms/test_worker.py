@@ -11,6 +11,7 @@ from server_room_system import (
     ClientData,
     Code,
     Limits,
+    Member,
     Room,
     RoomFailed,
     RoomLocked,
@@ -18,7 +19,7 @@ from server_room_system import (
     UnknownRoomType,
     WorkerDrained,
 )
-from server_room_system.protocol import Error, Join, Joined, LeftRoom, Message, Recover, Send, encode
+from server_room_system.protocol import Deliver, Error, Join, Joined, LeftRoom, Message, Recover, Send, encode
 from server_room_system.rooms.control import (
     CloseRoom,
     OpenRoom,
@@ -393,6 +394,98 @@ def test_a_member_comes_back_on_another_connection() -> None:
     assert again.token != joined.token
     factory.say(newer, Send(again.ref, 1, "m", 1))
     assert room.events[-1] == ("message", 1, "m", 1)
+
+
+def test_who_comes_back_to_a_room_that_is_over_gets_the_rest_for_as_long_as_it_might_have_been_away() -> None:
+    rooms = [Diary(), Diary()]
+    factory = Factory(lambda ruleset: rooms.pop())
+    room = rooms[-1]
+    reservation = reserved(factory.open("ann")).reservations[0]
+    ann = factory.connect("ann")
+    (joined,) = factory.say(ann, Join(6, "r1", reservation, {}))
+    assert isinstance(joined, Joined)
+    ann.gone()
+    factory.port.begin(factory.loop.now)
+    room.broadcast("m", "last words")
+    room.close("good night")
+    factory.port.flush()
+    assert factory.worker.rooms == {}
+    recover = Recover(7, "r1", joined.token, joined.epoch, joined.offset, joined.direct)
+    again, words, left = factory.say(factory.connect("ann"), recover)
+    assert isinstance(again, Joined)
+    assert again.info == {"over": True}
+    assert isinstance(words, Deliver)
+    assert words.items == [[0, "m", "last words"]]
+    assert left == LeftRoom(again.ref, int(Code.ROOM_CLOSED), "good night", 1, 0)
+    (refused,) = factory.say(factory.connect("bob"), recover._replace(token=bytes(16)))
+    assert isinstance(refused, Error)
+    assert refused.code == Code.RESERVATION_REFUSED
+    factory.loop.advance(15.1)
+    (refused,) = factory.say(factory.connect("ann"), recover)
+    assert isinstance(refused, Error)
+    assert refused.code == Code.ROOM_NOT_FOUND
+    assert factory.loop.armed == []
+
+
+def test_what_rooms_said_that_are_over_is_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server_room_system.rooms.worker._MOST_ENDED", 3)
+    monkeypatch.setattr("server_room_system.rooms.worker._MOST_KEPT", 25_000)
+    rooms: list[Diary] = []
+
+    def make(ruleset: RuleSet) -> Room:
+        rooms.append(Diary())
+        return rooms[-1]
+
+    factory = Factory(make)
+    ann = factory.connect("ann")
+    runners = []
+    for number, size in enumerate((10, 10, 10, 10, 10_000, 10_000, 10_000)):
+        answer = reserved(factory.ask(OpenRoom(number, f"r{number}", RuleSet(2), {}, False, [wish("ann")])))
+        (joined,) = factory.say(ann, Join(6, f"r{number}", answer.reservations[0], {}))
+        assert isinstance(joined, Joined)
+        runners.append(factory.worker.rooms[f"r{number}"])
+        factory.port.begin(factory.loop.now)
+        rooms[-1].broadcast("m", "x" * size)
+        rooms[-1].close()
+        factory.port.flush()
+        kept = [runner.fanout.history.size > 0 for runner in runners]
+        assert sum(kept) == [1, 2, 3, 3, 3, 3, 2][number]
+        assert kept[-1]
+    assert factory.worker.rooms == {}
+
+
+def test_who_comes_back_while_a_room_closes_has_its_turn_there() -> None:
+    class Slow(Diary):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate = Gate()
+
+        async def on_leave(self, client: Member, reason: Code) -> None:
+            self.events.append(("leave", client.id, reason))
+            await self.gate
+
+    room = Slow()
+    factory = Factory(lambda ruleset: room)
+    first, second = reserved(factory.open("ann", "bob")).reservations
+    ann, bob = factory.connect("ann"), factory.connect("bob")
+    factory.say(ann, Join(6, "r1", first, {}))
+    (joined,) = factory.say(bob, Join(6, "r1", second, {}))
+    assert isinstance(joined, Joined)
+    bob.gone()
+    factory.port.begin(factory.loop.now)
+    room.close()
+    factory.port.flush()
+    factory.loop.settle()
+    newer = factory.connect("bob")
+    recover = Recover(7, "r1", joined.token, joined.epoch, joined.offset, joined.direct)
+    (again,) = factory.say(newer, recover)
+    assert isinstance(again, Joined)
+    assert "over" not in again.info
+    room.gate.open()
+    factory.loop.settle()
+    heard = factory.network.listener.heard(newer.peer)
+    assert heard[-1] == LeftRoom(again.ref, int(Code.ROOM_CLOSED), "", 0, 0)
+    assert room.names[-3:] == ["leave", "leave", "dispose"]
 
 
 def test_a_lost_answer_to_a_join_is_given_again() -> None:

@@ -1,0 +1,148 @@
+"""What is kept for those whose membership is over: what was said to them before the end, and why it ended.
+
+The end of a membership may overtake what was said before it, or meet a client
+that is away, or one that had no space for more. Such a client asks for the rest
+as for anything else that it missed, with its member token, and is told the end
+once more behind it. It is told nothing that was said after.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from ..protocol.messages import Joined, LeftRoom, Reset
+from ..protocol.streams import Position, bundles
+from .fanout import ONE_FRAME, Fanout, Line
+from .uplink import Caller, Uplink
+
+__all__ = ["Farewell", "Farewells"]
+
+_SHORTEST = 5.0
+_LONGEST = 30.0
+"""Seconds that what was said is kept for who is gone, in between the grace period of the room."""
+_MOST = 1024
+"""Members of a room for whom it is kept at once; the oldest are forgotten first."""
+
+
+class Farewell(NamedTuple):
+    """The end of one membership."""
+
+    token: bytes
+    """The member's newest."""
+    owner: bytes | None
+    """The key that whoever asks must have proved to have, as for the seat."""
+    line: Line
+    end: Position
+    """Where what was said to it ends."""
+    uplink: int
+    code: int
+    text: str
+    until: float
+    """Monotonic seconds."""
+
+
+class _Gone(Uplink):
+    """Stands for a member that is gone, as long as it takes to tell it the rest. It says nothing any more."""
+
+    __slots__ = ()
+
+    def take(self, name: str, data: Any) -> None: ...
+
+    def take_request(self, name: str, data: Any) -> None: ...
+
+    def acknowledge(self) -> None: ...
+
+    def confirmed(self) -> None: ...
+
+    def on_leave(self) -> None: ...
+
+    def on_lost(self) -> None: ...
+
+
+class Farewells:
+    """Those of one room.
+
+    Args:
+        room: its id.
+        type_name: its type.
+        fanout: its stream.
+        grace: seconds that its members may be away.
+    """
+
+    __slots__ = ("_by_token", "_kept", "_room", "_type", "fanout", "seconds")
+
+    def __init__(self, room: str, type_name: str, fanout: Fanout, grace: float) -> None:
+        self.fanout = fanout
+        self.seconds = min(max(grace, _SHORTEST), _LONGEST)
+        """How long each is kept."""
+        self._room = room
+        self._type = type_name
+        self._kept: OrderedDict[int, tuple[Farewell, list[bytes]]] = OrderedDict()
+        """By the key of the line: the farewell, and the tokens that it is found by."""
+        self._by_token: dict[bytes, Farewell] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def keep(self, farewell: Farewell, tokens: Iterable[bytes]) -> None:
+        """A membership is over. ``tokens``: those by which the member may show that it was it."""
+        names = list(tokens)
+        self._kept[farewell.line.key] = farewell, names
+        self._by_token |= dict.fromkeys(names, farewell)
+        if len(self._kept) > _MOST:
+            self._forget_oldest()
+
+    def expire(self, now: float) -> float | None:
+        """Forget those whose time is over; when that of the next one will be, or None."""
+        while self._kept:
+            farewell, _ = next(iter(self._kept.values()))
+            if farewell.until > now:
+                return farewell.until
+            self._forget_oldest()
+        return None
+
+    def _forget_oldest(self) -> None:
+        _, (_, tokens) = self._kept.popitem(last=False)
+        for token in tokens:
+            del self._by_token[token]
+
+    def find(self, token: bytes, owner: bytes | None = None) -> Farewell | None:
+        """That of the member who has this token, and the key ``owner``."""
+        farewell = self._by_token.get(token)
+        return farewell if farewell is not None and farewell.owner == owner else None
+
+    def say(self, farewell: Farewell, connection: Caller, ask: int, position: Position) -> None:
+        """Tell somebody who asked with its position the rest of what was said to it, and the end.
+
+        Flush before.
+        """
+        line, end, epoch = farewell.line, farewell.end, self.fanout.epoch
+        known = position.epoch == epoch and line.start <= position.offset <= end.offset
+        if not known or position.direct > end.direct:
+            position = Position(epoch, end.offset + 1, 0)  # nothing is known to follow it
+        line.offset, line.direct = position.offset, position.direct
+        items = self.fanout.missing(line, end)
+        gone = _Gone("", None)
+        gone.attach(connection)
+        connection.say(
+            Joined(
+                ask,
+                gone.ref,
+                self._room,
+                self._type,
+                epoch,
+                position.offset,
+                position.direct,
+                farewell.uplink,
+                farewell.token,
+                None,
+                {"over": True},
+            )
+        )
+        if items is None:
+            connection.say(Reset(gone.ref, epoch, end.offset, end.direct, None))
+        else:
+            for frame, _, _ in bundles(epoch, gone.ref, line.offset, items, ONE_FRAME):
+                connection.say_frame(frame)
+        connection.say(LeftRoom(gone.ref, farewell.code, farewell.text, end.offset, end.direct))
+        gone.detach()
