@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -29,12 +30,13 @@ def main() -> int:
         options.bot_processes,
         options.bots,
         options.rate,
+        options.machines,
         options.blip_every,
         seconds * 0.4,
     )
     print(f"seed {seed}: {options.minutes:g} minutes, a fault each {options.fault_every:g} s", flush=True)
     with tempfile.TemporaryDirectory(prefix="srs-soak-") as folder:
-        outcome = asyncio.run(play(plan, Path(folder), _Teller()))
+        outcome = asyncio.run(_play(plan, Path(folder)))
         if options.keep:
             Path(folder).rename(options.keep)
             Path(folder).mkdir()
@@ -45,11 +47,20 @@ def main() -> int:
     return 1 if summary["violations"] or summary["complaints"] else 0
 
 
+async def _play(plan: Plan, folder: Path) -> Outcome:
+    playing = asyncio.ensure_future(play(plan, folder, _Teller()))
+    # Whoever ends this ends all processes with it. SIGINT as well: a shell has those in the background ignore it.
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(ending, playing.cancel)
+    return await playing
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0, help="of faults; calm in between comes on top")
     parser.add_argument("--fault-every", type=float, default=20.0, metavar="SECONDS")
     parser.add_argument("--round", type=float, default=240.0, metavar="SECONDS", help="of faults between two calms")
+    parser.add_argument("--machines", action="store_true", help="network namespaces instead of proxies, as root")
     parser.add_argument("--blip-every", type=float, metavar="SECONDS", help="reset some connections as well, so often")
     parser.add_argument("--longest-fault", type=float, default=6.0, metavar="SECONDS")
     parser.add_argument("--bot-processes", type=int, default=3)

@@ -131,6 +131,7 @@ class Visit:
         self._trace = bots.trace
         self._client = client
         self._sent = 0
+        self._unfinished = 2  # talking and reading
 
     async def enter(self) -> ClientRoom | None:
         """Get into some room; None if that did not work out."""
@@ -163,6 +164,12 @@ class Visit:
 
     async def talk(self, room: ClientRoom) -> None:
         """Say things for a while."""
+        try:
+            await self._talk(room)
+        finally:
+            self._finished(room)
+
+    async def _talk(self, room: ClientRoom) -> None:
         for _ in range(self._random.randint(0, int(20 * self._bots.rate))):
             await asyncio.sleep(self._random.expovariate(self._bots.rate))
             if self._bots.calm:
@@ -203,8 +210,13 @@ class Visit:
         """Tell all that comes, until the end."""
         async for message in room:
             self._tell(message)
-        error = room.error or self._client.error
-        self._trace.note(Event.OVER, self.number, type(error).__name__ if error is not None else None)
+        self._finished(room)
+
+    def _finished(self, room: ClientRoom) -> None:
+        self._unfinished -= 1
+        if not self._unfinished:  # whoever is last: nothing may follow
+            error = room.error or self._client.error
+            self._trace.note(Event.OVER, self.number, type(error).__name__ if error is not None else None)
 
     def _tell(self, message: Received) -> None:
         if message.kind == "presence":

@@ -5,29 +5,23 @@ import json
 import os
 import secrets
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..integration.cluster import LOCAL, SOURCES, Processes, Running, free_ports
+from ..integration.cluster import SOURCES, Processes, Running
 from .app import FOLDER, NAME
 from .events import Event
 from .faults import Cast, Fault
-from .proxies import STROKES
+from .grounds import PATIENCE, Ground, until
 from .slopes import Sample
 from .trace import Trace
 from .watch import REPORT
 
 __all__ = ["ChaosCluster"]
 
-PATIENCE = 60.0
-"""Seconds that anything may take."""
 _ROOT = Path(__file__).absolute().parents[2]
 _APP = "tests.chaos.app:server"
-_ROOMS, _CONTROL, _LEASE = "127.0.0.2", "127.0.0.3", "127.0.0.4"
-"""Where proxies listen, at the ports of those whom they stand for."""
-_SHARDS = 4
-"""Ports after a worker's own that go through its proxies as well."""
 _PAGE = os.sysconf("SC_PAGE_SIZE") / (1024 * 1024)
 
 
@@ -36,20 +30,15 @@ class ChaosCluster:
 
     Args:
         processes: starts them.
+        ground: where they live.
+        cast: who there is.
         seed: decides what bots do.
-        bot_processes: processes of bots.
-        bots: in each.
+        bots: in each process of bots.
         rate: messages a second of each bot.
-        workers: how many.
     """
 
-    def __init__(
-        self, processes: Processes, seed: int, bot_processes: int, bots: int, rate: float, workers: int = 2
-    ) -> None:
-        self.cast = Cast(
-            tuple(f"b{number}" for number in range(bot_processes)),
-            tuple(f"w{number}" for number in range(1, workers + 1)),
-        )
+    def __init__(self, processes: Processes, ground: Ground, cast: Cast, seed: int, bots: int, rate: float) -> None:
+        self.cast = cast
         self.running: dict[str, Running] = {}
         self.samples: dict[tuple[str, int], list[Sample]] = {}
         """Of each process by name and pid: how large it is, at each ``measure``."""
@@ -60,10 +49,9 @@ class ChaosCluster:
         self._seed = seed
         self._bots = bots
         self._rate = rate
-        self._port = free_ports(2 + workers * (1 + _SHARDS))
+        self._ground = ground
         self._lives = 0
         self._questions = 0
-        self._ordering = asyncio.Lock()
         self._told = processes.folder / "told"
         self._told.mkdir()
         processes.environment |= {
@@ -78,16 +66,14 @@ class ChaosCluster:
     async def __aenter__(self) -> "ChaosCluster":
         self.running["oracle"] = self._python("watch", self._told)
         self._trace = await asyncio.to_thread(Trace(self._told, "lead", "lead").await_reader)
-        control = self._processes.folder / "control"
-        self.running["proxies"] = self._python("proxies", control, json.dumps(self._links()))
-        await _until(control.exists)
-        self._reader, self._writer = await asyncio.open_unix_connection(control)
+        self._grounds = await self._ground.open()
+        self.running |= self._grounds
         for name in self._starts:
             await self.start(name)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._writer.close()
+        await self._ground.close()
         self._trace.close()
 
     async def start(self, name: str) -> None:
@@ -109,10 +95,7 @@ class ChaosCluster:
             await asyncio.sleep(fault.seconds)
             self._signal(fault.target, signal.SIGCONT)
         else:
-            await self._order(fault.target, fault.what)
-            await asyncio.sleep(fault.seconds)
-            if fault.what not in STROKES:
-                await self._order(fault.target, "flow")
+            await self._ground.hurt(fault.target, fault.what, fault.seconds)
         # What follows from it begins now.
         if fault.suffers:
             self._trace.write(Event.FAULT, "", list(fault.suffers), 0.0)
@@ -139,7 +122,7 @@ class ChaosCluster:
     async def _ask(self, *, last: bool) -> list[str]:
         self._questions += 1
         self._trace.write(Event.REST, self._questions, last)
-        await _until(lambda: self.report().get("rest", {}).get("number") == self._questions)
+        await until(lambda: self.report().get("rest", {}).get("number") == self._questions)
         unrest: list[str] = self.report()["rest"]["unrest"]
         return unrest
 
@@ -161,11 +144,10 @@ class ChaosCluster:
 
     async def finish(self) -> None:
         """End all processes as a user would, those first who use the others; each has to end well."""
-        for name in (*self.cast.bots, *self.cast.workers, "broker", "proxies", "oracle"):
+        for name in (*self.cast.bots, *self.cast.workers, "broker", *self._grounds, "oracle"):
             running = self.running[name]
-            if name == "proxies":
-                self._writer.close()
-                await self._writer.wait_closed()
+            if name in self._grounds:
+                await self._ground.close()
             self._signal(name, signal.SIGTERM)
             code = await running.ends(PATIENCE)
             if code != 0:
@@ -177,51 +159,33 @@ class ChaosCluster:
 
     # The processes.
 
-    def _python(self, module: str, *arguments: object) -> Running:
-        return self._processes.run(f"from tests.chaos.{module} import main; main()", *arguments)
+    def _python(self, module: str, *arguments: object, inside: Sequence[str] = ()) -> Running:
+        source = f"from tests.chaos.{module} import main; main()"
+        return self._processes.run(source, *arguments, before=inside)
 
     async def _start_broker(self) -> Running:
+        host, port = self._ground.broker
         broker = self._processes.serve(
-            *("--workers", 0, "--worker-address", f"{LOCAL}:{self._port + 1}"),
-            port=self._port, target=_APP, level="warning",
+            *("--host", host, "--workers", 0, "--worker-address", f"{host}:{port + 1}"),
+            port=port, target=_APP, level="warning", before=self._ground.inside("broker"),
         )  # fmt: skip
         await broker.says("; type close", PATIENCE)
         return broker
 
     async def _start_worker(self, name: str) -> Running:
-        port = self._port_of(name)
+        public, listen = self._ground.rooms(name)
         worker = self._processes.worker(
-            f"tcp://{_LEASE}:{port}",
-            *("--name", name, "--public", f"tcp://{_ROOMS}:{port}", "--listen", f"tcp://{LOCAL}:{port}"),
-            *("--drain-seconds", 3, "--log-level", "warning"),
-            target=_APP, environment={NAME: name},
+            self._ground.lease(name),
+            *("--name", name, "--public", public, "--listen", listen, "--drain-seconds", 3, "--log-level", "warning"),
+            target=_APP, environment={NAME: name}, before=self._ground.inside(name),
         )  # fmt: skip
         await worker.says(f"worker {name} serves", PATIENCE)
         return worker
 
     async def _start_bots(self, name: str) -> Running:
         self._lives += 1
-        address = f"tcp://{_CONTROL}:{self._port + self.cast.bots.index(name)}"
-        return self._python("bots", self._told, name, self._lives, address, self._bots, self._rate, self._seed)
-
-    def _port_of(self, worker: str) -> int:
-        return self._port + 2 + self.cast.workers.index(worker) * (1 + _SHARDS)
-
-    def _links(self) -> dict[str, list[tuple[str, int, str, int]]]:
-        links = {}
-        for number, name in enumerate(self.cast.bots):
-            links[f"control {name}"] = [(_CONTROL, self._port + number, LOCAL, self._port)]
-        for name in self.cast.workers:
-            port = self._port_of(name)
-            links[f"rooms {name}"] = [(_ROOMS, each, LOCAL, each) for each in range(port, port + 1 + _SHARDS)]
-            links[f"lease {name}"] = [(_LEASE, port, LOCAL, self._port + 1)]
-        return links
-
-    async def _order(self, link: str, what: str) -> None:
-        async with self._ordering:
-            self._writer.write(json.dumps({"link": link, "do": what}).encode() + b"\n")
-            await self._writer.drain()
-            assert await self._reader.readline(), "the proxies have ended"
+        arguments = (self._told, name, self._lives, self._ground.control(name), self._bots, self._rate, self._seed)
+        return self._python("bots", *arguments, inside=self._ground.inside(name))
 
     def _signal(self, name: str, sent: signal.Signals) -> None:
         running = self.running[name]
@@ -237,9 +201,3 @@ class ChaosCluster:
         if "Traceback" in log:
             begin = log.index("Traceback")
             self.complaints.append(f"{name} raised:\n{log[max(0, begin - 300) : begin + 3000]}")
-
-
-async def _until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.02)

@@ -12,13 +12,15 @@ class Cast(NamedTuple):
 
     bots: tuple[str, ...]
     workers: tuple[str, ...]
+    cables: bool = False
+    """Whether they have cables that can be pulled, instead of links with proxies."""
 
 
 class Fault(NamedTuple):
     """One fault."""
 
     what: str
-    """``kill`` or ``stop`` for a process, else what proxies do, see ``proxies.py``."""
+    """``kill`` or ``stop`` for a process, ``cable`` for its machine, else what proxies do, see ``proxies.py``."""
     target: str
     """A process, or a link: ``control b1`` (bots to broker), ``rooms w1`` (bots to a worker), ``lease w1`` (worker to
     broker)."""
@@ -53,18 +55,17 @@ def schedule(random: Random, cast: Cast, longest: float = _LONGEST) -> Iterator[
     while True:
         seconds = random.uniform(0.3, longest)
         kind = random.choices(("kill", "stop", "link"), (3, 3, 6))[0]
-        if kind == "link":
+        if kind == "link" and not cast.cables:
             yield _on_a_link(random, cast, seconds)
             continue
         target = random.choice(everybody)
+        hangs = seconds > _BRIEF_HANG
         if kind == "kill":
             # Rooms live on while the broker is dead; a worker's rooms die with it; who is killed needs no excuse.
             yield Fault("kill", target, max(1.0, seconds / 2), (target,) if target in cast.workers else ())
-        elif target != "broker":
-            yield Fault("stop", target, seconds, (target,))
         else:
-            hangs = seconds > _BRIEF_HANG
-            yield Fault("stop", target, seconds, cast.workers if hangs else ())
+            suffers = (target,) if target != "broker" else cast.workers if hangs else ()
+            yield Fault("stop" if kind == "stop" else "cable", target, seconds, suffers)
 
 
 def _on_a_link(random: Random, cast: Cast, seconds: float) -> Fault:

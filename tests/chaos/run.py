@@ -1,6 +1,7 @@
 """A run: faults for a while, then calm, then faults again; and what came of it."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +9,10 @@ from random import Random
 from typing import Any, NamedTuple
 
 from ..integration.cluster import Processes
+from ..integration.hosts import network
 from .cluster import ChaosCluster
-from .faults import Fault, blip, schedule
+from .faults import Cast, Fault, blip, schedule
+from .grounds import Cables, Proxied
 from .slopes import Slope, slope_of
 
 __all__ = ["Outcome", "Plan", "play"]
@@ -30,6 +33,8 @@ class Plan(NamedTuple):
     """In each process."""
     rate: float = 5.0
     """Messages a second of each."""
+    machines: bool = False
+    """Whether everybody has a machine and a cable of their own, made of network namespaces, instead of proxies."""
     blip_every: float | None = None
     """Seconds between two resets of some connections, beside the other faults; None: there are none."""
     spared_after: float = float("inf")
@@ -55,8 +60,12 @@ async def play(plan: Plan, folder: Path, tell: Callable[[ChaosCluster, float, st
         folder: for logs and pipes; must exist.
         tell: called each second with the system, the seconds of chaos so far, and what happens.
     """
-    with Processes(folder) as processes:
-        async with ChaosCluster(processes, plan.seed, plan.bot_processes, plan.bots, plan.rate) as cluster:
+    cast = Cast(tuple(f"b{number}" for number in range(plan.bot_processes)), ("w1", "w2"), plan.machines)
+    with contextlib.ExitStack() as stack:
+        hosts = stack.enter_context(network(1 + len(cast.workers) + len(cast.bots))) if plan.machines else []
+        processes = stack.enter_context(Processes(folder))
+        ground = Cables(hosts, cast) if plan.machines else Proxied(processes, cast)
+        async with ChaosCluster(processes, ground, cast, plan.seed, plan.bots, plan.rate) as cluster:
             run = _Run(plan, cluster)
             beside = [
                 asyncio.ensure_future(one)

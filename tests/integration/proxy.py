@@ -58,7 +58,7 @@ class _Relay:
         proxy, flows = self.proxy, self.proxy.down if down else self.proxy.up
         frames = _Frames() if proxy.knows_frames else None
         robbed = False
-        with contextlib.suppress(OSError):  # one end or the other is gone
+        try:
             while True:
                 await flows.wait()
                 data = await reader.read(_CHUNK)
@@ -86,6 +86,8 @@ class _Relay:
                     self.reset()
             if not writer.is_closing():
                 writer.write_eof()
+        except OSError:  # one end is gone without a goodbye, and so is the other
+            self.reset()
 
     def reset(self) -> None:
         for writer in (self.near, self.far):

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+import struct
 from collections.abc import AsyncIterator
 
 import pytest
@@ -92,6 +94,31 @@ async def test_the_head_of_the_next_frame_is_garbled_and_what_was_before_it_is_w
         )  # garbled on its way there, and not on its way back
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(reader.read(1), 0.1)
+
+
+@on_a_loop
+async def test_a_server_that_is_gone_without_a_goodbye_resets_its_clients() -> None:
+    hung_up = asyncio.Event()
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        end: socket.socket = writer.get_extra_info("socket")
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        hung_up.set()
+
+    server = await asyncio.start_server(hang_up, LOCAL, 0)
+    target = f"tcp://{LOCAL}:{server.sockets[0].getsockname()[1]}"
+    async with asyncio.timeout(PATIENCE), Proxy(target) as proxy:
+        host, _, port = proxy.address.removeprefix("tcp://").rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"x")
+        with pytest.raises(ConnectionResetError):
+            await reader.read(1)
+        assert hung_up.is_set()
+        writer.close()
+    server.close()
+    await server.wait_closed()
 
 
 @pytest.mark.parametrize("piece", [1, 3, 64, 1000])
