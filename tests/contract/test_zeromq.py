@@ -219,6 +219,24 @@ async def test_in_one_go_only_so_many_tokens_are_granted_and_the_rest_when_they_
 
 
 @on_zeromq
+async def test_behind_a_user_message_nothing_is_granted_until_all_is_read(ground: Ground) -> None:
+    publisher, gate = ground.publish()
+    token = b"a token, 16 long"
+    gate.topics = {token: [b"\x10" + token]}
+    subscription, _ = await ground.attach(publisher)
+    with raw(zmq.XSUB) as stranger:
+        stranger.connect(publisher.address)
+        await ground.until(lambda: publisher.connections == 2)
+        stranger.send(b"\x02 for a topic of another")
+        _let_the_io_threads_work()
+        subscription.present(token)
+        _let_the_io_threads_work()
+        publisher.pump()
+        assert gate.granted == []
+        await ground.until(lambda: gate.granted)
+
+
+@on_zeromq
 async def test_a_connection_that_cannot_be_cut_is_said_to_stand(ground: Ground) -> None:
     publisher, gate = ground.publish()
     _, mouth, peer = await ground.admit(publisher, gate, b"a token, 16 long", b"\x10" + bytes(16))
