@@ -49,6 +49,15 @@ def test_what_was_left_out_is_fetched_once_when_half_is_read() -> None:
     assert [inbox.take()[1] for _ in range(4)] == [False, True, False, False]
 
 
+def test_what_comes_after_something_was_left_out_has_no_room_until_it_is_fetched() -> None:
+    inbox = filled(4, 4)
+    assert not inbox.has_room()
+    inbox.take()
+    assert not inbox.has_room()
+    assert inbox.take()[1]
+    assert inbox.has_room()
+
+
 def test_it_is_fetched_again_when_it_was_full_again() -> None:
     inbox = filled(2, 2)
     for _ in range(3):

@@ -1,10 +1,14 @@
 """The life of a room, as a table."""
 
+from random import Random
+
 import pytest
 
 from server_room_system import IllegalTransition
 from server_room_system.protocol import step
 from server_room_system.rooms.runner import ROOM, RoomEvent, RoomState
+
+from .fakes import Bench, Diary
 
 ALLOWED = {
     (RoomState.CREATING, RoomEvent.OPEN): RoomState.OPEN,
@@ -31,3 +35,9 @@ def test_every_room_ends() -> None:
         reached |= {state for state, events in ROOM.items() if reached & set(events.values())}
     assert reached == set(RoomState)
     assert not ROOM[RoomState.DISPOSED]
+
+
+def test_each_life_of_a_room_has_an_epoch_of_its_own() -> None:
+    entropy = Random(1).randbytes
+    epochs = {Bench(Diary(), entropy=entropy).runner.fanout.epoch for _ in range(20)}
+    assert len(epochs) == 20

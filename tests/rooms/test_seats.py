@@ -291,3 +291,12 @@ def test_a_seat_is_its_keys_alone() -> None:
             with pytest.raises(ReservationRefused):
                 seats.reclaim(seat.token, thief)
         assert seats.reclaim(seat.token, seat.owner) is seat
+
+
+def test_a_full_room_holds_no_more_seats() -> None:
+    seats = Seats(2, Random(1).randbytes)
+    taken(seats)
+    seats.reserve("ben", ClientData(2, ""), {}, 5.0)
+    with pytest.raises(RoomFull):
+        seats.reserve("cyd", ClientData(3, ""), {}, 5.0)
+    assert (len(seats), seats.free) == (2, 0)
