@@ -254,12 +254,12 @@ class TopicFanout(Fanout):
             self._publish(out, frame)
 
     def _send_apart(self, out: TopicsOut, before: int, items: list[bytes], own: dict[Line, Own]) -> None:
-        common = [frame for frame, _, _ in bundles(self.epoch, 0, before, items, self._most)]
-        for line, downlink in self._up.items():
+        # Not even what is the same for many goes under a common reference: whoever was granted another member's topic
+        # by mistake must not take for its own what it was excepted from.
+        for line in self._up:
             parts = own.get(line, [])
             if not parts and line not in self._lately:
-                for frame in common:
-                    out.publish(downlink.shard, downlink.topic, frame)
+                self._send(out, line, before, items)
                 continue
             mine, _ = interleaved(items, parts)
             if line in self._lately:
