@@ -14,7 +14,7 @@ import zmq
 from server_room_system import ConfigError
 from server_room_system.transport import Sent, ZmqNetwork, descriptors, roll
 
-from .ground import HOST, LARGEST, Ear, Ground, on_zeromq
+from .ground import HOST, LARGEST, Ear, Ground, on_zeromq, shout
 
 
 @contextlib.contextmanager
@@ -223,17 +223,15 @@ async def test_behind_a_user_message_nothing_is_granted_until_all_is_read(ground
     publisher, gate = ground.publish()
     token = b"a token, 16 long"
     gate.topics = {token: [b"\x10" + token]}
+    hostile, _ = await ground.attach(publisher)
     subscription, _ = await ground.attach(publisher)
-    with raw(zmq.XSUB) as stranger:
-        stranger.connect(publisher.address)
-        await ground.until(lambda: publisher.connections == 2)
-        stranger.send(b"\x02 for a topic of another")
-        _let_the_io_threads_work()
-        subscription.present(token)
-        _let_the_io_threads_work()
-        publisher.pump()
-        assert gate.granted == []
-        await ground.until(lambda: gate.granted)
+    shout(hostile, b"\x02 for a topic of another")
+    _let_the_io_threads_work()
+    subscription.present(token)
+    _let_the_io_threads_work()
+    publisher.pump()
+    assert gate.granted == []
+    await ground.until(lambda: gate.granted)
 
 
 @on_zeromq
