@@ -193,7 +193,7 @@ def test_what_has_to_be_refused_again_and_again_costs_the_connection(target: Tar
 def test_guessing_tokens_is_slow_and_costs_the_connection(target: Target) -> None:
     with cut_for_it(target) as heard, peer(target.address) as victim, peer(target.address) as thief:
         victim.hello()
-        guesses = [packed(RESUME, ask, [1], victim.session, ask.to_bytes(16), 0) for ask in range(1, 501)]
+        guesses = [packed(RESUME, ask, [1], victim.session, ask.to_bytes(16), 0, {}) for ask in range(1, 501)]
         heard.extend(flood(thief, guesses))
         refusals = [message for message in heard if message[0] == GOODBYE and message[2] == SESSION_UNKNOWN]
         assert CONTROL_BURST <= len(refusals) <= CONTROL_BURST + REFILL

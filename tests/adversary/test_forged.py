@@ -138,7 +138,7 @@ def test_sessions_are_taken_back_with_their_own_token_only(target: Target) -> No
             ("f" * 32, one.token),
             (one.session.upper(), one.token) if one.session.upper() != one.session else ("0" * 32, one.token),
         ):
-            thief.say(RESUME, 5, [1], session, token, 0)
+            thief.say(RESUME, 5, [1], session, token, 0, {})
             assert thief.wait(GOODBYE)[1:3] == [0, 3001]
         assert [message for message in one.all() if message[0] == GOODBYE] == []
         assert one.ask(LIST, None)[0] != ERROR
@@ -148,18 +148,18 @@ def test_sessions_are_taken_back_with_their_own_token_only(target: Target) -> No
 def test_a_token_is_good_until_the_next_one_is_confirmed_and_never_after(target: Target) -> None:
     with target.watched(), peer(target.address) as first, peer(target.address) as second, peer(target.address) as third:
         first.hello()
-        second.say(RESUME, 5, [1], first.session, first.token, 0)
+        second.say(RESUME, 5, [1], first.session, first.token, 0, {})
         welcome = second.wait(WELCOME)
         assert first.wait(GOODBYE)[1:3] == [first.ref, 3002]
-        third.say(RESUME, 5, [1], first.session, first.token, 0)  # not confirmed yet: still good
+        third.say(RESUME, 5, [1], first.session, first.token, 0, {})  # not confirmed yet: still good
         again = third.wait(WELCOME)
         assert second.wait(GOODBYE)[2] == 3002
         third.say(ACK, again[3], 0)
         third.wait(ACK)
         for token in (first.token, welcome[5]):
-            second.say(RESUME, 6, [1], first.session, token, 0)
+            second.say(RESUME, 6, [1], first.session, token, 0, {})
             assert second.wait(GOODBYE)[1:3] == [0, 3001]
-        second.say(RESUME, 6, [1], first.session, again[5], 0)
+        second.say(RESUME, 6, [1], first.session, again[5], 0, {})
         assert second.wait(WELCOME)[4] == first.session
 
 

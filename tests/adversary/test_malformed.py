@@ -126,11 +126,13 @@ WRONG = {
     "HELLO with options of an array": (HELLO, 1, [1], "x", []),
     "HELLO with binary option names": (HELLO, 1, [1], "x", {b"a": 1}),
     "HELLO with an ask of 2^32": (HELLO, 2**32, [1], "x", {}),
-    "RESUME with a token of 15 bytes": (RESUME, 1, [1], ID, bytes(15), 0),
-    "RESUME with a token of text": (RESUME, 1, [1], ID, "0" * 16, 0),
-    "RESUME with a long session": (RESUME, 1, [1], "0" * 33, SECRET16, 0),
-    "RESUME with a session of bin": (RESUME, 1, [1], bytes(32), SECRET16, 0),
-    "RESUME with a direct of nil": (RESUME, 1, [1], ID, SECRET16, None),
+    "RESUME with a token of 15 bytes": (RESUME, 1, [1], ID, bytes(15), 0, {}),
+    "RESUME with a token of text": (RESUME, 1, [1], ID, "0" * 16, 0, {}),
+    "RESUME with a long session": (RESUME, 1, [1], "0" * 33, SECRET16, 0, {}),
+    "RESUME with a session of bin": (RESUME, 1, [1], bytes(32), SECRET16, 0, {}),
+    "RESUME without options": (RESUME, 1, [1], ID, SECRET16, 0),
+    "RESUME with options of an array": (RESUME, 1, [1], ID, SECRET16, 0, []),
+    "RESUME with a direct of nil": (RESUME, 1, [1], ID, SECRET16, None, {}),
     "MATCH with a ruleset of a map": (MATCH, 1, 1, {}, {}, 1.0),
     "MATCH with a timeout of 0": (MATCH, 1, 1, [2, None, {}], {}, 0),
     "MATCH with a timeout of -1": (MATCH, 1, 1, [2, None, {}], {}, -1.0),
@@ -323,7 +325,7 @@ def test_other_versions_are_told_apart(target: Target) -> None:
             with peer(target.address) as one:
                 one.say(HELLO, 1, versions, "from the future", {})
                 assert one.wait(GOODBYE)[1:3] == [0, 3000]
-                one.say(RESUME, 1, versions, ID, SECRET16, 0)
+                one.say(RESUME, 1, versions, ID, SECRET16, 0, {})
                 assert one.wait(GOODBYE)[1:3] == [0, 3000]
         with peer(target.address) as one:
             one.say(HELLO, 1, [7, 1, 0], "from the future", {})
@@ -422,7 +424,7 @@ def random_frame(rng: random.Random, ref: int, number: int) -> bytes:
         (RECOVER, 9, ID, SECRET16, 1, 2, 3),
         (ACK, ref, 1),
         (LIST, ref, 9, None),
-        (RESUME, 9, [1], ID, SECRET16, 0),
+        (RESUME, 9, [1], ID, SECRET16, 0, {}),
         (CANCEL, ref, 9),
     ]
     way = rng.random()

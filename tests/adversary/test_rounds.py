@@ -51,7 +51,7 @@ def attack(target: Target, rng: random.Random) -> None:
             one.say(RECOVER, 4, yard.room, rng.randbytes(16), 2**53 - 1, 2**53 - 1, 2**53 - 1)
             one.say(RECOVER, 5, yard.room, yard.token, 2**53 - 1, 2**53 - 1, 2**53 - 1)
             one.say(JOIN_BY_ID, one.ref, 6, rng.randbytes(16).hex(), {})
-            one.say(RESUME, 7, [1], one.session, rng.randbytes(16), 0)
+            one.say(RESUME, 7, [1], one.session, rng.randbytes(16), 0, {})
             if number % 2:
                 one.all()
     for _ in range(5):
