@@ -1,6 +1,8 @@
 """A member that reads slowly or not at all: bounded, alone with its trouble, and brought up again."""
 
 import asyncio
+import json
+import signal
 import statistics
 import time
 from typing import Any
@@ -10,10 +12,12 @@ import pytest
 from server_room_system import (
     AsyncClient,
     ClientRoom,
+    Code,
     HistoryLimits,
     Member,
     Received,
     Room,
+    RuleSet,
     Server,
     on_message,
     on_request,
@@ -21,6 +25,7 @@ from server_room_system import (
 from server_room_system.broker.host import Host
 from server_room_system.rooms.fanout import UnicastFanout
 
+from .programs import Program
 from .proxy import Proxy
 from .system import LOCAL, PATIENCE, clients, gathered, on_a_loop, until
 
@@ -203,3 +208,156 @@ async def test_the_others_keep_their_pace_while_one_does_not_read() -> None:
 async def _read(room: ClientRoom) -> None:
     async for _ in room:
         pass
+
+
+# --- a process that stands still ---------------------------------------------------------------------------------
+
+GULP = "x" * 60_000
+READER = """
+import asyncio, json, sys
+from server_room_system import connect
+
+async def main(address, room_id):
+    async with connect(address) as client:
+        room = await client.join_by_id(room_id)
+        print("is in", flush=True)
+        heard = []
+        async for message in room:
+            if message.type == "reset":
+                heard.append(["reset", message.data])
+            elif message.type in ("news", "at", "own"):
+                heard.append([message.type, message.data[0]])
+            elif message.type == "call" and message.data == "are you there":
+                print("is there", flush=True)
+            elif message.type == "call":
+                break
+        print("heard", json.dumps({"heard": heard, "error": room.error and type(room.error).__name__}), flush=True)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+class Track(Room):
+    """Each tenth thing that it says is news; the others say where two runners are, at length."""
+
+    max_clients = 3
+    min_clients = 0
+    message_rate = None
+    history = HistoryLimits(count=100)
+    most_lag = 0.5
+    said = 0
+
+    def on_create(self, options: dict[str, Any]) -> None:
+        self.left: list[Code] = []
+
+    def on_leave(self, client: Member, reason: Code) -> None:
+        self.left.append(reason)
+
+    @on_request("say")
+    def say(self, client: Member, data: Any) -> int:
+        self.said += 1
+        if self.said % 10 == 0:
+            self.broadcast("news", [self.said])
+            for member in self.clients:
+                member.send("own", [self.said])
+        else:
+            self.broadcast("at", [self.said, GULP], key=self.said % 2)
+        return self.said
+
+    @on_message("call")
+    def call(self, client: Member, data: str) -> None:
+        self.broadcast("call", data)
+
+    def snapshot(self) -> Any:
+        return self.said
+
+
+def spoken(first: int, last: int) -> list[list[Any]]:
+    """What the room says from one number to another."""
+    said: list[list[Any]] = []
+    for number in range(first, last + 1):
+        said += [["news", number], ["own", number]] if number % 10 == 0 else [["at", number]]
+    return said
+
+
+async def say(near: ClientRoom, count: int) -> int:
+    """Let the room speak, a turn for each thing, and the near member hear it; the number of the last."""
+    last = 0
+    for _ in range(count):
+        last = await near.request("say")
+        while (await near.receive(PATIENCE)).data not in ([last], [last, GULP]):
+            pass
+    return last
+
+
+async def call(near: ClientRoom, text: str, reader: Program, answer: str) -> str:
+    """Say something again and again, because a reset may stand for it, until the reader has answered; its line."""
+    answered = asyncio.create_task(asyncio.to_thread(reader.prints, answer, 20.0))
+    while not answered.done():
+        await near.send("call", text, ack=True)
+        await asyncio.wait([answered], timeout=0.2)
+    return await answered
+
+
+OVERFLOWS = 800
+"""Things to say until neither a queue of 256 frames nor the kernel, which holds 10 MiB for a connection, takes more."""
+
+
+@pytest.mark.parametrize("fanout", ["unicast", "topic"])
+@pytest.mark.parametrize("policy", ["recover", "latest", "close"])
+@on_a_loop
+async def test_a_process_that_stands_still_is_right_again_when_it_goes_on(policy: str, fanout: str) -> None:
+    room_type = type("Track", (Track,), {"slow_members": policy, "fanout": fanout})
+    async with Server(rooms={"track": room_type}).listen(LOCAL, 0) as host, clients(host, 1) as (near,):
+        at_near = await near.create(RuleSet(3, room="track"))
+        (runner,) = host.worker.rooms.values()
+        room = runner.room
+        assert isinstance(room, Track)
+        with Program(READER, host.address, at_near.id) as reader:
+            await asyncio.to_thread(reader.prints, "is in")
+            await say(at_near, 20)
+            (stopped,) = (member for member in runner.members.values() if member.id != near.id)
+            reader.send(signal.SIGSTOP)
+            await say(at_near, OVERFLOWS)
+            assert stopped.connected == (room.left == [])
+            assert runner.fanout.history.size <= 100 * 61_000  # and that is all that waits for it
+            assert stopped.line.directs.size <= 256 * 32
+            if (policy, fanout) == ("close", "unicast"):
+                await until(lambda: room.left == [Code.TOO_SLOW])
+            else:
+                assert stopped.lagging == (fanout == "unicast")  # nobody sees the queues of a topic
+                await asyncio.sleep(1.2 * room.most_lag)
+            reader.send(signal.SIGCONT)
+            if policy != "close":
+                await call(at_near, "are you there", reader, "is there")
+            last = await say(at_near, 30)
+            line = await call(at_near, "over", reader, "heard")
+            assert reader.ends() == (0, "", "")
+        await until(lambda: room.left == [Code.TOO_SLOW if policy == "close" else Code.LEFT])
+    told = json.loads(line.removeprefix("heard "))
+    assert told["error"] == ("TooSlow" if policy == "close" else None)
+    {"recover": assert_reset_once, "latest": assert_newest, "close": assert_beginning}[policy](told["heard"], last)
+
+
+def assert_reset_once(heard: list[list[Any]], last: int) -> None:
+    ((place, snapshot),) = ((place, data) for place, (kind, data) in enumerate(heard) if kind == "reset")
+    before, after = heard[:place], heard[place + 1 :]
+    assert before == spoken(before[0][1], before[-1][1])
+    assert after == spoken(snapshot + 1, last)
+    assert snapshot <= last - 30
+
+
+def assert_newest(heard: list[list[Any]], last: int) -> None:
+    news = list(range(10, last + 1, 10))
+    assert [number for kind, number in heard if kind == "news"] == news
+    assert [number for kind, number in heard if kind == "own"] == news
+    positions = [number for kind, number in heard if kind == "at"]
+    assert positions == sorted(set(positions))
+    assert [one for one in heard if one[1] > last - 30] == spoken(last - 29, last)
+    assert len(positions) < OVERFLOWS - 100  # what is outdated is not sent
+    assert len(heard) == 2 * len(news) + len(positions), "a reset, though nothing was forgotten that counts"
+
+
+def assert_beginning(heard: list[list[Any]], last: int) -> None:
+    assert heard == spoken(heard[0][1], heard[-1][1])
+    assert heard[-1][1] < last

@@ -221,7 +221,7 @@ SAYINGS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(sayings=SAYINGS, kept=st.integers(1, 40), most=st.integers(HEAD_SIZE, 120), data=st.data())
 def test_news_come_once_and_of_each_key_the_newest_from_any_place(
     sayings: list[tuple[int | None, int | None, frozenset[int]]], kept: int, most: int, data: st.DataObject
