@@ -166,7 +166,7 @@ class ChaosCluster:
     async def _start_broker(self) -> Running:
         host, port = self._ground.broker
         broker = self._processes.serve(
-            *("--host", host, "--workers", 0, "--worker-address", f"{host}:{port + 1}"),
+            *("--host", host, "--workers", 0, "--worker-address", f"{host}:{port + 1}", "--insecure"),
             port=port, target=_APP, level="warning", before=self._ground.inside("broker"),
         )  # fmt: skip
         await broker.says("; type close", PATIENCE)
@@ -177,6 +177,7 @@ class ChaosCluster:
         worker = self._processes.worker(
             self._ground.lease(name),
             *("--name", name, "--public", public, "--listen", listen, "--drain-seconds", 3, "--log-level", "warning"),
+            "--insecure",
             target=_APP, environment={NAME: name}, before=self._ground.inside(name),
         )  # fmt: skip
         await worker.says(f"worker {name} serves", PATIENCE)
