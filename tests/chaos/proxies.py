@@ -12,6 +12,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from ..integration.proxy import Proxy
 
@@ -86,7 +87,8 @@ async def _main() -> None:
                 await writer.drain()
             writer.close()
 
-        server = await asyncio.start_unix_server(obey, control)
+        server = await asyncio.start_unix_server(obey, control + ".new")
+        Path(control + ".new").rename(control)  # now that it listens
         await ended.wait()
         server.close()
 
