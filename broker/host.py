@@ -19,7 +19,7 @@ from ..protocol.rulesets import RuleSet
 from ..rooms.addresses import AddressBook
 from ..rooms.beside import descriptors_each, open_beside
 from ..rooms.control import Failed, Inspected, RoomReport
-from ..rooms.doors import Doors
+from ..rooms.doors import Doors, PasswordCheck
 from ..rooms.load import LoadMeter
 from ..rooms.mailbox import Mailbox
 from ..rooms.port import Connection, Port
@@ -40,6 +40,7 @@ from .auth_hook import AuthHook
 from .broker import MOST_SESSIONS, Broker, BrokerLimits
 from .cluster import Cluster, ClusterOptions, LauncherFactory
 from .command import WorkerCommand
+from .exposure import check_clients_port, check_workers_port, is_public
 from .logs import LogFormat
 from .metrics import CONTENT_TYPE, Look, exposition
 from .placement import Load, Placement, RoomNeeds
@@ -99,6 +100,10 @@ class HostOptions:
     """Of all our ports, which encrypt then; clients need to know the public one. None: they don't."""
     authorised: AuthorisedKeys | None = None
     """The keys of clients that may connect, with ``keys``; None: any."""
+    passwords: PasswordCheck | None = None
+    """Asks for names and passwords instead of keys, and says whose they are."""
+    insecure: bool = False
+    """Whether to listen where others can come from, also if nobody asks who they are."""
     software: str = "server-room-system"
 
 
@@ -240,6 +245,7 @@ class Host:
     def _start(self) -> None:
         limits = self._server.broker_limits
         if self._network is None:
+            self._check_exposure()
             self._own_network = ZmqNetwork()
             each = 1 if self._options.cluster is not None else descriptors_each(self._server.rooms)
             allowed = connections_allowed(limits.sessions, MOST_SESSIONS, each)
@@ -253,7 +259,8 @@ class Host:
         book = AddressBook(self._server.address_limits)
         self._port = Port(self._server.limits, self._entropy, book=book)
         self._port.on_flush = self._flush
-        self._doors = Doors(self._options.keys, self._options.authorised, failed=self._port.failed)
+        options = self._options
+        self._doors = Doors(options.keys, options.authorised, options.passwords, self._port.failed)
         self._port.open(network, *self._where, self._doors.for_clients())
         self._opened.callback(self._port.close)
         self._port.touch()
@@ -297,6 +304,22 @@ class Host:
             self._opened.callback(Watchdog(self.worker).stop)
             self._meter = LoadMeter(self._port, self.worker)
             self._opened.callback(self._meter.close)
+
+    def _check_exposure(self) -> None:
+        options = self._options
+        keys = options.keys is not None
+        check_clients_port(
+            self._where[0],
+            asks=self._server.asks,
+            keys=keys,
+            authorised=options.authorised is not None,
+            plain=options.passwords is not None,
+            insecure=options.insecure,
+        )
+        if options.cluster is not None:
+            check_workers_port(options.cluster.host, keys=keys, insecure=options.insecure)
+        if is_public(self._where[0]) and not keys:
+            logger.warning("%s is public and nothing is encrypted: who is on the way reads it all", self._where[0])
 
     def _find_key(self) -> bytes:
         options = self._options

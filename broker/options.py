@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..protocol.errors import ConfigError
+from ..transport.key_files import AuthorisedKeys, read_key_pair
 from ..transport.keys import given_key
 from .cluster import ClusterOptions
 from .command import WorkerCommand
@@ -14,6 +15,7 @@ from .host import HostOptions, Launch
 from .launcher import Launcher, LocalLauncher
 from .logs import LogFormat, wrapped_line
 from .metrics import check_extra
+from .passwords import PasswordFile
 
 if TYPE_CHECKING:
     from .server import Server
@@ -45,6 +47,14 @@ class RunOptions:
     """Of the workers that are started."""
     log_format: LogFormat = "text"
     """Of their logs, and of all else that they print."""
+    keys: Path | None = None
+    """The server's key file, of ``srs keys make --server``: all ports encrypt. None: they don't."""
+    authorised: Path | None = None
+    """The file of keys of clients that may connect, of ``srs keys authorise``; None: any."""
+    plain: Path | None = None
+    """The file of names and passwords that clients have to give, of ``srs password``; None: none."""
+    insecure: bool = False
+    """Whether to listen where others can come from, also if nobody asks who they are."""
 
 
 def host_options(server: "Server", port: int, options: RunOptions) -> HostOptions:
@@ -58,11 +68,20 @@ def host_options(server: "Server", port: int, options: RunOptions) -> HostOption
     if options.metrics_port is not None:
         check_extra()
     key = given_key(options.key_file)
+    common = HostOptions(
+        key=key,
+        keep_state=True,
+        metrics_port=options.metrics_port,
+        keys=read_key_pair(options.keys) if options.keys is not None else None,
+        authorised=AuthorisedKeys(options.authorised) if options.authorised is not None else None,
+        passwords=PasswordFile(options.plain).check if options.plain is not None else None,
+        insecure=options.insecure,
+    )
     count = server.workers if options.workers is None else options.workers
     if count is None and options.worker_address is None:
         if options.worker_memory is not None or options.worker_stall is not None or options.labels:
             raise ConfigError("limits and labels are for workers: say how many, with workers=N or --workers N")
-        return HostOptions(key=key, keep_state=True, metrics_port=options.metrics_port)
+        return common
     host, worker_port = options.worker_address or ("127.0.0.1", port + 1 if port else 0)
     launch = None
     if count:
@@ -78,9 +97,7 @@ def host_options(server: "Server", port: int, options: RunOptions) -> HostOption
             )
 
         launch = Launch(count, target, make, options.labels, options.log_level, options.log_format)
-    return HostOptions(
-        ClusterOptions(host, worker_port), launch, key, keep_state=True, metrics_port=options.metrics_port
-    )
+    return replace(common, cluster=ClusterOptions(host, worker_port), launch=launch)
 
 
 def _as_json(name: str, line: str) -> str:

@@ -6,6 +6,8 @@ import gc
 import logging
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ..protocol.errors import ConfigError, ServerRoomError, UnknownRoomType
@@ -166,6 +168,10 @@ class Server:
         port: int = 0,
         *,
         network: Network | None = None,
+        keys: str | Path | None = None,
+        authorised: str | Path | None = None,
+        plain: str | Path | None = None,
+        insecure: bool = False,
     ) -> Host:
         """Run inside a program of your own, on its event loop.
 
@@ -178,27 +184,52 @@ class Server:
             host: the address to listen on.
             port: 0 takes a free one; ``host.address`` tells which.
             network: real sockets, unless tests give another one.
+            keys, authorised, plain, insecure: see ``run``.
+
+        Raises:
+            ConfigError: one of the files can't be read, or holds something else.
 
         Raises (on entering):
-            AddressInUse, ConfigError: the address can't be had.
+            AddressInUse, ConfigError: the address can't be had, or should not be opened like this.
         """
-        options = None if self.workers is None else host_options(self, port, RunOptions())
+        secured = _secured(RunOptions(), keys, authorised, plain, insecure=insecure)
+        options = host_options(self, port, secured)
+        if self.workers is None:  # the program around it may be many things: it leaves nothing on the disk
+            options = replace(options, keep_state=False, key=None)
         return Host(self, host, port, network, options=options)
 
-    def run(self, host: str = "127.0.0.1", port: int = 1234, *, options: RunOptions | None = None) -> None:
+    def run(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 1234,
+        *,
+        keys: str | Path | None = None,
+        authorised: str | Path | None = None,
+        plain: str | Path | None = None,
+        insecure: bool = False,
+        options: RunOptions | None = None,
+    ) -> None:
         """Run until SIGINT, SIGTERM, SIGHUP, ``stop()``, or the word ``close`` on the console. Rooms close first.
 
-        Exits the program with one line on stderr and status 1 where the address
-        can't be had.
+        Exits the program with a line or two on stderr and status 1 where the
+        address can't be had, or should not be opened like this: one that other
+        machines reach needs an ``on_auth``, or authorised keys, or ``insecure``.
 
         Args:
             host: the address to listen on.
             port: 0 takes a free one.
+            keys: the server's key file (``srs keys make --server``): everything is encrypted, and clients need its
+                public key.
+            authorised: the file of keys of clients that may connect (``srs keys authorise``); without it, any.
+            plain: the file of names and passwords that clients have to give (``srs password``). They are sent as
+                they are, for whoever can read along.
+            insecure: listen where others can come from, also if nobody asks who they are.
             options: how, in more detail; ``srs serve`` makes them.
         """
+        secured = _secured(options or RunOptions(), keys, authorised, plain, insecure=insecure)
         try:
             with tuned_collector():
-                asyncio.run(self._run(host, port, options or RunOptions()))
+                asyncio.run(self._run(host, port, secured))
         except ServerRoomError as error:
             logger.debug("the server could not start", exc_info=error)
             sys.exit(f"error: {error}")
@@ -252,3 +283,21 @@ class Server:
             raise ConfigError(f"create_room returns a Room, not {room!r:.60}")
         names = [name for name, registered in self.rooms.items() if registered is type(room)]
         return (names or [type(room).__name__])[0], room
+
+
+def _secured(
+    options: RunOptions,
+    keys: str | Path | None,
+    authorised: str | Path | None,
+    plain: str | Path | None,
+    *,
+    insecure: bool,
+) -> RunOptions:
+    """The options, and what was given beside them."""
+    return replace(
+        options,
+        keys=options.keys if keys is None else Path(keys),
+        authorised=options.authorised if authorised is None else Path(authorised),
+        plain=options.plain if plain is None else Path(plain),
+        insecure=insecure or options.insecure,
+    )

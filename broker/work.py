@@ -17,6 +17,7 @@ from ..rooms.worker_host import WorkerHost, WorkerOptions
 from ..transport.keys import find_key
 from ..transport.locks import key_from_text
 from .command import WorkerCommand
+from .exposure import check_worker
 from .load import load_server
 from .logs import TEXT, JsonLines
 from .output import print_without_waiting
@@ -29,7 +30,12 @@ _ORPHAN_SECONDS = 60.0
 
 
 def run_worker(
-    server: Server, options: WorkerOptions, key: bytes, registered: Callable[[], None] = lambda: None
+    server: Server,
+    options: WorkerOptions,
+    key: bytes,
+    registered: Callable[[], None] = lambda: None,
+    *,
+    insecure: bool = False,
 ) -> None:
     """Host this server's rooms until SIGTERM, SIGINT or SIGHUP, and then until they have ended; a second one hurries.
 
@@ -38,11 +44,13 @@ def run_worker(
         options: how.
         key: the cluster key.
         registered: called when the broker has this worker for the first time.
+        insecure: listen where others can come from, also if nobody asks who they are.
 
     Raises:
         RemoteError: the broker will not have this worker.
-        ConfigError, AddressInUse: it can't listen.
+        ConfigError, AddressInUse: it can't listen, or should not listen like this.
     """
+    check_worker(options.host, asks=server.asks, keys=options.broker_key is not None, insecure=insecure)
     with tuned_collector():
         asyncio.run(_run(server, options, key, registered))
 

@@ -74,6 +74,29 @@ def _where(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @label_option
 @key_file_option
 @click.option(
+    "--keys",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The server's key, of srs keys make --server: encrypt everything.",
+)
+@click.option(
+    "--authorised",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="With --keys: let in only clients whose keys are in this file, of srs keys authorise.",
+)
+@click.option(
+    "--plain",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Ask for names and passwords, of srs password. They are sent as they are: for trusted networks.",
+)
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Listen on an address that others reach, also if nobody asks who they are.",
+)
+@click.option(
     "--metrics-port",
     metavar="PORT",
     type=click.IntRange(0, 65535),
@@ -91,6 +114,10 @@ def serve(
     worker_stall: float | None,
     labels: tuple[str, ...],
     key_file: Path | None,
+    keys: Path | None,
+    authorised: Path | None,
+    plain: Path | None,
+    insecure: bool,
     metrics_port: int | None,
     log_level: str,
     log_format: LogFormat,
@@ -118,6 +145,10 @@ def serve(
         metrics_port=metrics_port,
         log_level="DEBUG" if debugging() else log_level.upper(),
         log_format=log_format,
+        keys=keys,
+        authorised=authorised,
+        plain=plain,
+        insecure=insecure,
     )
     _run(server, host, port, options)
 

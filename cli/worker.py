@@ -56,6 +56,9 @@ def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> s
     help="How long rooms have to end after SIGTERM or Ctrl-C.",
 )
 @key_file_option
+@click.option(
+    "--insecure", is_flag=True, help="Listen on an address that others reach, also if nobody asks who they are."
+)
 @log_level_option
 @log_format_option
 def worker(
@@ -68,6 +71,7 @@ def worker(
     max_rooms: int,
     drain_seconds: float,
     key_file: Path | None,
+    insecure: bool,
     log_level: str,
     log_format: LogFormat,
 ) -> None:
@@ -95,7 +99,7 @@ def worker(
     )
     key = find_key(_client_port(broker), key_file)
     click.echo(f"worker {name} asks the broker at {broker}; SIGTERM or Ctrl-C lets its rooms end, and then it ends")
-    run_worker(server, options, key, lambda: click.echo(f"worker {name} serves"))
+    run_worker(server, options, key, lambda: click.echo(f"worker {name} serves"), insecure=insecure)
     click.echo(f"worker {name} has ended")
 
 

@@ -43,10 +43,17 @@ def test_a_busy_port_has_an_exit_code_of_its_own(folder: Path) -> None:
 
 
 def test_an_address_of_another_machine_is_wrong_usage(folder: Path) -> None:
-    done = srs("serve", "app:server", "--host", "192.0.2.1", "--port", "0", cwd=folder)
+    done = srs("serve", "app:server", "--host", "192.0.2.1", "--port", "0", "--insecure", cwd=folder)
     assert done.returncode == Exit.USAGE
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.count("can't listen on") == 1
     assert "192.0.2.1" in done.stderr
+
+
+def test_an_address_for_everybody_needs_somebody_who_asks(folder: Path) -> None:
+    done = srs("serve", "app:server", "--host", "0.0.0.0", "--port", "0", cwd=folder)
+    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+    assert done.stderr.count("\n") == 2
+    assert "--insecure" in done.stderr
 
 
 def test_logging_is_configured(folder: Path) -> None:

@@ -179,7 +179,8 @@ def test_a_port_that_cannot_be_had_is_one_line_and_exit_code_1(host: str, says: 
         holder.bind((LOCAL, 0))
         holder.listen()
         port = holder.getsockname()[1]
-        with Program(SERVER.replace("127.0.0.1", host), port) as program:
+        opened = SERVER.replace('"127.0.0.1", int(sys.argv[1])', f'"{host}", int(sys.argv[1]), insecure=True')
+        with Program(opened, port) as program:
             code, output, errors = program.ends()
     assert (code, output) == (1, "")
     assert errors.startswith("error: ")

@@ -56,12 +56,13 @@ async def test_a_worker_whose_cable_is_pulled_stops_before_its_lease_ends_and_co
         workers = f"tcp://{at_broker.address}:5001"
         broker = processes.serve(
             *("--host", at_broker.address, "--workers", 0, "--worker-address", workers.removeprefix("tcp://")),
+            "--insecure",
             port=5000,
             before=at_broker.inside,
         )
         await broker.listens()
         public = f"tcp://{at_worker.address}:6000"
-        worker = processes.worker(workers, "--name", "far", "--public", public, before=at_worker.inside)
+        worker = processes.worker(workers, "--name", "far", "--public", public, "--insecure", before=at_worker.inside)
         await broker.says(f"worker far registered from {at_worker.address}, at {public}")
 
         away: list[Running] = []
