@@ -318,7 +318,7 @@ class Host:
         )
         if options.cluster is not None:
             check_workers_port(options.cluster.host, keys=keys, insecure=options.insecure)
-        if is_public(self._where[0]) and not keys:
+        if is_public(self._where[0]) and not keys and not options.insecure:
             logger.warning("%s is public and nothing is encrypted: who is on the way reads it all", self._where[0])
 
     def _find_key(self) -> bytes:
