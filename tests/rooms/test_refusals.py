@@ -152,3 +152,18 @@ def test_a_hook_cannot_end_a_membership_by_what_it_raises() -> None:
     ann.send("confusing")
     [told] = ann.listen().errors
     assert (told.code, told.text) == (int(Code.REQUEST_REFUSED), "of the club")
+
+
+def test_an_acknowledgement_that_was_asked_for_on_an_older_connection_does_not_overtake_a_refusal() -> None:
+    room = Picky()
+    room.gate = Gate()
+    bench = Bench(room)
+    ann = bench.join()
+    ann.send("number", "one")
+    ann.send("slow", 2)
+    ann.confirm()
+    ann.come_back()
+    with bench.out.turn():
+        room.gate.open()
+    told = errors(ann.caller)
+    assert told.index((1, int(Code.BAD_PAYLOAD))) < told.index(2)
