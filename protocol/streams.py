@@ -38,6 +38,7 @@ __all__ = [
     "merged",
     "outdated",
     "outdated_direct",
+    "renumbered",
 ]
 
 SKIP = encode_item(Item.SKIP)
@@ -57,6 +58,8 @@ _OUTDATED_DIRECT = int(Item.OUTDATED_DIRECT)
 _OUTDATED_ITEM = struct.Struct(">BBBQ")
 _OUTDATED_DIRECT_ITEM = struct.Struct(">BBBQBQ")
 _LARGEST = (1 << 53) - 1
+_WIDTHS = {0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}
+"""Bytes that an encoded unsigned integer takes, by its first; all others take one."""
 
 
 class Position(NamedTuple):
@@ -268,6 +271,11 @@ def _takes(item: bytes) -> tuple[int, int]:
         _, _, _, number, _, upto = _OUTDATED_DIRECT_ITEM.unpack(item)
         return 0, upto - number + 1
     return 0, 1
+
+
+def renumbered(item: bytes, number: int) -> bytes:
+    """A direct item as it would be with another number."""
+    return item[:2] + pack(number) + item[2 + _WIDTHS.get(item[2], 1) :]
 
 
 def bundles(epoch: int, ref: int, offset: int, items: Iterable[bytes], most: int) -> Iterator[tuple[bytes, int, int]]:

@@ -91,9 +91,10 @@ class Attendance:
             runner.audience.bring_up(member)
             return
         if not connection.clogged and not runner.fanout.can_catch_up(line):
-            reset = self.reset(member, member.ref)
+            reset, seen = self.reset(member, member.ref), line.direct
             if runner.out.send(connection.peer, encode(reset)) is Sent.TAKEN:
                 runner.fanout.jump(line)
+                runner.reply_again(member, seen)
         if connection.clogged or not runner.fanout.catch_up(line, runner.out):
             runner.retry_later()
 

@@ -131,9 +131,10 @@ class Audience:
         # All of it comes down that one connection, in order: a RESET on the other one might be overtaken.
         fanout, out, line = self.fanout, self._runner.out, member.line
         if line.downlink is not None and not fanout.can_catch_up(line):
-            reset = self._runner.attendance.reset(member, line.downlink.ref)
+            reset, seen = self._runner.attendance.reset(member, line.downlink.ref), line.direct
             out.publish(line.downlink.shard, line.downlink.topic, encode(reset))
             fanout.jump(line)
+            self._runner.reply_again(member, seen)
         fanout.catch_up(line, out)
         self.beat_later()
 

@@ -8,6 +8,7 @@ from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
 from ..protocol.streams import Position
 from .fanout import Line
+from .replies import Replies
 from .seats import Seat
 from .uplink import Caller, ClientFace, Uplink
 
@@ -48,7 +49,7 @@ class Member(Uplink, ClientFace):
     same object while the client drops and reconnects.
     """
 
-    __slots__ = ("_keeper", "admitted", "line", "seat", "since", "user_data")
+    __slots__ = ("_keeper", "admitted", "line", "replies", "seat", "since", "user_data")
 
     def __init__(self, keeper: Keeper, seat: Seat, line: Line, bucket: TokenBucket | None) -> None:
         super().__init__(seat.session, bucket)
@@ -57,6 +58,8 @@ class Member(Uplink, ClientFace):
         self.seat = seat
         self.line = line
         self.admitted = False
+        self.replies: Replies | None = None
+        """What its requests were answered, made when it is first needed."""
         self.since = 0.0
         self._keeper = keeper
 
@@ -119,6 +122,12 @@ class Member(Uplink, ClientFace):
 
     def on_lost(self) -> None:
         self._keeper.lost(self)
+
+    def remember(self, request: int, direct: int, item: bytes) -> None:
+        """A request was answered: see ``Replies.add``."""
+        if self.replies is None:
+            self.replies = Replies()
+        self.replies.add(request, direct, item)
 
     def say_left(self, code: Code, text: str, end: Position) -> None:
         """Tell the client that it is no member any more, and where what was said to it ends."""

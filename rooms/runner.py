@@ -34,6 +34,7 @@ from ..protocol.messages import HEAD_SIZE, Item, encode_item
 from ..protocol.names import Protocol
 from ..protocol.rates import TokenBucket
 from ..protocol.rulesets import RuleSet
+from ..protocol.streams import renumbered
 from .attendance import Attendance
 from .audience import Audience, DownlinkDesk
 from .control import RoomEnded, RoomReport, RoomUpdated
@@ -441,14 +442,33 @@ class Runner:
         pack_payload(data, self._payload - _RESET_HEAD, self._limits.nesting)
 
     def _send_direct(self, member: Member, kind: Item, *fields: Any, key: Hashable | None = None) -> None:
-        line = member.line
-        item = pack_payload((int(kind), line.last_direct + 1, *fields), self._payload, self._nesting)
+        number = member.line.last_direct + 1
+        item = pack_payload((int(kind), number, *fields), self._payload, self._nesting)
         if member.seat.state is SeatState.LEFT:
             return
+        if kind is not Item.DIRECT:
+            member.remember(fields[0], number, item)
+        self._send_item(member, item, key)
+
+    def _send_item(self, member: Member, item: bytes, key: Hashable | None) -> None:
         if not self.fanout.waiting:
             self._flush_later()
-        if self.fanout.direct(line, item, self.out.now, key):
+        if self.fanout.direct(member.line, item, self.out.now, key):
             self.flush()
+
+    def reply_again(self, member: Member, seen: int) -> None:
+        """A member is reset, and has seen its direct items up to ``seen``: what its requests were answered is no loss.
+
+        Flush before.
+        """
+        for request, older in member.replies.after(seen) if member.replies is not None else ():
+            number = member.line.last_direct + 1
+            item = renumbered(older, number)
+            if len(item) > self._payload:  # its number takes more bytes than the older one
+                self._fail(member, request, HandlerFailed("the reply is lost"))
+                continue
+            member.remember(request, number, item)
+            self._send_item(member, item, None)
 
     # What the directory knows.
 
