@@ -135,7 +135,7 @@ def test_a_verifier_may_be_an_attribute() -> None:
             return f"{credentials}!"
 
     class Attributed(Server):
-        on_auth = Verifier()
+        on_auth = Verifier()  # pyright: ignore[reportAssignmentType]
 
     async def main() -> None:
         server = Attributed()
