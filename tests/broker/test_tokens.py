@@ -215,3 +215,25 @@ def test_an_old_token_shown_first_does_not_keep_the_owner_out() -> None:
     assert back is not None
     back.on_ack()
     assert shows(old) is Goodbye
+
+
+
+def test_a_token_of_an_earlier_life_with_the_number_of_the_present_one_is_not_good() -> None:
+    before = Desk(life=1)
+    _, session = before.hello()
+    confirmed = session.token
+    before.resume(session).lose()
+    unheard = session.token  # made for a connection that was lost: somebody else may have it
+    desk = restarted()
+
+    def shows(token: bytes) -> type:
+        caller = FakeCaller(desk.out)
+        with desk.out.turn():
+            desk.reception.resume(caller, Resume(9, [1], session.session, token, 0))
+        return type(caller.heard()[0])
+
+    assert shows(confirmed) is Welcome
+    back = desk.reception.sessions.get(session.session)
+    assert back is not None
+    back.on_ack(0)
+    assert shows(unheard) is Goodbye
