@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from types import ModuleType
 
-from server_room_system import Code, Limits, Room, RuleSet, Server
+from server_room_system import Code, Limits, Received, Room, RuleSet, Server
 from server_room_system.protocol.streams import DIRECT_LIMITS, HistoryLimits
 from server_room_system.rooms.fanout import ONE_FRAME
 from server_room_system.rooms.port import _MOST_UNSENT
@@ -37,7 +37,7 @@ async def _race() -> None:
                 await at_ann.send("chat", f"step {step}")
                 await s.sleep(1.0)
         s.plug(bob)
-        heard = []
+        heard: list[Received] = []
         while not heard or heard[-1].data.get("place") != [500, 500]:
             heard.append(await at_bob.receive())
         assert [message.data["text"] for message in heard if message.type == "chat"] == [

@@ -169,7 +169,7 @@ def _a_ruleset(script: Script) -> Any:
 
 
 def _an_item(script: Script) -> Any:
-    kind = script.byte() % 8
+    kind = script.byte() % 10
     number = script.byte() % 8
     return {
         Item.BROADCAST: lambda: [kind, script.pick(_NAMES), script.value()],
@@ -179,6 +179,8 @@ def _an_item(script: Script) -> Any:
         Item.FAILURE: lambda: [kind, number, script.byte() % 4, script.pick((1030, 1031, 5)), "no", script.value()],
         Item.PRESENCE: lambda: [kind, script.pick(("join", "drop", "leave")), number],
         Item.MARK: lambda: [kind, number, script.byte() % 4],
+        Item.OUTDATED: lambda: [kind, number],
+        Item.OUTDATED_DIRECT: lambda: [kind, number, script.byte() % 8],
     }.get(kind, script.value)()  # type: ignore[call-overload]  # an IntEnum is its number
 
 

@@ -32,6 +32,7 @@ from server_room_system.protocol import (
     parse,
 )
 from server_room_system.protocol.messages import HEAD_SIZE
+from server_room_system.protocol.streams import Entry
 
 decode = download_decoder(Limits())
 MANY = HistoryLimits(count=1000, size=1_000_000, age=1e9)
@@ -119,14 +120,19 @@ def test_what_is_cleared_goes_on_with_the_next_number() -> None:
 
 def test_a_history_takes_whole_turns() -> None:
     history = LatestHistory(MANY)
-    turn = [b"a", Excepting(b"bb", frozenset({7})), Keyed(b"c", "k"), Keyed(b"d", "k", frozenset({7}))]
-    history.add(turn, sum(map(len, turn)), 0.0)
+    turn: list[Entry | Keyed] = [
+        b"a",
+        Excepting(b"bb", frozenset({7})),
+        Keyed(b"c", "k"),
+        Keyed(b"d", "k", frozenset({7})),
+    ]
+    history.add(turn, 5, 0.0)
     assert history.last == 4
     assert history.size == 5
-    for member, expected in ((7, [b"a", b"c"]), (8, [b"a", b"bb", b"d"])):
+    for member, items in ((7, [b"a", b"c"]), (8, [b"a", b"bb", b"d"])):
         kept = history.since(0, member)
         assert kept is not None
-        assert [one.item for one in kept] == expected
+        assert [one.item for one in kept] == items
     history.clear()
     assert not history.holds(3)
     assert history.holds(4)
@@ -235,8 +241,12 @@ def test_news_come_once_and_of_each_key_the_newest_from_any_place(
         what = Said(label, key, to, excepted if to is None else frozenset())
         if to is None:
             item = encode_item(Item.BROADCAST, "t", label)
-            entry = Keyed(item, key, excepted) if key is not None else Excepting(item, excepted)
-            history.add([entry if excepted or key is not None else item], len(item), 0.0)
+            entry: Entry | Keyed = item
+            if key is not None:
+                entry = Keyed(item, key, excepted)
+            elif excepted:
+                entry = Excepting(item, excepted)
+            history.add([entry], len(item), 0.0)
         elif to == member:
             log.add(encode_item(Item.DIRECT, log.last + 1, "t", label), history.last, 0.0, key)
         else:
