@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 FAULT_EVERY ?= 20
 
-.PHONY: demo test check bench soak reliability fuzz format clean help
+.PHONY: demo test check bench soak reliability mutants fuzz format clean help
 
 help:            ## Show this list.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -29,6 +29,9 @@ bench: $(STAMP)  ## Measure beside a bare pyzmq loop.
 
 reliability: $(STAMP) ## Measure what docs/reliability.md shows; takes about an hour.
 	@$(BIN)/python -m benchmarks.reliability $(ARGS)
+
+mutants: $(STAMP) ## Plant known bugs, one at a time, and see which test finds each.
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 fuzz: MINUTES ?= 10
 fuzz: $(STAMP)   ## Fuzz every decoder and conversation for MINUTES=10 (Linux).
