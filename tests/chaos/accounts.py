@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import NamedTuple
 
 __all__ = ["Entry", "Party", "RoomAccount", "Visit"]
@@ -76,6 +77,8 @@ class Entry(NamedTuple):
     to: int
     """The visit that alone gets it; 0: all."""
     excepted: tuple[int, ...]
+    key: int = 0
+    """Whose newest value it is: who catches up may get only the newest of each. 0: it has none."""
 
     def is_for(self, visit: int) -> bool:
         """Whether this visit gets it."""
@@ -124,11 +127,20 @@ class RoomAccount:
     def next_for(self, visit: Visit) -> int | None:
         """The next serial that this visit has to read."""
         end = self.said if visit.end is None else visit.end
-        entries, first = self.entries, self._first
-        for serial in range(max(visit.read_to, first), end):
-            if entries[serial - first].is_for(visit.number):
+        for serial in range(max(visit.read_to, self._first), end):
+            if self.entries[serial - self._first].is_for(visit.number) and not self._outdated(serial, end, visit):
                 return serial
         return None
+
+    def _outdated(self, serial: int, end: int, visit: Visit) -> bool:
+        """Whether something newer that is for this visit as well has taken its place."""
+        entry = self.entries[serial - self._first]
+        if not entry.key:
+            return False
+        later = islice(self.entries, serial + 1 - self._first, end - self._first)
+        return any(
+            one.key == entry.key and bool(one.to) == bool(entry.to) and one.is_for(visit.number) for one in later
+        )
 
     def forget(self) -> None:
         """What everybody has read is needed no more."""

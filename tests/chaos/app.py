@@ -20,7 +20,7 @@ from server_room_system import (
 from .events import Event
 from .trace import Trace
 
-__all__ = ["FOLDER", "NAME", "Brief", "Crowd", "Recorder", "Trio", "server"]
+__all__ = ["FOLDER", "NAME", "Brief", "Crowd", "Race", "Recorder", "Trio", "server"]
 
 FOLDER = "SRS_CHAOS_FOLDER"
 """The environment's name for where the oracle looks."""
@@ -113,23 +113,28 @@ class Recorder(Room):
 
     def say(self) -> None:
         """Something, to some."""
-        what, present = _random.random(), self.clients
+        what, present, key = _random.random(), self.clients, self.key()
         if what < 0.7 or not present:
-            self.broadcast("said", self._serial(0, []))
+            self.broadcast("said", self._serial(0, [], key), key=key or None)
         elif what < 0.85:
             excepted = _random.sample(present, _random.randint(1, len(present)))
             numbers = [member.user_data for member in excepted]
-            self.broadcast("said", self._serial(0, numbers), except_=excepted)
+            self.broadcast("said", self._serial(0, numbers, key), except_=excepted, key=key or None)
         else:
             for member in _random.sample(present, _random.randint(1, len(present))):
                 self.say_to(member)
 
     def say_to(self, member: Member) -> None:
         """Something to one."""
-        member.send("said", self._serial(member.user_data, []))
+        key = self.key()
+        member.send("said", self._serial(member.user_data, [], key), key=key or None)
 
-    def _serial(self, to: int, excepted: list[int]) -> list[Any]:
-        self.tell(Event.SAY, self.id, self.said, to, excepted)
+    def key(self) -> int:
+        """Whose newest value the next message is, or 0."""
+        return 0
+
+    def _serial(self, to: int, excepted: list[int], key: int) -> list[Any]:
+        self.tell(Event.SAY, self.id, self.said, to, excepted, key)
         self.said += 1
         return [self.id, self.said - 1]
 
@@ -155,7 +160,16 @@ class Crowd(Recorder):
     fanout = "topic"
 
 
+class Race(Recorder):
+    """Tells those who lag, or come back, the newest of each key alone."""
+
+    slow_members = "latest"
+
+    def key(self) -> int:
+        return _random.randint(0, 3)
+
+
 server = Server(
-    rooms={"trio": Trio, "open": Recorder, "brief": Brief, "crowd": Crowd},
+    rooms={"trio": Trio, "open": Recorder, "brief": Brief, "crowd": Crowd, "race": Race},
     limits=Limits(ping_interval=1.0, ping_timeout=4.0, control_rate=200.0, control_burst=500),
 )

@@ -152,11 +152,11 @@ class Visit:
         options = {"visit": self.number, "seats": 0}
         self._ask_for(0)
         if what < 0.85:
-            kind = self._random.choice(("open", "brief", "crowd"))
+            kind = self._random.choice(("open", "brief", "crowd", "race"))
             listed = [each["room"] for each in await client.rooms(kind, timeout=5.0) if not each["locked"]]
             if listed:
                 return await client.join_by_id(self._random.choice(listed), options=options, timeout=8.0)
-        kind = self._random.choice(("open", "brief", "crowd"))
+        kind = self._random.choice(("open", "brief", "crowd", "race"))
         return await client.create(RuleSet(6, room=kind), options=options, timeout=8.0)
 
     def _ask_for(self, seats: int) -> None:

@@ -26,7 +26,7 @@ class Event(IntEnum):
     JOIN = 11
     """room, visit, client, seats that its match was for, or 0."""
     SAY = 12
-    """room, serial, visit that alone gets it or 0, visits that do not get it."""
+    """room, serial, visit that alone gets it or 0, visits that do not get it, key whose newest value it is or 0."""
     APPLY = 13
     """room, visit, number, room that the message was meant for."""
     TURN_AWAY = 14

@@ -39,7 +39,7 @@ _STROKES = ("reset", "reset some", "half close", "cut", "corrupt")
 _STATES = ("delay", "throttle", "stall", "stall up", "stall down", "blackhole", "refuse")
 _LONGEST = 6.0
 """Seconds that a fault takes at most: half of the grace period of the rooms."""
-_BRIEF_HANG = 2.5
+_BRIEF_HANG = 2.0
 """Seconds that a broker may hang without harm: well under a lease."""
 
 

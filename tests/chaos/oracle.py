@@ -104,12 +104,14 @@ class Oracle:
             self._violated("oversold", now, f"{len(account.present)} members on {account.seats} seats of {room}")
         self.counts["joins"] += 1
 
-    def _say(self, party: Party, now: float, room: str, serial: int, to: int, excepted: list[int]) -> None:
+    def _say(
+        self, party: Party, now: float, room: str, serial: int, to: int, excepted: list[int], key: int = 0
+    ) -> None:
         account = self.rooms.get(room)
         if account is None or account.said != serial:
             self._violated("trace", now, f"{room} said {serial} after {account and account.said}")
             return
-        account.entries.append(Entry(now, to, tuple(excepted)))
+        account.entries.append(Entry(now, to, tuple(excepted), key))
         self.counts["said"] += 1
 
     def _apply(self, party: Party, now: float, room: str, number: int, message: int, meant: str) -> None:
@@ -207,7 +209,6 @@ class Oracle:
     def _reads(
         self, visit: Visit, room: RoomAccount, now: float, epoch: int, serial: int, offset: int, direct: int, all_: bool
     ) -> None:
-        wanted = room.next_for(visit)
         entry = room.entry(serial)
         if serial < visit.read_to:
             self._violated("doubled", now, f"{visit} read {serial} of {room.room} again, being at {visit.read_to}")
@@ -217,7 +218,7 @@ class Oracle:
             return
         if not entry.is_for(visit.number):
             self._violated("crossed", now, f"{visit} read {serial} of {room.room}, which was not for it")
-        elif wanted != serial:
+        elif serial > visit.read_to and (wanted := room.next_for(visit)) is not None and wanted < serial:
             self._violated("lost", now, f"{visit} read {serial} of {room.room}, and its next was {wanted}")
         if all_ != (not entry.to):
             self._violated("wrong kind", now, f"{serial} of {room.room} came to {visit} as the other kind")

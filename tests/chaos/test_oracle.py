@@ -296,6 +296,30 @@ def test_a_room_without_a_lease_ends_without_asking_and_the_aftermath_is_an_excu
     assert list(judged(records).violations) == ["members left"]
 
 
+def with_keys(*read: int) -> Records:
+    """Somebody reads only these of six: 1 and 4 are values of one key, 2 of another, 3 of the first for one alone."""
+    said = [(0, 0), (0, 9), (0, 8), (ONE, 9), (0, 9), (0, 0)]
+    return [
+        (FIRST, [Event.ASK, 1.0, ONE, 1, 0]),
+        (WORKER, [Event.OPEN, 1.1, "room", 2, 100, 60.0, 0]),
+        (WORKER, [Event.JOIN, 1.2, "room", ONE, 1, 0]),
+        (FIRST, [Event.ENTER, 1.3, ONE, "room"]),
+        *((WORKER, [Event.SAY, 2.0, "room", serial, to, [], key]) for serial, (to, key) in enumerate(said)),
+        *((FIRST, [Event.READ, 3.0, ONE, "room", 7, serial, serial + 1, 0, serial != 3]) for serial in read),
+    ]
+
+
+def test_only_what_is_outdated_may_be_left_out() -> None:
+    late = 3.1 + PATIENCE
+    assert not judged(with_keys(0, 1, 2, 3, 4, 5), late).violations, "who keeps up gets everything"
+    assert not judged(with_keys(0, 2, 3, 4, 5), late).violations
+    assert judged(with_keys(0, 1, 3, 4, 5), late).violations == {"lost": 1}, "the only one of its key"
+    assert judged(with_keys(0, 2, 4, 5), late).violations == {"lost": 1}, "what is said to one is not outdated by all"
+    assert judged(with_keys(2, 3, 4, 5), late).violations == {"lost": 1}, "no key"
+    assert judged(with_keys(0, 1, 2, 3), late).violations == {"lost": 1}, "the newest is missing"
+    assert judged(with_keys(0, 2, 3, 4, 1, 5), late).violations == {"doubled": 1}, "an older one after a newer one"
+
+
 def test_given_up_visits_are_forgotten_when_no_room_can_seat_them_any_more() -> None:
     records: Records = [
         (FIRST, [Event.ASK, 1.0, ONE, 1, 3]),
