@@ -134,6 +134,11 @@ class NaiveHistory:
             if self.size > self.limits.size or now - each.when >= self.limits.age:
                 self.first = each.last + 1
 
+    def when(self, offset: int) -> float | None:
+        if not self.first <= offset <= len(self.all):
+            return None
+        return next(each.when for each in self.batches if each.last >= offset)
+
     @property
     def size(self) -> int:
         return sum(each.size for each in self.batches if each.last >= self.first)
@@ -161,7 +166,9 @@ def test_history_is_its_naive_model(limits: HistoryLimits, script: list[tuple[in
         assert history.size <= limits.size
         for offset in range(-2, len(naive.all) + 3):
             known = naive.first - 1 <= offset <= len(naive.all)
+            assert history.holds(offset) == known
             assert history.since(offset) == (naive.all[offset:] if known else None)
+            assert history.when(offset) == naive.when(offset)
 
 
 def test_a_history_that_runs_for_long_stays_small() -> None:
@@ -241,8 +248,11 @@ def test_a_direct_log_is_its_naive_model(limits: HistoryLimits, script: list[tup
         ):
             first += 1
         assert log.last == len(sent)
+        assert log.size == sum(len(each) for _, each in sent[first:])
         for number in range(-2, len(sent) + 3):
             known = first <= number <= len(sent)
+            assert log.holds(number) == known
+            assert log.when(number) == (sent[number - 1][0] if first < number <= len(sent) else None)
             assert items_since(log, number) == ([each for _, each in sent[number:]] if known else None)
 
 

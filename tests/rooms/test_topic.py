@@ -43,9 +43,9 @@ def _short(item: list[object]) -> object:
     return None if item[0] == Item.SKIP else item[-1]
 
 
-def a_room(members: int, shards: int = 2) -> tuple[TopicFanout, list[Line], Published]:
-    fanout, out = TopicFanout(EPOCH, HistoryLimits(), 256 * 1024, ROOM), Published()
-    lines = [Line(key, 0) for key in range(1, members + 1)]
+def a_room(members: int, shards: int = 2, *, latest: bool = False) -> tuple[TopicFanout, list[Line], Published]:
+    fanout, out = TopicFanout(EPOCH, HistoryLimits(), 256 * 1024, ROOM, latest=latest), Published()
+    lines = [Line(key, 0, latest=latest) for key in range(1, members + 1)]
     for line in lines:
         fanout.connect(line, b"peer", line.key, Position(EPOCH, 0, 0))
         assert fanout.catch_up(line, out)
@@ -218,4 +218,40 @@ def test_after_a_rekey_the_old_topic_carries_nothing() -> None:
     assert [(topic, message.offset) for _, topic, message in out.frames] == [
         (MEMBER_TOPIC + bytes([1]) * 16, 0),
         (new, 1),
+    ]
+
+
+def test_what_has_a_key_is_on_the_rooms_topic_unless_it_excepts_somebody() -> None:
+    fanout, (one, two), out = a_room(2, shards=1, latest=True)
+    fanout.broadcast_keyed(said("a"), "k")
+    fanout.broadcast(said("b"))
+    fanout.broadcast_except(said("c"), [], "k")
+    fanout.flush(out, 1.0)
+    assert out.take() == [(0, "room", 0, ["a", "b", "c"])]
+    fanout.broadcast_except(said("not for two"), [two], "k")
+    fanout.flush(out, 1.0)
+    assert out.take() == [(0, "1", 3, ["not for two"]), (0, "2", 3, [None])]
+    fanout.direct(one, told(one, "first"), 1.0, "k")
+    fanout.direct(one, told(one, "second"), 1.0, "k")
+    fanout.flush(out, 1.0)
+    assert out.take() == [(0, "1", 4, ["first", "second"])]
+
+
+def test_who_found_a_hole_is_sent_the_newest_of_each_key_on_its_own_topic() -> None:
+    fanout, (one, _), out = a_room(2, shards=1, latest=True)
+    for label in range(5):
+        fanout.broadcast_keyed(said(label), "k")
+        fanout.direct(one, told(one, ["own", label]), 1.0, "k")
+        fanout.flush(out, 1.0)
+    out.take()
+    fanout.connect(one, b"peer", 9, Position(EPOCH, 1, 1))
+    assert fanout.catch_up(one, out)
+    ((_, topic, message),) = out.frames
+    assert topic == MEMBER_TOPIC + bytes([1]) * 16
+    assert message.offset == 1
+    assert message.items == [
+        [Item.OUTDATED, 3],
+        [Item.BROADCAST, "t", 4],
+        [Item.OUTDATED_DIRECT, 2, 4],
+        [Item.DIRECT, 5, "t", ["own", 4]],
     ]
