@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ..protocol.errors import BadMessage
 from ..protocol.messages import Message
 from .contact import Contact
 
@@ -38,6 +39,12 @@ class Asks:
         self._asks[ask] = _Ask(contact, make)
         if contact.online:
             contact.say(make(ask))
+
+    def check(self, ask: int, *kinds: type[Message]) -> None:
+        """Raise BadMessage if something else than one of these was asked under this number."""
+        asked = self._asks.get(ask)
+        if asked is not None and not isinstance(asked.make(ask), kinds):
+            raise BadMessage("the answer does not fit the question")
 
     def pop(self, ask: int) -> MakeMessage | None:
         """It is answered, or not wanted any more; what it was, if it was asked."""

@@ -30,13 +30,17 @@ from ..protocol.messages import (
     Ack,
     Assigned,
     Cancel,
+    Create,
     Deliver,
     Endpoints,
     Error,
     Goodbye,
     Hello,
+    JoinById,
     Kind,
     LeftRoom,
+    ListEndpoints,
+    ListRooms,
     Match,
     Message,
     Reset,
@@ -324,8 +328,10 @@ class ClientCore:
             self._assigned(message, now)
         elif isinstance(message, RoomLost):
             self._memberships.room_lost(message.room, error_for(message.code, message.text))
-        elif isinstance(message, Rooms | Endpoints) and self._asks.pop(message.ask) is not None:
-            self._out.answered(message.ask, message)
+        elif isinstance(message, Rooms | Endpoints):
+            self._asks.check(message.ask, ListRooms if isinstance(message, Rooms) else ListEndpoints)
+            if self._asks.pop(message.ask) is not None:
+                self._out.answered(message.ask, message)
         # TICKET is a sign of life.
 
     def _welcome(self, message: Welcome, now: float) -> None:
@@ -366,6 +372,7 @@ class ClientCore:
     def _assigned(self, message: Assigned, now: float) -> None:
         if self._memberships.is_entering(message.ask):
             return  # one answer is enough
+        self._asks.check(message.ask, Match, Create, JoinById)
         if self._asks.pop(message.ask) is None:
             self.broker.say(Cancel(self.home.ref, message.ask))  # not wanted any more: somebody else may have the seat
             return

@@ -16,6 +16,7 @@ from server_room_system.protocol import (
     Code,
     Create,
     Displaced,
+    Endpoints,
     Error,
     Goodbye,
     Hello,
@@ -394,6 +395,20 @@ def test_a_room_that_refuses_is_the_answer(stage: Stage) -> None:
     assert asked == ask
     assert isinstance(error, RoomFull)
     assert stage.core.rooms == {}
+
+
+def test_an_answer_that_does_not_fit_its_question_is_nonsense(stage: Stage) -> None:
+    stage.connect()
+    listing = stage.core.ask(lambda ask: ListRooms(stage.core.home.ref, ask, None))
+    matching = match(stage)
+    for answer in (Rooms(0, matching, []), Endpoints(0, listing, []), Assigned(0, listing, "r", None, bytes(16), 1.0)):
+        stage.say(answer)
+        assert stage.out.interruptions[-1].startswith("the server sent nonsense")
+        stage.advance_to_dial()
+        stage.welcome(stage.last(Resume).ask, resumed=True)
+    assert stage.out.answers == []
+    stage.say(Rooms(0, listing, []))
+    assert stage.out.answers == [(listing, Rooms(0, listing, []))]
 
 
 def test_a_seat_that_nobody_wants_any_more_is_given_back(stage: Stage) -> None:
