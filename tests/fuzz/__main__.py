@@ -82,11 +82,11 @@ def main(arguments: Sequence[str]) -> int:
         parser.error("atheris is not here: pip install --editable '.[fuzz]', on Linux")
     chosen = [TARGETS[name] for name in given.targets or TARGETS]
     at_once = min(len(os.sched_getaffinity(0)), len(chosen))
-    each = max(1, round(given.minutes * 60 * at_once / len(chosen)))
-    print(f"{len(chosen)} targets, {each} s each, {at_once} at once", flush=True)
+    share = given.minutes * 60 * at_once / sum(target.share for target in chosen)
+    print(f"{len(chosen)} targets, {at_once} at once", flush=True)
     watch = Watch(given.minutes * 60)
     with ThreadPoolExecutor(at_once) as pool:
-        outcomes = list(pool.map(lambda target: fuzz(target, each, watch), chosen))
+        outcomes = list(pool.map(lambda target: fuzz(target, max(1, round(share * target.share)), watch), chosen))
     found = [outcome for outcome in outcomes if outcome.wrong]
     for outcome in found:
         print(f"\n--- {outcome.target}\n{outcome.wrong}")

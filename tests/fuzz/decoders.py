@@ -5,17 +5,22 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jwt
+
 from server_room_system.broker.announcements import check_endpoint, read_description
 from server_room_system.broker.command import WorkerCommand
+from server_room_system.broker.jwt import JwtVerifier
 from server_room_system.broker.logs import wrapped_line
+from server_room_system.broker.passwords import PasswordFile
 from server_room_system.broker.placement import Load
 from server_room_system.broker.tokens import TokenMint
 from server_room_system.lab.stamp import find_stamp
 from server_room_system.protocol import (
+    AuthRefused,
     BadMessage,
     ConfigError,
     Limits,
@@ -47,7 +52,9 @@ from server_room_system.rooms.control import (
     report_from_wire,
     report_to_wire,
 )
+from server_room_system.transport.key_files import AuthorisedKeys, read_key_pair, read_public_key
 from server_room_system.transport.keys import read_key
+from server_room_system.transport.locks import endpoint_of, key_from_text, key_to_text, split_endpoint
 from server_room_system.transport.roll import MOST_SAID, Attached, Said
 
 from .script import Memory, Script, make_message, packed
@@ -241,16 +248,63 @@ def errors(data: bytes) -> None:
     assert repr(error)
 
 
-def files(data: bytes) -> None:
-    """Key files and state files."""
+@contextlib.contextmanager
+def _file(content: bytes) -> Iterator[Path]:
     handle, name = tempfile.mkstemp()
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        with contextlib.suppress(ConfigError):
-            assert len(read_key(Path(name))) == 32
+            file.write(content)
+        yield Path(name)
     finally:
         Path(name).unlink()
+
+
+def files(data: bytes) -> None:
+    """Files with keys, states and passwords: read, or said to be none."""
+    with _file(data) as path:
+        with contextlib.suppress(ConfigError):
+            assert len(read_key(path)) == 32
+        with contextlib.suppress(ConfigError):
+            pair = read_key_pair(path)
+            assert read_public_key(path) == pair.public
+        with contextlib.suppress(ConfigError):
+            assert all(len(key) == 32 for key in AuthorisedKeys(path)._keys)
+        with contextlib.suppress(ConfigError):
+            PasswordFile(path)
+
+
+def endpoints(data: bytes) -> None:
+    """Keys in text, alone and behind an address."""
+    text = data.decode("latin-1")
+    with contextlib.suppress(ConfigError):
+        key = key_from_text(text)
+        assert key_to_text(key) == text.strip()
+    with contextlib.suppress(ConfigError):
+        address, found = split_endpoint(text)
+        assert endpoint_of(address, found) == text.partition("#")[0] + (
+            "" if found is None else "#" + key_to_text(found)
+        )
+
+
+_JWT_KEY = bytes(range(32))
+_of_a_secret = JwtVerifier(key=_JWT_KEY, algorithms=["HS256"])
+_of_a_key_set = JwtVerifier(jwks_url="http://127.0.0.1:1/keys", algorithms=["RS256", "ES256", "EdDSA"])
+
+
+def web_tokens(data: bytes) -> None:
+    """Tokens of clients, and key sets of whoever issues them."""
+    script = Script(data)
+    way = script.byte() % 3
+    if way == 0:
+        with contextlib.suppress(ValueError, RecursionError, jwt.PyJWTError):
+            _of_a_key_set._read(script.rest())
+        return
+    token: Any = script.rest().decode("latin-1")
+    if way == 1:  # well signed, whatever it says
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            token = jwt.encode({"exp": script.value(), "aud": script.value()}, _JWT_KEY, "HS256", {"kid": "k"})
+    with contextlib.suppress(AuthRefused, StopIteration):
+        _of_a_secret(token).send(None)  # it waits for nothing
 
 
 def lines(data: bytes) -> None:
@@ -293,6 +347,8 @@ DECODERS: dict[str, Callable[[bytes], None]] = {
     "tokens": tokens,
     "errors": errors,
     "files": files,
+    "endpoints": endpoints,
+    "web_tokens": web_tokens,
     "lines": lines,
     "subscribers": subscribers,
 }

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from random import Random
 from typing import Any
 
-from server_room_system import Member, Room, Server, ServerRoomError, Session, on_message, on_request
+from server_room_system import AuthRefused, Member, Peer, Room, Server, ServerRoomError, Session, on_message, on_request
 from server_room_system.client import AsyncClient, ClientRoom
 from server_room_system.protocol import BadMessage, UnknownKind, decoder, parse, parse_cluster
 from server_room_system.protocol.cluster import CLUSTER_SHAPES, ClusterKind, cluster_fields_of
@@ -64,6 +64,11 @@ class Topic(Plain):
 
 
 class _Server(Server):
+    def on_auth(self, credentials: Any, peer: Peer) -> Any:
+        if credentials == "no":
+            raise AuthRefused("no")
+        return credentials
+
     def handle_response(self, protocol: str, data: Any, sender: Session, client_data: Any) -> None:
         sender.send("heard", data)
 

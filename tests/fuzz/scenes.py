@@ -61,7 +61,7 @@ _COMMANDS = ("workers", "rooms", "inspect", "kick", "close", "drain", "load", "s
 
 async def server(script: Script, random: Random) -> None:
     """Strangers, some with the cluster key, against a server; an honest client does not notice."""
-    async with watched(), system(a_server()) as world:
+    async with watched("on_auth"), system(a_server()) as world:
         client = await world.client()
         rooms = [await client.create(RuleSet(3, room=name)) for name in ("plain", "topic")]
         for hosted in world.rooms:

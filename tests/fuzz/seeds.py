@@ -173,6 +173,17 @@ def _by_hand(write: Write) -> None:
     key = "00112233445566778899aabbccddeeff" * 2
     write("files", "key", f"{key}\n".encode())
     write("files", "state", f'{{"key": "{key}", "next_client": 12, "generation": 7}}\n'.encode())
+    word = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
+    write("files", "authorised", f"# mine\n{word} alice\n".encode())
+    write("files", "pair", f"# The key of a\npublic {word}\nsecret {word}\n".encode())
+    write("files", "passwords", f"ada:$scrypt$ln=15,r=8,p=3${'A' * 22}${'B' * 43}\n".encode())
+    write("endpoints", "key", word.encode())
+    write("endpoints", "whole", f"tcp://127.0.0.1:1234#{word}".encode())
+    write(
+        "web_tokens", "keys", b'\0{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "' + b"A" * 43 + b'", "kid": "k"}]}'
+    )
+    write("web_tokens", "claims", b"\1\0\3\4\0\7\1")
+    write("web_tokens", "token", b"\2" + b"eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjk5OTk5OTk5OTl9." + b"A" * 43)
     write("lines", "json", b'{"worker": "w1", "message": "x"}')
     write("lines", "stamp", b"srs.1.2.3")
     write("subscribers", "token", bytes([0, 17, 1, *range(16)]))
