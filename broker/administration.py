@@ -76,6 +76,9 @@ class AdministrationOutbox(Protocol):
         """How much the broker's own process has to do."""
         ...
 
+    def auth_refused(self, address: str) -> None:
+        """Somebody from there has shown that it does not have the cluster key."""
+
     def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
         """Call back at that time."""
 
@@ -156,6 +159,7 @@ class Administration:
         wanted = prove(self._key, "admin", desk.broker_nonce, desk.nonce)
         if not desk.broker_nonce or not same_secret(message.proof, wanted):
             logger.warning("administrator from %s refused: wrong cluster key", desk.connection.address)
+            self._out.auth_refused(desk.connection.address)
             desk.say(Denied(int(Code.WRONG_KEY), WrongKey.meaning))
             desk.connection.hang_up()
             return

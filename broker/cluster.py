@@ -276,6 +276,10 @@ class Cluster:
         """See ``Port.clear_alarm``."""
         self._port.clear_alarm(callback, *args)
 
+    def auth_refused(self, address: str) -> None:
+        """See ``RegistrarOutbox.auth_refused``."""
+        self._port.failed(address)
+
     def flush_later(self) -> None:
         """See ``RegistrarOutbox.flush_later``."""
         self._port.wake()

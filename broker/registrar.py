@@ -93,6 +93,9 @@ class RegistrarOutbox(Protocol):
         """The time of this turn, monotonic seconds."""
         ...
 
+    def auth_refused(self, address: str) -> None:
+        """Somebody from there has shown that it does not have the cluster key."""
+
     def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
         """Call back at that time."""
 
@@ -236,6 +239,7 @@ class Registrar:
                 desk.connection.address,
                 extra={"worker": desk.name},
             )
+            self._out.auth_refused(desk.connection.address)
             desk.deny(WrongKey())
             return
         desk.proven = message

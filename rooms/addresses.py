@@ -140,7 +140,7 @@ class AddressBook:
         self.counts[FLOODED] += 1
         page = self._page(address)
         if page is not None:
-            page.strikes = max(page.strikes, float(_FREE_FAILURES))
+            page.strikes, page.failed_at = max(page.strikes, float(_FREE_FAILURES)), now  # nobody does it by mistake
             self.failed(address, now)
 
     def _no(self, address: str, reason: str, now: float) -> bool:

@@ -91,7 +91,7 @@ async def main():
                 "connections": len(host._port),
                 "tickets": len(host.broker.queues),
                 "events": max([len(runner.mailbox) for runner in host.worker.rooms.values()], default=0),
-                "counts": host._port.counts,
+                "counts": host._port.counts + host._port.book.counts,
                 "escaped": escaped,
             }), flush=True)
         loop.remove_reader(0)
@@ -291,9 +291,9 @@ def median(values: list[float]) -> float:
 
 
 @contextlib.contextmanager
-def under_attack() -> Iterator[Target]:
+def under_attack(source: str = SERVER) -> Iterator[Target]:
     """A server and its honest clients."""
-    with Process(SERVER) as server:
+    with Process(source) as server:
         target_address = server.answer()
         server._data = json.dumps(target_address).encode() + b"\n" + server._data
         with Process(HONEST, target_address["address"], SECRET.decode()) as honest:

@@ -74,17 +74,28 @@ class Zmtp:
         address: ``tcp://host:port``.
         identity: a routing id of our own.
         shake: whether to shake hands.
+        source: the address to come from: all of 127.0.0.0/8 are ours.
     """
 
-    def __init__(self, address: str, identity: bytes | None = None, *, shake: bool = True) -> None:
+    def __init__(
+        self, address: str, identity: bytes | None = None, *, shake: bool = True, source: str = "127.0.0.1"
+    ) -> None:
         host, _, port = address.removeprefix("tcp://").rpartition(":")
-        self.socket = socket.create_connection((host, int(port)), PATIENCE)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            self.socket = socket.create_connection((host, int(port)), PATIENCE, (source, 0))
+        except (ConnectionResetError, BrokenPipeError) as error:  # so soon
+            raise Gone from error
+        with contextlib.suppress(OSError):  # likewise
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._data = b""
         if shake:
-            self.raw(greeting() + ready(identity=identity))
-            self._take(64, PATIENCE)
-            flags, _ = self.frame(PATIENCE)
+            try:
+                self.raw(greeting() + ready(identity=identity))
+                self._take(64, PATIENCE)
+                flags, _ = self.frame(PATIENCE)
+            except Gone:
+                self.close()
+                raise
             assert flags & COMMAND
 
     def __enter__(self) -> "Zmtp":
@@ -302,7 +313,7 @@ class Seat:
 
 
 @contextlib.contextmanager
-def peer(address: str, identity: bytes | None = None) -> Iterator[Peer]:
+def peer(address: str, identity: bytes | None = None, source: str = "127.0.0.1") -> Iterator[Peer]:
     """A peer on a plain socket, connected; it has said nothing yet."""
-    with Zmtp(address, identity) as link:
+    with Zmtp(address, identity, source=source) as link:
         yield Peer(link)

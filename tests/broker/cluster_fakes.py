@@ -118,6 +118,8 @@ class FakeRegistrarOutbox(FakeClock):
         self.renewed: list[WorkerRecord] = []
         self.returned: list[WorkerRecord] = []
         self.gone: list[WorkerRecord] = []
+        self.refused: list[str] = []
+        """Addresses of those who have shown a wrong key."""
         self.reports: list[tuple[WorkerRecord, RoomReport]] = []
         self.wants_flush = False
 
@@ -138,6 +140,9 @@ class FakeRegistrarOutbox(FakeClock):
 
     def worker_returned(self, record: WorkerRecord) -> None:
         self.returned.append(record)
+
+    def auth_refused(self, address: str) -> None:
+        self.refused.append(address)
 
     def worker_gone(self, record: WorkerRecord) -> None:
         self.gone.append(record)

@@ -267,6 +267,9 @@ class Side(FakeOutbox):
     def worker_returned(self, record: WorkerRecord) -> None:
         self.broker.seating.unheard(record)
 
+    def auth_refused(self, address: str) -> None:
+        raise AssertionError("everybody here has the cluster key")
+
     def worker_gone(self, record: WorkerRecord) -> None:
         self.world.judged(record)
         self.broker.worker_gone(record)

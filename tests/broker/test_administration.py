@@ -141,6 +141,7 @@ def test_a_wrong_key_is_refused_and_the_connection_closed(office: Office) -> Non
     admin = office.connect()
     answer = admin.admit(bytes(32))
     assert answer == Denied(Code.WRONG_KEY, WrongKey.meaning)
+    assert office.out.refused_at == [admin.connection.address]
     assert admin.connection.hung_up
     assert not admin.desk.trusted
 

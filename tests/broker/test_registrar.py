@@ -98,6 +98,7 @@ def test_a_wrong_key_is_refused(office: Office) -> None:
     worker.register()
     assert code(worker.answer) == Code.WRONG_KEY
     assert worker.connection.hung_up
+    assert office.out.refused == [worker.connection.address]
     assert (office.out.probes, office.out.registered) == ([], [])
 
 

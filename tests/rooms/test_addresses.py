@@ -53,7 +53,7 @@ def test_sessions_are_opened_at_a_rate_and_so_many_at_once() -> None:
 
 
 def test_failures_slow_an_address_down_for_a_time_that_doubles() -> None:
-    book, now, waits = AddressBook(AddressLimits()), 0.0, []
+    book, now, waits = AddressBook(AddressLimits()), 1000.0, []
     for _ in range(5):
         book.failed(HOME, now)
         assert book.connected(HOME, now), "everybody mistypes now and then"
@@ -89,11 +89,12 @@ def test_innocence_is_earned_back() -> None:
         assert book.connected(OFFICE, 10.0 * number)
 
 
-def test_a_flood_of_bytes_slows_at_once() -> None:
+@pytest.mark.parametrize("now", [0.0, 1000.0])
+def test_a_flood_of_bytes_slows_at_once(now: float) -> None:
     book = AddressBook(AddressLimits())
-    book.flooded(HOME, 0.0)
-    assert not book.connected(HOME, 0.5)
-    assert book.connected(HOME, 1.5)
+    book.flooded(HOME, now)
+    assert not book.connected(HOME, now + 0.5)
+    assert book.connected(HOME, now + 1.5)
     assert book.counts == {addresses.FLOODED: 1, addresses.SLOWED: 1}
 
 
@@ -131,7 +132,8 @@ def test_networks_can_be_exempted_and_loopback_not() -> None:
     assert [book.connected("127.0.0.1", 0.0) for _ in range(2)] == [True, False]
 
 
-def test_the_book_is_bounded_and_forgets_nobody_who_is_connected() -> None:
+def test_the_book_is_bounded_and_forgets_nobody_who_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "_MOST_KEPT", 200)
     book = AddressBook(AddressLimits(connections=1))
     assert book.connected(HOME, 0.0)
     book.session_began(OFFICE)
