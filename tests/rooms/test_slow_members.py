@@ -252,6 +252,26 @@ def test_removing_a_slow_member_waits_for_the_hook_at_work_and_is_asked_for_once
     assert slow.seat.key not in bench.runner.members
 
 
+def test_who_is_away_or_not_in_yet_does_not_lag() -> None:
+    room = Hesitant()
+    bench = Bench(room)
+    bench.join()
+    away = bench.join()
+    bench.out.full.add(away.caller.peer)
+    with bench.out.turn():
+        room.say()
+    assert away.member.lagging
+    away.drop()
+    room.gates[3] = Gate()
+    newcomer = bench.join()
+    with bench.out.turn():
+        room.say()
+    assert [member.lagging for member in room.clients] == [False, False, False]
+    told = {one["client"]: one["lagging"] for one in bench.runner.describe()["members"]}
+    assert told == {1: False, 2: False, newcomer.member.id: False}
+    assert bench.runner.describe()["slow_members"] == "close"
+
+
 # --- direct messages, keys, exceptions ---------------------------------------------------------------------------
 
 
@@ -280,9 +300,8 @@ def test_direct_messages_have_keys_of_their_own() -> None:
 def test_who_was_excepted_from_the_newest_gets_the_newest_of_its_own() -> None:
     room = Latest()
     bench = Bench(room)
-    bench.join()
-    slow = bench.join()
-    bench.out.full.add(slow.caller.peer)
+    other, slow = bench.join(), bench.join()
+    bench.out.full |= {other.caller.peer, slow.caller.peer}
     with bench.out.turn():
         room.broadcast("at", "first", key=1)
         room.broadcast("at", "for all", key=1)
@@ -292,7 +311,8 @@ def test_who_was_excepted_from_the_newest_gets_the_newest_of_its_own() -> None:
     bench.out.full.clear()
     bench.out.advance(0.1)
     assert slow.heard == ["for all"]
-    assert slow.position.offset == 4
+    assert other.heard == ["nor this"]
+    assert slow.position.offset == other.position.offset == 4
 
 
 def test_who_comes_back_gets_of_each_key_the_newest_as_well() -> None:
