@@ -16,6 +16,8 @@ __all__ = ["Contact", "ContactOutbox"]
 
 _OPENING_TIME = 5.0
 _MOST_UNSAID = 256
+_SHORTEST_INTERVAL = 0.1
+"""Seconds between two PINGs at least, whatever the server announces: it could keep its clients busy with them."""
 
 
 class ContactOutbox(Protocol):
@@ -87,8 +89,8 @@ class Contact:
     def heard_with(self, limits: Limits, now: float) -> None:
         """Begin to watch for silence, with the server's limits."""
         self._liveness = Liveness(limits.ping_timeout, now)
-        self._ping_interval = limits.ping_interval
-        self._ping_at = now + limits.ping_interval
+        self._ping_interval = max(limits.ping_interval, _SHORTEST_INTERVAL)
+        self._ping_at = now + self._ping_interval
 
     def heard(self, now: float) -> None:
         """Something came."""

@@ -53,6 +53,16 @@ def test_it_is_gone_since_it_was_lost_and_not_since_the_last_attempt() -> None:
     assert contact.state is ClientState.WAITING
 
 
+def test_however_often_the_server_wants_it_signs_of_life_are_asked_for_ten_times_a_second() -> None:
+    out = FakeOutbox()
+    contact = online(out)
+    contact.heard_with(Limits(ping_interval=1e-300, ping_timeout=15.0), START)
+    assert contact.ping_at == START + 0.1
+    assert contact.wrong(START + 0.1) is None
+    assert out.heard() == [Ping(1)]
+    assert contact.ping_at == START + 0.2
+
+
 def test_signs_of_life_are_asked_for_and_waited_for() -> None:
     out = FakeOutbox()
     contact = online(out)
