@@ -40,7 +40,23 @@ _SPECIAL = (
     (1 << 64) - 1,
     -1 << 63,
 )
-_NAMES = ("", "message", "command", "plain", "topic", "say", "ask", "r" * 64, "r" * 65, "room", "clients", "self")
+_NAMES = (
+    "",
+    "ping_interval",
+    "upload",
+    "unacked",
+    "message",
+    "command",
+    "plain",
+    "topic",
+    "say",
+    "ask",
+    "r" * 64,
+    "r" * 65,
+    "room",
+    "clients",
+    "self",
+)
 
 
 def packed(value: object) -> bytes:

@@ -21,8 +21,6 @@ class Mutant(NamedTuple):
     """What is replaced by what."""
     tests: tuple[str, ...]
     """Those that must find it, as pytest names them."""
-    hangs: bool = False
-    """Whether the bug shows as a test that does not end."""
 
 
 def bug(name: str, file: str, old: str, new: str, *tests: str) -> Mutant:
