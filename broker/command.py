@@ -23,14 +23,14 @@ class WorkerCommand:
     """The name to register under."""
     key_file: str | None
     """Where the cluster key stands; None: in the environment."""
-    broker_key: str | None = None
-    """The public key of that address, if it encrypts."""
     isolated: bool = False
     """For one room only."""
     labels: tuple[str, ...] = ()
     log_level: str = "WARNING"
     """As ``logging`` names it."""
     log_format: LogFormat = "text"
+    broker_key: str | None = None
+    """The public key of the broker's address, if it encrypts."""
 
     def to_argv(self) -> list[str]:
         """The whole command line, the interpreter first."""

@@ -25,7 +25,7 @@ from ..transport.descriptors import connections_allowed
 from ..transport.entropy import EntropyPool
 from ..transport.key_files import AuthorisedKeys
 from ..transport.locks import KeyPair, endpoint_of
-from ..transport.network import Link, Network, Publisher, PublisherSink, Sent
+from ..transport.network import Failure, Link, Network, Publisher, PublisherSink, Sent
 from ..transport.zeromq import ZmqNetwork
 from .addresses import AddressBook
 from .beside import descriptors_each, open_beside
@@ -369,7 +369,7 @@ class WorkerHost:
         """See ``LinkSink.down``."""
         self._port.touch()
         link, self._link = self._link, None
-        if link is not None and link.refused:
+        if link is not None and link.failure is Failure.REFUSED:
             self.over(
                 WrongKey("the broker does not let us in: give --key-file the cluster key that it was started with")
             )

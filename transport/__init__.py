@@ -4,6 +4,7 @@ from .entropy import EntropyPool
 from .locks import Caller, CurveKey, Key, KeyPair, Lock, PlainKey, Verdict, Vouched
 from .memory import MemoryNetwork
 from .network import (
+    Failure,
     Link,
     LinkSink,
     Listener,
@@ -23,6 +24,7 @@ __all__ = [
     "Caller",
     "CurveKey",
     "EntropyPool",
+    "Failure",
     "Key",
     "KeyPair",
     "Link",

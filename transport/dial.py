@@ -7,7 +7,7 @@ import zmq
 
 from ..protocol.errors import ConfigError
 from .locks import SEALED, CurveKey, Key, PlainKey, why_broken, why_mismatched, why_refused
-from .network import LinkSink
+from .network import Failure, LinkSink
 from .sockets import EVENTS, LAST_PORT, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, ZmqSocket, always_set, open_socket
 
 __all__ = ["Dial"]
@@ -45,8 +45,8 @@ class Dial:
             raise ConfigError(f"{address!r} is no address: write tcp://host:port")
         self._sink = sink
         self._key = key
-        self.refused = False
-        """See ``Link.refused``."""
+        self.failure: Failure | None = None
+        """See ``Link.failure``."""
         self._up = False
         self._scheduled = False
         self._loop = asyncio.get_running_loop()
@@ -129,12 +129,16 @@ class Dial:
             self._turn()  # what came before the end
             self._fail("the connection was lost" if self._up else "nobody listens there")
         elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH and value > _COME_LATER:
-            self.refused = True
+            self.failure = Failure.REFUSED
             self._fail(why_refused(self._key))
-        elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
-            self._fail(why_mismatched(self._key) if value == _MISMATCH else "the handshake failed")
+        elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and value == _MISMATCH:
+            self.failure = Failure.LOCKED
+            self._fail(why_mismatched(self._key))
+        elif isinstance(self._key, CurveKey):
+            self.failure = Failure.LOCKED
+            self._fail(why_broken())
         else:
-            self._fail(why_broken(self._key))
+            self._fail("the handshake failed")
 
     def _fail(self, reason: str) -> None:
         if not self._socket.closed:
@@ -150,4 +154,4 @@ def _hold(socket: ZmqSocket, key: Key | None) -> None:
         socket.set(zmq.CURVE_SECRETKEY, key.keys.secret)
     elif isinstance(key, PlainKey):
         socket.set(zmq.PLAIN_USERNAME, key.user.encode())
-        socket.set(zmq.PLAIN_PASSWORD, key.password.encode())
+        socket.set(zmq.PLAIN_PASSWORD, key.password.encode("utf-8", "surrogateescape"))

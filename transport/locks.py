@@ -47,6 +47,8 @@ _TEXT_SIZE = 40
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 """Z85 (ZeroMQ RFC 32): five of them stand for four bytes."""
 _LONGEST_NAME = 64
+_LONGEST_PASSWORD = 255
+"""Bytes: ZeroMQ takes no more."""
 
 
 def key_to_text(key: bytes) -> str:
@@ -200,8 +202,8 @@ class PlainKey:
     def __post_init__(self) -> None:
         if not is_user_name(self.user):
             raise ConfigError(f"a user's name has 1 to {_LONGEST_NAME} printable characters")
-        if len(self.password.encode("utf-8", "surrogatepass")) > 255:
-            raise ConfigError("a password has at most 255 bytes")
+        if len(self.password.encode("utf-8", "surrogateescape")) > _LONGEST_PASSWORD:
+            raise ConfigError(f"a password has at most {_LONGEST_PASSWORD} bytes")
 
 
 Key = CurveKey | PlainKey
@@ -234,8 +236,6 @@ def why_mismatched(key: Key | None) -> str:
     return "the server asks for a key, or a user name and password: give its server_key"
 
 
-def why_broken(key: Key | None) -> str:
-    """The handshake ended without a word."""
-    if isinstance(key, CurveKey):
-        return "the server ended the handshake: is the server_key its own? Or it is busy, and wants us to come later"
-    return "the server ended the handshake: it may be busy, and want us to come later"
+def why_broken() -> str:
+    """A handshake with CURVE ended without a word."""
+    return "the server ended the handshake: is the server_key its own? Or it is busy, and wants us to come later"

@@ -22,7 +22,18 @@ from .locks import Key, Lock, Vouched
 from .memory_locks import knock
 from .memory_topics import MemoryPublisher, MemorySubscription
 from .memory_wires import FarEnd, NearEnd, Wire
-from .network import Link, LinkSink, Listener, ListenerSink, PeerSink, Publisher, PublisherSink, Sent, Subscription
+from .network import (
+    Failure,
+    Link,
+    LinkSink,
+    Listener,
+    ListenerSink,
+    PeerSink,
+    Publisher,
+    PublisherSink,
+    Sent,
+    Subscription,
+)
 
 __all__ = ["MemoryNetwork"]
 
@@ -267,7 +278,7 @@ class _MemoryListener:
 class _MemoryLink:
     def __init__(self, network: MemoryNetwork, address: str, sink: LinkSink, largest: int, key: Key | None) -> None:
         self.largest = largest
-        self.refused = False
+        self.failure: Failure | None = None
         self._key = key
         self.context = copy_context()
         self._network = network

@@ -19,6 +19,7 @@ from .locks import (
     why_mismatched,
     why_refused,
 )
+from .network import Failure
 
 __all__ = ["Knocking", "knock"]
 
@@ -34,7 +35,7 @@ _judging: set["asyncio.Task[None]"] = set()
 class Knocking(Protocol):
     """A link or subscription that wants in."""
 
-    refused: bool
+    failure: Failure | None
 
     def lost(self, reason: str) -> None: ...
 
@@ -50,20 +51,26 @@ def knock(
     else:
         caller, fits = Caller(address), lock.keys is None and not lock.plain
     if not fits:
-        who.lost(why_mismatched(key))
+        _locked(who, why_mismatched(key))
         return
     if isinstance(key, CurveKey) and lock.keys is not None and key.server != lock.keys.public:
-        who.lost(why_broken(key))
+        _locked(who, why_broken())
         return
 
     def decided(verdict: Verdict) -> None:
         if verdict is Verdict.WELCOME:
             opened(Vouched(caller.key, caller.user) if key is not None else NOBODY)
         elif verdict is Verdict.NEVER:
-            who.refused = True
+            who.failure = Failure.REFUSED
             who.lost(why_refused(key))
         else:
-            asyncio.get_running_loop().call_later(_SILENCE, who.lost, why_broken(key))
+            asyncio.get_running_loop().call_later(_SILENCE, put_off)
+
+    def put_off() -> None:
+        if isinstance(key, CurveKey):
+            _locked(who, why_broken())
+        else:
+            who.lost("the handshake failed")
 
     def failed() -> Verdict:
         logger.exception("it could not be decided whether %s may connect", address)
@@ -88,3 +95,8 @@ def knock(
     task = asyncio.ensure_future(wait())
     _judging.add(task)
     task.add_done_callback(_judging.discard)
+
+
+def _locked(who: Knocking, reason: str) -> None:
+    who.failure = Failure.LOCKED
+    who.lost(reason)

@@ -14,7 +14,7 @@ from ..protocol.ids import TOPIC_SIZE
 from .locks import Key, Lock, Vouched
 from .memory_locks import knock
 from .memory_wires import FarEnd, Wire
-from .network import LinkSink, PublisherSink
+from .network import Failure, LinkSink, PublisherSink
 from .roll import MOST_SAID, Attached, Roll, Said
 from .tokens import Tokens
 
@@ -187,7 +187,7 @@ class MemorySubscription:
 
     def __init__(self, network: "MemoryNetwork", address: str, sink: LinkSink, largest: int, key: Key | None) -> None:
         self.largest = TOPIC_SIZE + largest
-        self.refused = False
+        self.failure: Failure | None = None
         self._key = key
         self.context = copy_context()
         self._network = network

@@ -16,6 +16,7 @@ from typing import Protocol
 from .locks import Key, Lock, Vouched
 
 __all__ = [
+    "Failure",
     "Link",
     "LinkSink",
     "Listener",
@@ -38,6 +39,15 @@ class Sent(Enum):
     """The peer's queue is at its high-water mark: this peer is slow. Nothing was queued."""
     GONE = "gone"
     """There is no such peer (any more)."""
+
+
+class Failure(Enum):
+    """Why a port that is there could not be connected to."""
+
+    LOCKED = "locked"
+    """It has a lock that our key does not fit, or seems not to; or we have a key, and it has no lock."""
+    REFUSED = "refused"
+    """It does not let us in with this key, today or tomorrow."""
 
 
 class PeerSink(Protocol):
@@ -173,8 +183,8 @@ class Link(Protocol):
     """One life of one connection to a listener. It never reconnects: its owner makes a new one."""
 
     @property
-    def refused(self) -> bool:
-        """Whether it is down because the port does not let us in, and would not tomorrow."""
+    def failure(self) -> Failure | None:
+        """When it is down: what the port's lock has to do with it; None: nothing."""
         ...
 
     def send(self, frame: bytes) -> Sent:
@@ -192,8 +202,8 @@ class Subscription(Protocol):
     """
 
     @property
-    def refused(self) -> bool:
-        """See ``Link.refused``."""
+    def failure(self) -> Failure | None:
+        """See ``Link.failure``."""
         ...
 
     def present(self, token: bytes) -> None:

@@ -153,6 +153,7 @@ class Gate:
         self.topics: dict[bytes, list[bytes]] = {}
         """What a token is good for."""
         self.shown: list[tuple[bytes, int]] = []
+        self.vouched: list[Vouched] = []
         self.granted: list[tuple[bytes, int]] = []
         self.lost: list[tuple[bytes, int]] = []
         self.on_shown: Callable[[], None] = lambda: None
@@ -161,6 +162,7 @@ class Gate:
     def presented(self, token: bytes, peer: int, vouched: Vouched) -> list[bytes]:
         topics = self.topics.get(token, [])
         self.shown.append((token, peer))
+        self.vouched.append(vouched)
         self.on_shown()
         if topics and (token, peer) not in self.granted:
             self.granted.append((token, peer))

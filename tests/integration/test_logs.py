@@ -111,7 +111,7 @@ class OverheardLink:
     def __init__(self, link: Link, secrets: Secrets) -> None:
         self._link = link
         self._secrets = secrets
-        self.refused = False
+        self.failure = None
         self.close = link.close
 
     def send(self, frame: bytes) -> Sent:
@@ -125,7 +125,7 @@ class OverheardSubscription:
     def __init__(self, subscription: Subscription, secrets: Secrets) -> None:
         self._subscription = subscription
         self._secrets = secrets
-        self.refused = False
+        self.failure = None
         self.close = subscription.close
 
     def present(self, token: bytes) -> None:

@@ -10,7 +10,7 @@ from zmq.utils import z85
 
 from server_room_system.protocol.errors import ConfigError
 from server_room_system.transport import KeyPair, key_files
-from server_room_system.transport.curve import cluster_pair, make_pair, pair_of
+from server_room_system.transport.curve import cluster_pair, pair_of
 from server_room_system.transport.key_files import (
     AuthorisedKeys,
     add_authorised,
@@ -20,7 +20,7 @@ from server_room_system.transport.key_files import (
 )
 from server_room_system.transport.locks import key_from_text, key_to_text
 
-ANN, BOB = make_pair(), make_pair()
+ANN, BOB = pair_of(b"\1" * 32), pair_of(b"\2" * 32)
 
 
 def test_a_pair_is_read_as_it_was_made(tmp_path: Path) -> None:
