@@ -21,6 +21,7 @@ from .sockets import (
     Monitor,
     always_set,
     bind,
+    never_stop_reading,
     open_socket,
     shut_down,
     turn_away,
@@ -97,6 +98,7 @@ class ZmqListener:
         domain = ""
         try:
             always_set(socket, largest + (SEALED if lock.keys is not None else 0))
+            never_stop_reading(socket)
             domain = gate.install(socket, lock)
             socket.set(zmq.ROUTER_MANDATORY, 1)  # say who is slow or gone, instead of dropping in silence
             socket.set(zmq.ROUTER_HANDOVER, 0)  # with it, a thief takes another's messages

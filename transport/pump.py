@@ -22,7 +22,7 @@ from .doorway import Doorway
 from .locks import SEALED, Lock
 from .network import PublisherSink
 from .roll import MOST_SAID, Attached, Roll, Said
-from .sockets import EVENTS, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, ZmqSocket, shut_down, turn_away
+from .sockets import EVENTS, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, ZmqSocket, never_stop_reading, shut_down, turn_away
 from .watch import ByteWatch, on_the_wire
 from .zap import vouched
 
@@ -31,6 +31,8 @@ __all__ = ["TopicPump"]
 _SURE = 99
 """Receives after an EAGAIN within which libzmq does not look at its mailbox: it does so at each hundredth. There it
 learns of lost connections and of new ones, which may be given the very memory of a lost one that is still queued."""
+_HANDSHAKE = 1024
+"""Bytes: the longest part of a handshake has some 600."""
 _SUBSCRIBE = int(zmq.SUBSCRIBE)
 
 
@@ -66,9 +68,10 @@ class TopicPump:
         self._loop = asyncio.get_running_loop()
         socket.set(zmq.XPUB_MANUAL, 1)
         # XPUB_NODROP stays off: with it, one slow subscriber holds up all.
+        never_stop_reading(socket)
         # Rule 5: what is read while it is in step must be little.
-        socket.set(zmq.RCVHWM, 1)
-        socket.set(zmq.MAXMSGSIZE, MOST_SAID)
+        # What ZeroMQ says itself in a handshake with keys or passwords counts as well, and is longer.
+        socket.set(zmq.MAXMSGSIZE, MOST_SAID if lock.keys is None and not lock.plain else _HANDSHAKE)
         self._monitor = Monitor(socket, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED, self._on_event)
 
     def pump(self) -> None:

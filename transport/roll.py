@@ -67,6 +67,8 @@ class Attached:
         """
         if message[:1] not in (b"\0", b"\1"):
             return Said.HOSTILE  # a user message: see the pump
+        if len(message) > MOST_SAID:
+            return Said.HOSTILE  # ports with locks have to let it pass
         if not self._bucket.allow(now):
             return Said.HOSTILE
         if message[0] == 0:

@@ -27,6 +27,7 @@ __all__ = [
     "ZmqSocket",
     "always_set",
     "bind",
+    "never_stop_reading",
     "open_socket",
     "shut_down",
     "turn_away",
@@ -67,6 +68,18 @@ def always_set(socket: ZmqSocket, largest: int) -> None:
     socket.set(zmq.HEARTBEAT_TIMEOUT, 15_000)
     socket.set(zmq.SNDHWM, _QUEUED_FRAMES)
     socket.set(zmq.RCVHWM, 1_000)
+
+
+def never_stop_reading(socket: ZmqSocket) -> None:
+    """Let a port's queues of what peers say have no limit: at one, a peer could end this process.
+
+    Where such a queue is full, libzmq stops to read from the connection. If that
+    is reset meanwhile, and a PING of ZeroMQ's own lies behind what was read, or a
+    heartbeat of ours is due, an assertion of libzmq 4.3.5 fails (``!_io_error``,
+    stream_engine_base.cpp). Who fills a queue is cut: by its rate when it is
+    read, and by the watch.
+    """
+    socket.set(zmq.RCVHWM, 0)
 
 
 def bind(socket: ZmqSocket, host: str, port: int) -> None:

@@ -5,7 +5,7 @@ from random import Random
 
 from server_room_system.transport import Sent
 
-from .ground import LARGEST, Ground, on_both
+from .ground import LARGEST, Ground, on_both, on_memory
 
 
 @on_both
@@ -90,7 +90,7 @@ async def test_a_listener_that_sends_is_full_at_the_high_water_mark_and_recovers
     assert slow.reasons == []
 
 
-@on_both
+@on_memory  # a real listener takes all in: see test_zeromq
 async def test_a_link_that_sends_is_full_at_the_high_water_mark_and_recovers(ground: Ground) -> None:
     listener, ear = ground.listen()
     link, mouth, voice = await ground.pair(listener, ear)

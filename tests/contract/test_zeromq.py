@@ -235,6 +235,23 @@ async def test_behind_a_user_message_nothing_is_granted_until_all_is_read(ground
 
 
 @on_zeromq
+async def test_a_link_that_sends_is_full_where_nobody_reads_and_recovers(ground: Ground) -> None:
+    with raw(zmq.ROUTER) as server:
+        port = server.bind_to_random_port(f"tcp://{HOST}")
+        link, mouth = ground.connect(f"tcp://{HOST}:{port}")
+        await ground.until(lambda: mouth.ups)
+        body = bytes(8 * 1024)
+        taken = ground.fill(lambda number: link.send(b"%06d" % number + body))
+        assert taken >= 256
+        for number in range(taken):
+            frames = await asyncio.to_thread(server.recv_multipart)
+            assert frames[1][:6] == b"%06d" % number
+        assert link.send(b"again") is Sent.TAKEN
+        assert (await asyncio.to_thread(server.recv_multipart))[1] == b"again"
+        assert mouth.reasons == []
+
+
+@on_zeromq
 async def test_a_connection_that_cannot_be_cut_is_said_to_stand(ground: Ground) -> None:
     publisher, gate = ground.publish()
     _, mouth, peer = await ground.admit(publisher, gate, b"a token, 16 long", b"\x10" + bytes(16))
