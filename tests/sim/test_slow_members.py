@@ -198,3 +198,41 @@ def assert_removed(told: Run) -> None:
     assert told.others[-1][1] > told.heard[-1][1] + 5 * RATE
     for heard in (told.heard, told.others):
         assert heard == all_of_it(heard[0][1], heard[-1][1])
+
+
+@FANOUTS
+@pytest.mark.parametrize("policy", ["recover", "latest", "close"])
+def test_a_program_that_does_not_read_is_a_slow_member_too(policy: str, fanout: str) -> None:
+    heard: Heard = []
+    server = Server(rooms={"track": type("Track", (Track,), {"slow_members": policy, "fanout": fanout})})
+
+    async def read_late() -> ClientRoom:
+        async with system(server) as s:
+            ann, bob = await s.client(), await s.client(inbox=100)
+            at_ann = await ann.create(RuleSet(3, room="track"))
+            at_bob = await bob.join_by_id(at_ann.id)
+            await s.sleep(STOPPED)
+            room = s.room(at_ann.id)
+            assert isinstance(room, Track)
+            missed = room.said
+            reading = asyncio.create_task(listen(at_bob, heard))
+            await s.sleep(1.0)
+            assert reading.done() == (policy == "close")
+            reading.cancel()
+            heard[:] = until(missed, heard)
+            assert room.left == ([Code.TOO_SLOW] if policy == "close" else [])
+            return at_bob
+
+    at_bob = run(read_late, seed=1)
+    first = heard[0][1]
+    if policy == "close":
+        assert isinstance(at_bob.error, TooSlow)
+        assert heard == all_of_it(first, heard[-1][1])
+        assert 100 <= len(heard) < 110
+    elif policy == "latest":
+        assert heard[-1][1] >= STOPPED * RATE - 1
+        assert len(heard) < 100 + 2 * STOPPED + 10
+        assert "reset" not in dict(heard)
+    else:
+        assert [kind for kind, _ in heard].count("reset") == 1
+        assert 100 <= len(heard) < 110
