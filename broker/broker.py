@@ -73,7 +73,7 @@ class BrokerLimits:
     """Rooms that one client may be in at once."""
     longest_wait: float = 3600.0
     """Seconds that a ticket may wait at most, whatever its client asks."""
-    session_grace: float = 30.0
+    session_grace: float = 60.0
     """Seconds that a session outlives its connection."""
     auth_timeout: float = 4.0
     """Seconds that ``Server.on_auth`` may take for one client: clients give an answer five."""

@@ -35,7 +35,7 @@ __all__ = ["Memberships"]
 
 _FAREWELL_TIME = 1.0
 """Seconds that the downlink of a room that is over may take to bring what was said last: then the server closes it."""
-_REST_TIME = 10.0
+_REST_TIME = 5.0
 """Seconds that a server may take to answer who asks for the rest of a room that is over."""
 
 

@@ -36,10 +36,10 @@ class Limits:
     """Requests to the broker a second for each connection."""
     control_burst: int = 60
     """Requests to the broker at once for each connection."""
-    ping_interval: float = 5.0
+    ping_interval: float = 3.0
     """Seconds of silence after which a client sends PING."""
-    ping_timeout: float = 15.0
-    """Seconds of silence after which either side gives the other up."""
+    ping_timeout: float = 9.0
+    """Seconds of silence after which either side gives the other up. A second more passes before it looks."""
     unacked: int = 256
     """Messages that a client may have sent and not yet seen acknowledged."""
 

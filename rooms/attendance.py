@@ -9,7 +9,7 @@ from ..protocol.names import Protocol
 from ..protocol.streams import Position
 from ..transport.network import Sent
 from .control import Seated, Unseated
-from .farewells import Farewell
+from .farewells import KEPT, Farewell
 from .member import Member
 from .seats import Seat, SeatState
 from .uplink import Caller
@@ -271,10 +271,9 @@ class Attendance:
             runner.audience.say_farewell(member, int(code), text, end)
         member.say_left(code, text, end)
         if code not in _HEARD_ENOUGH:
-            farewells = runner.farewells
-            until = runner.out.now + farewells.seconds
+            until = runner.out.now + KEPT
             farewell = Farewell(seat.token, seat.owner, member.line, end, member.uplink, int(code), text, until)
-            farewells.keep(farewell, seat.tokens())
+            runner.farewells.keep(farewell, seat.tokens())
             self.forget_farewells()
 
     def forget_farewells(self) -> None:

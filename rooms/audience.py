@@ -173,12 +173,16 @@ class Audience:
 
     def beat_later(self) -> None:
         """See that whoever lost the end of what was said finds out."""
-        if not self._beating:
-            when = self.fanout.next_beat(self._runner.out.now)
-            if when is not None:
-                self._beating = True
-                self._beat_at = when
-                self._runner.out.alarm(when, self._beat, when)
+        out = self._runner.out
+        when = self.fanout.next_beat(out.now)
+        # The alarm of a room that was silent for long may be far away. A later one is set when an earlier one rings.
+        if when is None or (self._beating and self._beat_at <= when):
+            return
+        if self._beating:
+            out.clear_alarm(self._beat, self._beat_at)
+        self._beating = True
+        self._beat_at = when
+        out.alarm(when, self._beat, when)
 
     def end(self) -> None:
         """The room is over."""

@@ -114,6 +114,11 @@ class Line:
         return self._directs
 
     @property
+    def size(self) -> int:
+        """Bytes that are kept of it."""
+        return self._directs.size if self._directs is not None else 0
+
+    @property
     def last_direct(self) -> int:
         """The number of the last direct message."""
         return self._directs.last if self._directs is not None else 0

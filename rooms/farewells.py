@@ -15,11 +15,10 @@ from ..protocol.streams import Position, bundles
 from .fanout import ONE_FRAME, Fanout, Line
 from .uplink import Caller, Uplink
 
-__all__ = ["Farewell", "Farewells"]
+__all__ = ["KEPT", "Farewell", "Farewells"]
 
-_SHORTEST = 5.0
-_LONGEST = 30.0
-"""Seconds that what was said is kept for who is gone, in between the grace period of the room."""
+KEPT = 60.0
+"""Seconds that what was said is kept for who is gone: as long as a session may be away."""
 _MOST = 1024
 """Members of a room for whom it is kept at once; the oldest are forgotten first."""
 
@@ -66,15 +65,12 @@ class Farewells:
         room: its id.
         type_name: its type.
         fanout: its stream.
-        grace: seconds that its members may be away.
     """
 
-    __slots__ = ("_by_token", "_kept", "_room", "_type", "fanout", "seconds")
+    __slots__ = ("_by_token", "_kept", "_room", "_type", "fanout")
 
-    def __init__(self, room: str, type_name: str, fanout: Fanout, grace: float) -> None:
+    def __init__(self, room: str, type_name: str, fanout: Fanout) -> None:
         self.fanout = fanout
-        self.seconds = min(max(grace, _SHORTEST), _LONGEST)
-        """How long each is kept."""
         self._room = room
         self._type = type_name
         self._kept: OrderedDict[int, tuple[Farewell, list[bytes]]] = OrderedDict()
@@ -83,6 +79,11 @@ class Farewells:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    @property
+    def size(self) -> int:
+        """Bytes of what was said that is kept once the room is over."""
+        return self.fanout.history.size + sum(farewell.line.size for farewell, _ in self._kept.values())
 
     def keep(self, farewell: Farewell, tokens: Iterable[bytes]) -> None:
         """A membership is over. ``tokens``: those by which the member may show that it was it."""

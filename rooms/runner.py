@@ -168,7 +168,7 @@ class Runner:
         self.audience: Audience | None
         """The downlinks of the members, if the room is a topic."""
         self.fanout, self.audience = self._make_fanout(entropy, limits)
-        self.farewells = Farewells(room_id, type_name, self.fanout, room.reconnect_grace)
+        self.farewells = Farewells(room_id, type_name, self.fanout)
         """What is kept for who is a member no more."""
         self.mailbox = Mailbox(room_id, out, room.on_error)
         self.timers = Timers(out, self.mailbox)

@@ -50,7 +50,7 @@ from .control import (
     SeatWish,
 )
 from .downlinks import Downlinks
-from .farewells import Farewells
+from .farewells import KEPT, Farewells
 from .mailbox import Mailbox, Then
 from .port import Connection, Port
 from .room import Room
@@ -61,7 +61,7 @@ __all__ = ["RoomFactory", "Worker"]
 logger = logging.getLogger(__name__.partition(".rooms")[0] + ".rooms")
 
 _CODES = frozenset(map(int, Code))
-_MOST_ENDED = 256
+_MOST_ENDED = 4096
 _MOST_KEPT = 64 * 1024 * 1024
 """Rooms that are over and what they said last, in bytes: so much is kept for those who have not got it."""
 
@@ -108,8 +108,9 @@ class Worker:
         self._unflushed: list[Runner] = []
         self._updates: dict[Runner, RoomUpdated] = {}
         self._hooks: dict[Mailbox, asyncio.Task[None]] = {}
-        self._ended: dict[str, Farewells] = {}
-        """What is kept of rooms that are over, oldest first."""
+        self._ended: dict[str, tuple[Farewells, int]] = {}
+        """What is kept of rooms that are over, oldest first, and how many bytes that is."""
+        self._ended_size = 0
         self._emptied = asyncio.Event()
         self._drained = asyncio.Event()
         port.on_room_message = self.on_room_message
@@ -337,8 +338,11 @@ class Worker:
 
     def _recover(self, runner: Runner | None, connection: Connection, message: Recover) -> None:
         position = Position(message.epoch, message.offset, message.direct)
-        farewells = runner.farewells if runner is not None else self._ended.get(message.room)
-        if farewells is None:
+        if runner is not None:
+            farewells = runner.farewells
+        elif message.room in self._ended:
+            farewells, _ = self._ended[message.room]
+        else:
             raise RoomNotFound
         farewell = farewells.find(message.token, connection.vouched.key)
         if farewell is not None:
@@ -440,17 +444,18 @@ class Worker:
         self.clear_alarm(runner.attendance.forget_farewells)
         if not farewells:
             return
-        self._ended[runner.id] = farewells
-        self.alarm(self.now + farewells.seconds, self._forget_ended, runner.id)
-        while len(self._ended) > _MOST_ENDED or self._kept_bytes() > _MOST_KEPT:
+        size = farewells.size
+        self._ended[runner.id] = farewells, size
+        self._ended_size += size
+        self.alarm(self.now + KEPT, self._forget_ended, runner.id)
+        while len(self._ended) > _MOST_ENDED or self._ended_size > _MOST_KEPT:
             self._forget_ended(next(iter(self._ended)))
-
-    def _kept_bytes(self) -> int:
-        return sum(farewells.fanout.history.size for farewells in self._ended.values())
 
     def _forget_ended(self, room: str) -> None:
         self.clear_alarm(self._forget_ended, room)
-        self._ended.pop(room).fanout.forget()
+        farewells, size = self._ended.pop(room)
+        self._ended_size -= size
+        farewells.fanout.forget()
 
     def _forget(self, room: str) -> None:
         self.rooms.pop(room, None)

@@ -215,7 +215,7 @@ class InMemorySystem:
         self,
         *,
         connect_timeout: float = 5.0,
-        reconnect_timeout: float = 30.0,
+        reconnect_timeout: float = 60.0,
         inbox: int = 4096,
         credentials: Any = None,
     ) -> AsyncClient:

@@ -474,11 +474,11 @@ def test_a_join_without_an_answer_is_said_again_after_a_reconnect(stage: Stage) 
 
 def test_a_quiet_server_is_pinged_and_given_up_in_the_end(stage: Stage) -> None:
     stage.connect()
-    stage.advance(4.0)
+    stage.advance(2.0)
     assert stage.heard(Ping) == []
     stage.advance(1.0)
     assert stage.heard(Ping) == [Ping(1)]
-    stage.advance(9.0)
+    stage.advance(5.0)
     assert stage.heard(Ping) == [Ping(2)]
     assert not stage.out.interruptions
     stage.advance(1.0)
@@ -501,7 +501,7 @@ def test_any_frame_is_a_sign_of_life(stage: Stage, sign: Message) -> None:
 def test_a_client_that_only_listens_shows_that_it_lives(stage: Stage) -> None:
     # The server would give it up: that the client hears does not mean that it is heard.
     stage.connect()
-    for second in range(12):
+    for second in range(7):
         stage.deliver(stage.core.home, 0, direct(second + 1, "news"))
         stage.advance(1.0)
     assert stage.heard(Ping) == [Ping(1), Ping(2)]

@@ -94,7 +94,7 @@ def test_nothing_is_said_with_an_old_ref_while_a_room_is_recovered(stage: Stage,
     stage.send(room, "while")
     stage.core.ask_ack(room)
     stage.core.leave(room)
-    stage.advance(3.0)
+    stage.advance(2.5)
     assert stage.out.heard() == []
     joined = stage.recovered(recover)
     heard = stage.out.heard()
@@ -110,7 +110,7 @@ def test_nothing_is_said_with_the_ref_of_a_room_that_catches_up(stage: Stage, ro
     stage.send(room, "while")
     stage.core.ask_ack(room)
     stage.core.leave(room)
-    stage.advance(3.0)
+    stage.advance(2.5)
     assert stage.out.heard() == []
     joined = stage.recovered(recover)
     assert {message[0] for message in stage.out.heard()} == {joined.ref}
@@ -356,7 +356,7 @@ def test_each_second_the_acknowledgement_is_asked_for_where_it_is_missing(stage:
     stage.advance(1.0)
     assert set(stage.out.heard()) == {Ack(room.ref, 0)}
     stage.acknowledge(room, 1)
-    stage.advance(2.0)
+    stage.advance(1.5)
     assert stage.out.heard() == []
 
 

@@ -672,7 +672,7 @@ def test_a_room_whose_last_words_do_not_come_ends_all_the_same(yard: Yard, how: 
         yard.core.downlink_lost(membership)
     elif how == "connection lost":
         yard.lose_worker(contact)
-    yard.advance(10.9)
+    yard.advance(5.9)
     assert membership.state is MembershipState.JOINED
     if how == "connection lost":  # as long as it may come back, so may the rest
         while yard.now < START + 40.0 and contact.state is not ClientState.CLOSED:

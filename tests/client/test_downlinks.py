@@ -126,7 +126,7 @@ def test_a_downlink_that_is_silent_is_waited_for_one_second(stage: Stage, room: 
 
 def test_the_rest_is_not_waited_for_for_ever(stage: Stage, room: Membership) -> None:
     end_beside(stage, room)
-    stage.advance(10.9)
+    stage.advance(5.9)
     assert room.state is MembershipState.JOINED
     stage.advance(0.2)
     assert type(room.error) is RoomClosed

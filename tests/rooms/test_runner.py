@@ -107,7 +107,7 @@ def test_closing_lets_everybody_know_and_runs_the_hooks_in_order() -> None:
     assert ann.left == LeftRoom(ann.ref, Code.ROOM_CLOSED, "good night", *ann.position[1:])
     assert bench.state() is RoomState.DISPOSED
     assert bench.reported(RoomEnded) == [RoomEnded("r1")]
-    bench.out.advance(room.reconnect_grace)  # what was said is kept for who has not heard it
+    bench.out.advance(60.0)  # what was said is kept for who has not heard it
     assert bench.out.alarms.next() is None
 
 
