@@ -130,7 +130,7 @@ FAMILIES: tuple[Family, ...] = (
            (), _one(lambda look: look.load.rss)),
     Family("srs_frames_received_total", "counter", "Frames that came to the broker.", ("port",),
            lambda look: [Sample((port,), count) for port, count in look.received.items()]),
-    Family("srs_refusals_total", "counter", "What the broker refused, by the error's name.", ("port", "error"),
+    Family("srs_refusals_total", "counter", "What the broker refused, by the error's name, or why.", ("port", "error"),
            _refusals),
 )  # fmt: skip
 """All of them. ``docs/operations.md`` describes each."""

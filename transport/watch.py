@@ -6,9 +6,10 @@ wire. Commands, such as ZeroMQ's own PING, it answers without telling anybody.
 So whatever a connection has sent, as the kernel counts it (TCP_INFO), is
 compared with the messages that were read from it.
 
-Measured on one core at 2.5 GHz: a look at one connection takes 4 µs. With 1,000
-connections that stand, a look at each once a second costs 4 ms of every second,
-in slices of 0.1 ms; and 0.1 % of a core goes for noticing that memory grows.
+Measured on a busy machine (AMD EPYC, two cores): a look at one connection takes 5 µs,
+so that 1,000 connections that stand cost 0.6 % of a core, in slices of 0.25 ms; and
+0.4 % goes for noticing 20 times a second whether memory has grown, while anybody is
+connected, half of it for the timer. A message costs 0.1 µs more, to be counted.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__.partition(".transport")[0] + ".transport")
 
 _ROUND = 1.0
 """Seconds in which every connection is looked at once."""
-_TICK = 0.025
+_TICK = 0.05
 _GROWN = 4 * 1024 * 1024
 """Bytes that this process may grow by before all connections are looked at soon."""
 _HASTY = 400

@@ -1,5 +1,6 @@
 """``docs/operations.md``: its commands run, and its tables are those of the code."""
 
+import dataclasses
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
+from server_room_system import AddressLimits
 from server_room_system.broker.logs import FIELDS
 from server_room_system.broker.metrics import FAMILIES
 
@@ -48,6 +50,18 @@ class Running(NamedTuple):
     client: int
     metrics: str
     environment: dict[str, str]
+
+
+def test_the_limits_for_addresses_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([^|`]+) \| [^|]+ \|$", DOCUMENT, re.MULTILINE)
+    assert dict(rows[1:]) == {field.name: repr(field.default) for field in dataclasses.fields(AddressLimits)}
+
+
+def test_the_snippets_of_python_run() -> None:
+    snippets = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+    assert snippets
+    for snippet in snippets:
+        exec(snippet, {})  # as a user would
 
 
 @pytest.fixture
