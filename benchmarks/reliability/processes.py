@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from benchmarks.runs import RunError
 
-__all__ = ["Crowds", "answer_of"]
+__all__ = ["Crowds", "answer_of", "soaked"]
 
 _ROOT = Path(__file__).parents[2]
 
@@ -82,3 +82,23 @@ def answer_of(command: list[str], say: Callable[[str], None]) -> dict[str, Any]:
         raise RunError(f"{' '.join(command)} ended with {process.returncode}: {last[-500:]}")
     answer: dict[str, Any] = json.loads(last)
     return answer
+
+
+def soaked(minutes: float, say: Callable[[str], None]) -> dict[str, Any]:
+    """What ``make soak`` found, after so many minutes.
+
+    Raises:
+        RunError: it could not be run.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "soak.json")
+        command = [sys.executable, "-m", "tests.chaos", "--minutes", f"{minutes:g}", "--json", str(file)]
+        with subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for number, line in enumerate(process.stdout):
+                if number % 60 == 0:
+                    say(line.rstrip())
+        if process.returncode not in (0, 1):
+            raise RunError(f"{' '.join(command[2:5])} ended with {process.returncode}")
+        answer: dict[str, Any] = json.loads(file.read_text())
+        return answer

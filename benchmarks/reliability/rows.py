@@ -9,8 +9,10 @@ from statistics import median
 from typing import Any
 
 from benchmarks.job import quantile
-from benchmarks.reliability.processes import Crowds, answer_of
+from benchmarks.reliability.processes import Crowds, answer_of, soaked
 from benchmarks.runs import serving
+from tests.mutants.catalog import MUTANTS
+from tests.mutants.runner import Outcome, Verdict, run_all
 
 __all__ = ["ROWS", "Found", "Scale"]
 
@@ -145,20 +147,32 @@ def stopped(scale: Scale, say: Callable[[str], None]) -> Found:
 
 def mutants(scale: Scale, say: Callable[[str], None]) -> Found:
     """Deliberate bugs that the tests find."""
-    answer = answer_of(["tests.mutants", "--json"], say)
-    killed, total = answer["killed"], answer["total"]
-    return Found(f"{killed} of {total}", killed == total >= 20, answer.get("survivors", []), answer)
+
+    def tell(outcome: Outcome) -> None:
+        if outcome.verdict is not Verdict.KILLED:
+            say(f"{outcome.mutant.name}: {outcome.verdict.value}")
+
+    outcomes = run_all(MUTANTS, 2, tell)
+    alive = [outcome.mutant.name for outcome in outcomes if outcome.verdict is not Verdict.KILLED]
+    killed, total = len(outcomes) - len(alive), len(outcomes)
+    return Found(f"{killed} of {total}", killed == total >= 20, alive, {"killed": killed, "total": total})
 
 
 def soak(scale: Scale, say: Callable[[str], None]) -> Found:
     """The whole system, with a fault each 20 seconds."""
-    answer = answer_of(["tests.chaos.soak", "--minutes", f"{scale.minutes:g}", "--json"], say)
-    slope, fds = answer["rss_slope"], answer["fd_slope"]
+    answer = soaked(scale.minutes, say)
+    wrong = sum(answer["violations"].values()) + len(answer["complaints"])
+    lives = [each for each in answer["processes"] if each["MiB an hour"] is not None]
+    rss = max((each["MiB an hour"] for each in lives), default=0.0)
+    fds = max((abs(each["fds an hour"]) for each in lives), default=0.0)
+    counts = answer["counts"]
     text = (
-        f"{answer['violations']} violations in {answer['minutes']:.0f} minutes, {answer['faults']} faults, "
-        f"{answer['deliveries']:,} deliveries; RSS {slope:+.2f} MiB/h, fds {fds:+.1f}/h at most"
+        f"{wrong} violations in {answer['minutes']:.0f} minutes, {counts['faults']} faults, "
+        f"{counts['deliveries']:,} deliveries, {counts['reconnects']:,} reconnects; "
+        f"steepest of {len(lives)} processes: RSS {rss:+.2f} MiB/h, fds {fds:.1f}/h"
     )
-    return Found(text, answer["violations"] == 0 and slope < 1.0 and abs(fds) < 1.0, [], answer)
+    holds = wrong == 0 and bool(lives) and rss < 1.0 and fds < 1.0
+    return Found(text, holds, [*answer["told"], *answer["complaints"]], answer)
 
 
 def _clean(answer: dict[str, Any]) -> bool:
