@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 FAULT_EVERY ?= 20
 
-.PHONY: demo test check bench soak reliability mutants fuzz format clean help
+.PHONY: demo test check bench sim soak reliability mutants fuzz format clean help
 
 help:            ## Show this list.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -37,6 +37,9 @@ fuzz: MINUTES ?= 10
 fuzz: $(STAMP)   ## Fuzz every decoder and conversation for MINUTES=10 (Linux).
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[fuzz]'
 	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(ARGS)
+
+sim: $(STAMP)    ## The whole system in memory under faults: SEEDS=1000, SEEDS=5000-6000, or MINUTES=10.
+	@$(BIN)/python -m tests.sim $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 soak: MINUTES ?= 30
 soak: $(STAMP)   ## Real processes under faults for MINUTES=30, one each FAULT_EVERY=20 seconds.

@@ -26,6 +26,8 @@ class FaultyNetwork(MemoryNetwork):
 
     def __init__(self, seed: int = 0, latency: tuple[float, float] = (0.0005, 0.002)) -> None:
         super().__init__(seed, latency)
+        self.spread = 0.0
+        """Seconds that one connection may be slower than another, all its life."""
         self._cables: list[Cable] = []
         self._wire_of: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
@@ -85,6 +87,7 @@ class FaultyNetwork(MemoryNetwork):
     def wire(self, near: Any, far: Any) -> Any:
         """See ``MemoryNetwork.wire``."""
         wire = self._wire_of[near] = super().wire(near, far)
+        wire.lag = self.random.uniform(0.0, self.spread)
         return wire
 
 

@@ -136,16 +136,21 @@ class InMemorySystem:
         Args:
             what: a client (its connections; the code that uses it goes on), a worker's name, or ``"broker"``.
         """
-        process = self._process(what)
+        process = self.process(what)
         if not process.stopped:
             process.stop()
             self.network.stands_still(process)
 
     def thaw(self, what: "AsyncClient | str") -> None:
         """Let a process go on."""
-        self._process(what).go_on()
+        self.process(what).go_on()
 
-    def _process(self, what: "AsyncClient | str") -> Process:
+    def process(self, what: "AsyncClient | str") -> Process:
+        """The process of a client, of a worker, or of the broker.
+
+        Raises:
+            ConfigError: there is none.
+        """
         process = self._processes.get(what)
         if process is None:
             raise ConfigError(f"{what!r} is no process of this system: neither client, nor worker, nor {BROKER!r}")
@@ -198,6 +203,7 @@ class InMemorySystem:
         """Let a worker be gone from one moment to the next, as its process would be: no hook runs, nobody is told."""
         worker = self.workers.pop(name)
         self._end(name)
+        worker.stop_soon()  # who waits for its end waits no longer
         await worker.vanish()
 
     async def drain_worker(self, name: str) -> None:

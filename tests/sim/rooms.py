@@ -37,12 +37,14 @@ class Recorder(Room):
     message_rate: float | None = None
 
     ledger: ClassVar[Ledger]
-    random: ClassVar[Random]
+    seed: ClassVar[int]
     calm: ClassVar[bool]
     stream: Stream
+    random: Random
 
     def on_create(self, options: dict[str, Any]) -> None:
         assert self.max_clients is not None
+        self.random = Random(f"{self.seed} room {len(self.ledger.streams)}")
         self.stream = self.ledger.opens(
             Stream(
                 self.ledger,
@@ -50,7 +52,8 @@ class Recorder(Room):
                 self.history,
                 self.max_clients,
                 takes_all=self.message_rate is None,
-                unseen=PRESENCE_EVENTS if self.presence else 0,
+                unseen=PRESENCE_EVENTS if self.presence else 1,  # that the worker drains
+                overtaken=self.fanout == "topic",
             )
         )
         self.every(0.5, self.beat)
@@ -68,16 +71,23 @@ class Recorder(Room):
         self.say()
 
     def on_drop(self, client: Member) -> None:
+        visit_of(client).dropped = self.ledger.now()
+        self.ledger.drops += 1
         self.say()
 
     def on_reconnect(self, client: Member) -> None:
+        visit_of(client).dropped = None
+        self.ledger.reconnects += 1
         self.say(visit_of(client))
 
     def on_leave(self, client: Member, reason: Code) -> None:
+        visit_of(client).dropped = None
         self.stream.leaves(visit_of(client))
         self.say()
 
     def on_dispose(self) -> None:
+        if self.stream.present and self.ledger.abandoned(self.stream.process):
+            self.stream.dies()
         if self.stream.present:
             self.ledger.mistake(f"{self.id} ended with {len(self.stream.present)} members")
 
@@ -176,14 +186,16 @@ ROOM_TYPES: dict[str, type[Recorder]] = {
 class RecordingServer(Server):
     """Tells each of its clients in order what it said to it, and notes what they say."""
 
-    def __init__(self, ledger: Ledger, random: Random) -> None:
-        bound = {"ledger": ledger, "random": random, "calm": False}
+    def __init__(self, ledger: Ledger, seed: int, fanout: str) -> None:
+        bound = {"ledger": ledger, "seed": seed, "calm": False, "fanout": fanout}
         rooms = {name: type(kind.__name__, (kind,), dict(bound)) for name, kind in ROOM_TYPES.items()}
         super().__init__(
             rooms=rooms,
             limits=Limits(ping_interval=1.0, ping_timeout=3.0, control_rate=200.0, control_burst=500),
             broker_limits=BrokerLimits(session_grace=8.0),
         )
+        self.life = 0
+        """How many brokers there were before this one: each forgets what it said."""
         self.told: dict[int, int] = {}
         """The last serial that was said to each client."""
         self.heard: dict[int, int] = {}
@@ -200,7 +212,13 @@ class RecordingServer(Server):
     def tell(self, session: Session) -> None:
         """Say the next thing to a client."""
         serial = self.told[session.id] = self.told.get(session.id, 0) + 1
-        session.send("told", [session.id, serial])
+        session.send("told", [self.life, session.id, serial])
+
+    def start_anew(self) -> None:
+        """Another broker takes over, and knows nothing of what was said outside of rooms."""
+        self.life += 1
+        self.told.clear()
+        self.heard.clear()
 
     def calm_down(self) -> None:
         """Rooms say nothing more by themselves."""
