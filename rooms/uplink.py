@@ -124,7 +124,17 @@ class Uplink:
         bucket: how often it may send; None lifts the limit.
     """
 
-    __slots__ = ("_asked", "_bucket", "_refusals", "_refused_elsewhere", "connection", "ref", "session", "uplink")
+    __slots__ = (
+        "_bucket",
+        "_due",
+        "_due_again",
+        "_refusals",
+        "_refused_elsewhere",
+        "connection",
+        "ref",
+        "session",
+        "uplink",
+    )
 
     def __init__(self, session: str, bucket: TokenBucket | None) -> None:
         self.session = session
@@ -133,8 +143,10 @@ class Uplink:
         self.ref = 0
         self.connection: Caller | None = None
         self._bucket = bucket
-        self._asked = -1
-        """The number whose acknowledgement was asked for and is not said yet."""
+        self._due = -1
+        """The number whose acknowledgement is to be said as soon as all up to it is applied; -1: none is."""
+        self._due_again = False
+        """Whether a later one is to be said after that."""
         self._refusals: dict[int, Error] | None = None
         """What was refused, by number, until the client confirms that it knows."""
         self._refused_elsewhere = False
@@ -184,7 +196,7 @@ class Uplink:
         else:
             self.take(name, data)
         if not self.uplink & _ACK_MASK:
-            self.acknowledge()
+            self._acknowledge_soon()
 
     def on_request(self, message: list[Any]) -> None:
         """Take a REQUEST; its reply is an item of a later bundle."""
@@ -199,7 +211,7 @@ class Uplink:
         else:
             self.take_request(name, data)
         if not self.uplink & _ACK_MASK:
-            self.acknowledge()
+            self._acknowledge_soon()
 
     def on_ack(self, number: int) -> None:
         """The client asks how far its messages are applied. It knows what became of those up to ``number``."""
@@ -207,9 +219,7 @@ class Uplink:
         if self._refusals:
             self._refusals = {refused: error for refused, error in self._refusals.items() if refused > number}
         self._refuse_again()
-        if self._asked != self.uplink:  # asking again is free of charge: it must not pile up behind a hook that waits
-            self._asked = self.uplink
-            self.acknowledge()
+        self._acknowledge_soon()
 
     def lost(self) -> None:
         """The connection is gone."""
@@ -239,10 +249,12 @@ class Uplink:
 
     def say_acknowledged(self, number: int) -> None:
         """Tell the client up to which of its messages all are applied, but for those that were refused."""
-        if self._asked == number:
-            self._asked = -1
+        self._due = -1
         self._refuse_again()  # ahead of the acknowledgement, which counts for all but these
         self.say(Ack(self.ref, number))
+        if self._due_again:
+            self._due_again = False
+            self._acknowledge_soon()
 
     def refuse(self, error: RequestError, number: int) -> None:
         """Tell the client that this message was not applied, and why.
@@ -261,6 +273,14 @@ class Uplink:
             self._refused_elsewhere = True
         else:
             self.connection.refuse(error, self.ref, number)
+
+    def _acknowledge_soon(self) -> None:
+        # One at a time: whatever a client asks or sends, they must not pile up behind a hook that waits.
+        if self._due < 0:
+            self._due = self.uplink
+            self.acknowledge()
+        elif self._due != self.uplink:
+            self._due_again = True
 
     def _refuse_again(self) -> None:
         if self._refused_elsewhere and self.connection is not None:

@@ -167,3 +167,22 @@ def test_an_acknowledgement_that_was_asked_for_on_an_older_connection_does_not_o
         room.gate.open()
     told = errors(ann.caller)
     assert told.index((1, int(Code.BAD_PAYLOAD))) < told.index(2)
+
+
+def test_acknowledgements_do_not_pile_up_behind_a_hook_that_waits() -> None:
+    room = Picky()
+    room.message_rate = None
+    room.gate = Gate()
+    bench = Bench(room)
+    ann = bench.join()
+    ann.send("slow")
+    for number in range(2000):
+        ann.send("number", number)
+        if not number % 50:
+            ann.confirm()
+    assert len(bench.runner.mailbox) <= 1024 + 1
+    assert ann.listen().acked == []
+    with bench.out.turn():
+        room.gate.open()
+    assert ann.listen().acked[-1] == 2001
+    assert len(ann.acked) == 2
