@@ -12,6 +12,7 @@ from ..client import AsyncClient, ClientRoom, Received, connect
 from ..protocol.errors import InRoom, Left, NotInRoomError, RateLimited, RoomBusy, ServerRoomError
 from ..protocol.names import Protocol
 from ..protocol.rulesets import RuleSet
+from .access import access_options
 from .address import address_argument, timeout_option
 from .lines import Lines
 from .screen import Palette, printable
@@ -42,8 +43,9 @@ _MOST_AGAIN = 200
     help="How many the room is for, you included.",
 )
 @click.option("--room", metavar="TYPE", help="The room type; without it the server chooses.")
+@access_options
 @timeout_option
-def chat(address: str, clients: int, room: str | None, timeout: float) -> None:
+def chat(address: str, clients: int, room: str | None, access: dict[str, Any], timeout: float) -> None:
     """Join a room and type.
 
     You wait until N clients asked for the same. Then what you type goes to the
@@ -54,11 +56,11 @@ def chat(address: str, clients: int, room: str | None, timeout: float) -> None:
 
     ADDRESS is host:port; without it, 127.0.0.1:1234.
     """
-    asyncio.run(_talk(address, RuleSet(clients, room=room), timeout))
+    asyncio.run(_talk(address, RuleSet(clients, room=room), timeout, access))
 
 
-async def _talk(address: str, ruleset: RuleSet, timeout: float) -> None:
-    async with connect(address, connect_timeout=timeout) as client:
+async def _talk(address: str, ruleset: RuleSet, timeout: float, access: dict[str, Any]) -> None:
+    async with connect(address, connect_timeout=timeout, **access) as client:
         await _Chat(client, address).run(ruleset)
 
 

@@ -1,6 +1,7 @@
 """AsyncClient: the client for asyncio programs."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..protocol.errors import ClientClosedError, NotInRoomError, ServerRoomError
@@ -8,6 +9,7 @@ from ..protocol.messages import Create, Endpoints, JoinById, Kind, ListEndpoints
 from ..protocol.names import ClientData
 from ..protocol.rulesets import RuleSet
 from ..transport.network import Network
+from .access import Access
 from .life import ClientState
 from .received import Received
 from .room import ClientRoom
@@ -21,10 +23,14 @@ def connect(
     *,
     network: Network | None = None,
     connect_timeout: float = 5.0,
-    reconnect_timeout: float = 60.0,
+    reconnect_timeout: float = 30.0,
     inbox: int = 4096,
     jitter: Callable[[], float] | None = None,
     credentials: Any = None,
+    server_key: str | None = None,
+    key_file: str | Path | None = None,
+    user: str | None = None,
+    password: str | None = None,
 ) -> "AsyncClient":
     """A client of the server at ``address``, to be used with ``async with``.
 
@@ -45,16 +51,23 @@ def connect(
         credentials: shown to the server's ``on_auth``: any value that msgpack knows, at most 15 KiB of it. Or a
             function that returns them, ``def`` or ``async def``, called on this loop for each new session, so that
             each gets a fresh token; its time counts as part of ``connect_timeout``.
+        server_key: the server's public key, 40 characters (``srs keys show server.pub``): everything is encrypted, and
+            nobody else can be taken for the server. Needed where the server has keys.
+        key_file: our own keys (``srs keys make``), where the server lets only certain ones in; None: one for this
+            client alone.
+        user: our name, where the server asks for one at the handshake (``srs serve --plain``).
+        password: and its password, sent for everybody to read.
 
     Raises (on entering):
         BrokerUnreachable: nobody answered.
         ConfigError: the address can't be one.
-        AuthRefused: the server does not take the credentials.
+        AuthRefused: the server does not take the credentials, the key or the password.
         AuthUnavailable: it could not check them within ``connect_timeout``.
         CredentialsError: the function raised.
 
     Raises (at once):
         PayloadError: the credentials can't be encoded or are too large.
+        ConfigError: these are no keys, or make no sense together.
     """
     return AsyncClient(
         address,
@@ -64,6 +77,10 @@ def connect(
         inbox=inbox,
         jitter=jitter,
         credentials=credentials,
+        server_key=server_key,
+        key_file=key_file,
+        user=user,
+        password=password,
     )
 
 
@@ -81,13 +98,18 @@ class AsyncClient:
         *,
         network: Network | None = None,
         connect_timeout: float = 5.0,
-        reconnect_timeout: float = 60.0,
+        reconnect_timeout: float = 30.0,
         inbox: int = 4096,
         jitter: Callable[[], float] | None = None,
         credentials: Any = None,
+        server_key: str | None = None,
+        key_file: str | Path | None = None,
+        user: str | None = None,
+        password: str | None = None,
     ) -> None:
         self.address = address
-        self._shell = Shell(address, network, connect_timeout, reconnect_timeout, inbox, jitter, credentials)
+        access = Access(server_key, key_file, user, password)
+        self._shell = Shell(address, network, connect_timeout, reconnect_timeout, inbox, jitter, credentials, access)
 
     # Life.
 

@@ -11,7 +11,8 @@ import signal
 import sys
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 from ..protocol.errors import ClientClosedError, InRoom, ServerRoomError, ServerStopping, TimedOut, UsageError
 from ..protocol.names import ClientData, Protocol
@@ -34,6 +35,16 @@ _MOST_UNREAD = 10_000
 
 class _Quit(BaseException):  # ends main(); nothing that users catch
     """Raised by ``quit()`` in the thread that runs ``main()``."""
+
+
+class _How(NamedTuple):
+    """How we get in: arguments of the asynchronous client."""
+
+    credentials: Any
+    server_key: str | None
+    key_file: str | Path | None
+    user: str | None
+    password: str | None
 
 
 class Client:
@@ -93,7 +104,18 @@ class Client:
 
     # Use these.
 
-    def run(self, host: str = "127.0.0.1", port: int = 1234, timeout: float = 5.0, *, credentials: Any = None) -> None:
+    def run(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 1234,
+        timeout: float = 5.0,
+        *,
+        credentials: Any = None,
+        server_key: str | None = None,
+        key_file: str | Path | None = None,
+        user: str | None = None,
+        password: str | None = None,
+    ) -> None:
         """Connect, run ``main``, and end when it returns, after ``quit``, or when the connection is lost for good.
 
         Exits the program with one line on stderr and status 1 where the server
@@ -104,13 +126,15 @@ class Client:
             port: its port.
             timeout: seconds to reach it.
             credentials: see ``connect()`` for asyncio; a function is called on the client's own thread.
+            server_key, key_file, user, password: see ``connect()`` for asyncio.
         """
+        how = _How(credentials, server_key, key_file, user, password)
         on_main_thread = threading.current_thread() is threading.main_thread()
         before = signal.signal(_WAKE, self._wake) if on_main_thread else None
         self._main_thread = threading.current_thread()
         try:
             try:
-                self._start(host, port, timeout, credentials, direct=True)
+                self._start(host, port, timeout, how, direct=True)
                 self._in_main = True
                 self.main()
             except (_Quit, KeyboardInterrupt, EOFError) as end:
@@ -130,15 +154,25 @@ class Client:
             sys.exit(f"error: {self._error}")
 
     def connect(
-        self, host: str = "127.0.0.1", port: int = 1234, timeout: float = 5.0, *, credentials: Any = None
+        self,
+        host: str = "127.0.0.1",
+        port: int = 1234,
+        timeout: float = 5.0,
+        *,
+        credentials: Any = None,
+        server_key: str | None = None,
+        key_file: str | Path | None = None,
+        user: str | None = None,
+        password: str | None = None,
     ) -> None:
         """Connect; then call ``poll`` often. The arguments are those of ``run``.
 
         Raises:
             BrokerUnreachable: nobody answered within ``timeout`` seconds.
-            AuthRefused: the server does not take the credentials.
+            AuthRefused: the server does not take the credentials, the key or the password.
         """
-        self._start(host, port, timeout, credentials, direct=False)
+        how = _How(credentials, server_key, key_file, user, password)
+        self._start(host, port, timeout, how, direct=False)
 
     def poll(self, timeout: float = 0.0) -> int:
         """Call ``handle_response`` for what has come.
@@ -217,7 +251,7 @@ class Client:
 
     # On the thread of the asynchronous client.
 
-    def _start(self, host: str, port: int, timeout: float, credentials: Any, *, direct: bool) -> None:
+    def _start(self, host: str, port: int, timeout: float, how: "_How", *, direct: bool) -> None:
         if self._thread is not None:
             raise UsageError("this client runs already")
         self._error = None
@@ -226,7 +260,7 @@ class Client:
         self._started = threading.Event()
         self._thread = threading.Thread(
             target=self._run_loop,
-            args=(f"tcp://{host}:{port}", timeout, credentials),
+            args=(f"tcp://{host}:{port}", timeout, how),
             name="server-room-client",
             daemon=True,
         )
@@ -237,20 +271,20 @@ class Client:
             self._thread = None
             raise self._error
 
-    def _run_loop(self, address: str, timeout: float, credentials: Any) -> None:
+    def _run_loop(self, address: str, timeout: float, how: "_How") -> None:
         try:
-            asyncio.run(self._live(address, timeout, credentials))
+            asyncio.run(self._live(address, timeout, how))
         except ServerRoomError as error:
             self._error = error
         finally:
             self.running = False
             self._started.set()
 
-    async def _live(self, address: str, timeout: float, credentials: Any) -> None:
+    async def _live(self, address: str, timeout: float, how: "_How") -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._joining = asyncio.Lock()
-        async with AsyncClient(address, connect_timeout=timeout, credentials=credentials) as client:
+        async with AsyncClient(address, connect_timeout=timeout, **how._asdict()) as client:
             self._client = client
             self.data = client.data
             self.running = True

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..protocol.codec import download_decoder
 from ..protocol.errors import (
+    AuthRefused,
     BadMessage,
     BrokerUnreachable,
     Code,
@@ -52,6 +53,7 @@ from ..protocol.messages import (
 )
 from ..protocol.names import ClientData
 from ..protocol.streams import Position
+from ..transport.network import Failure
 from .asks import FIRST_ASK, Asks, MakeMessage
 from .contact import Contact
 from .life import ClientEvent, ClientState
@@ -111,6 +113,8 @@ class ClientCore:
         self._opening_ask = 0
         self._unwelcome: ServerRoomError | None = None
         """Why the last opening failed, if somebody answered."""
+        self._locked_out = ""
+        """Why the last connection was not made, if that has to do with keys."""
         self._to_cancel: list[int] = []
         self._asks = Asks()
         self._memberships = Memberships(self.broker, self._asks, out, inbox, self._part_with)
@@ -149,6 +153,7 @@ class ClientCore:
             contact.opened(self.limits, now)  # a worker is told nothing but what we want
             self._say_again(contact)
             return
+        self._locked_out = ""
         ask = self._opening_ask = self._asks.number()
         if self._session:
             contact.say(Resume(ask, [VERSION], self._session, self._token, self.home.reader.direct, {}))
@@ -182,11 +187,21 @@ class ClientCore:
         else:
             self.introduce(ask, self._credentials)
 
-    def down(self, reason: str, now: float, contact: Contact | None = None) -> None:
-        """The connection failed, or is lost."""
+    def down(self, reason: str, now: float, contact: Contact | None = None, failure: Failure | None = None) -> None:
+        """The connection failed, or is lost. ``failure``: what the port's lock has to do with it."""
         contact = contact or self.broker
-        if contact is self.broker and contact.state is not ClientState.OPENING:
+        if contact is not self.broker:
+            self._lost(contact, reason, now)
+            if failure is Failure.REFUSED:
+                self._part_from(contact, WorkerLost(f"the room's worker at {_shown(contact)}: {reason}"))
+            return
+        if failure is Failure.REFUSED:
+            self._end(AuthRefused(reason))
+            return
+        if contact.state is not ClientState.OPENING:
             self._unwelcome = None  # that nobody is there says more than what was said before
+        if failure is not None:
+            self._locked_out = reason
         self._lost(contact, reason, now)
 
     def receive(self, frame: bytes, now: float, contact: Contact | None = None) -> None:
@@ -443,7 +458,7 @@ class ClientCore:
         self._bear_with(contact, now)
         if was_online:
             self._memberships.lost(contact)
-            self._out.interrupted(reason if contact is self.broker else f"worker at {contact.address}: {reason}")
+            self._out.interrupted(reason if contact is self.broker else f"worker at {_shown(contact)}: {reason}")
         if contact.deadline < contact.gone_since + self._patience(contact):
             return
         waited = now - contact.gone_since
@@ -451,11 +466,14 @@ class ClientCore:
             self._give_up(contact, waited)
         else:
             attempts = max(1, contact.backoff.attempts - bool(self._session))
-            self._end(self._unwelcome or BrokerUnreachable(contact.address, waited, attempts))
+            self._end(self._unwelcome or BrokerUnreachable(contact.address, waited, attempts, self._locked_out))
 
     def _give_up(self, contact: Contact, waited: float) -> None:
         """A worker can't be reached: its rooms are over for us."""
-        lost = WorkerLost(f"the room's worker at {contact.address} could not be reached for {waited:.0f} s")
+        lost = WorkerLost(f"the room's worker at {_shown(contact)} could not be reached for {waited:.0f} s")
+        self._part_from(contact, lost)
+
+    def _part_from(self, contact: Contact, lost: WorkerLost) -> None:
         for room in [one.room for one in self._memberships if one.contact is contact]:
             self._memberships.room_lost(room, lost)
 
@@ -486,3 +504,8 @@ class ClientCore:
             del self.workers[contact.address]
             contact.step(ClientEvent.CLOSE)
             contact.hang_up()
+
+
+def _shown(contact: Contact) -> str:
+    """Its address, without the key that may stand behind it."""
+    return contact.address.partition("#")[0]

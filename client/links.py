@@ -5,7 +5,9 @@ import re
 from collections.abc import Callable
 
 from ..protocol.errors import ConfigError
+from ..transport.locks import Key
 from ..transport.network import Link, Network, Sent, Subscription
+from .access import Access
 from .contact import Contact
 from .core import ClientCore
 from .membership import Membership
@@ -21,12 +23,14 @@ class Links:
     Args:
         core: what decides.
         network: where connections are made.
+        access: what opens the servers' ports.
         changed: called when a connection stands or is lost, for the timer.
     """
 
-    def __init__(self, core: ClientCore, network: Network, changed: Callable[[], None]) -> None:
+    def __init__(self, core: ClientCore, network: Network, access: Access, changed: Callable[[], None]) -> None:
         self.core = core
         self._network = network
+        self._access = access
         self._changed = changed
         self._links: dict[Contact, _ContactLink] = {}
         self._downlinks: dict[Membership, _Downlink] = {}
@@ -37,7 +41,8 @@ class Links:
         self.hang_up(contact)
         link = self._links[contact] = _ContactLink(self, contact)
         try:
-            link.link = self._network.connect(contact.address, link, self.core.limits.download)
+            address, key = self._way_to(contact)
+            link.link = self._network.connect(address, link, self.core.limits.download, key)
         except ConfigError as error:
             del self._links[contact]
             if contact is self.core.broker:
@@ -58,9 +63,10 @@ class Links:
     def open_downlink(self, membership: Membership, port: int, token: bytes) -> None:
         """See ``ClientOutbox.open_downlink``."""
         downlink = self._downlinks[membership] = _Downlink(self, membership, token)
-        address = _PORT.sub(f":{port}", membership.contact.address)
         try:
-            downlink.subscription = self._network.subscribe(address, downlink, self.core.limits.download)
+            address, key = self._way_to(membership.contact)
+            beside = _PORT.sub(f":{port}", address)
+            downlink.subscription = self._network.subscribe(beside, downlink, self.core.limits.download, key)
         except ConfigError:
             self._loop.call_soon(downlink.down, "no address")
 
@@ -69,6 +75,11 @@ class Links:
         downlink = self._downlinks.pop(membership, None)
         if downlink is not None and downlink.subscription is not None:
             downlink.subscription.close()
+
+    def _way_to(self, contact: Contact) -> tuple[str, Key | None]:
+        if contact is self.core.broker:
+            return contact.address, self._access.to_broker()
+        return self._access.to_worker(contact.address)
 
     # What the connections tell.
 
@@ -84,7 +95,8 @@ class Links:
     def lost(self, link: "_ContactLink", reason: str) -> None:
         if self._links.get(link.contact, link) is link:
             self._links.pop(link.contact, None)
-            self.core.down(reason, self._loop.time(), link.contact)
+            failure = link.link.failure if link.link is not None else None
+            self.core.down(reason, self._loop.time(), link.contact, failure)
             self._changed()
 
     def downlink_received(self, downlink: "_Downlink", frame: bytes) -> None:

@@ -20,6 +20,7 @@ from ..protocol.errors import (
 from ..protocol.limits import Limits
 from ..protocol.messages import Endpoints, Kind, Message, Rooms
 from ..transport.network import Network, Sent
+from .access import Access
 from .contact import Contact
 from .core import ClientCore
 from .life import ClientState
@@ -58,6 +59,7 @@ class Shell:
         inbox: int,
         jitter: Callable[[], float] | None,
         credentials: Any = None,
+        access: Access | None = None,
     ) -> None:
         self._give: Callable[[], Any] | None = credentials if callable(credentials) else None
         if self._give is None:
@@ -77,6 +79,7 @@ class Shell:
         self.error: ServerRoomError | None = None
         self.misrouted_bundles = 0
         self._address = address
+        self._access = access or Access()
         self._network = network
         self._shared: SharedNetwork | None = None
         self._connect_timeout = connect_timeout
@@ -98,7 +101,7 @@ class Shell:
         if self._network is None:
             self._shared = SharedNetwork.acquire()
             self._network = self._shared.network
-        self._links = Links(self.core, self._network, self._tick)
+        self._links = Links(self.core, self._network, self._access, self._tick)
         self.core.open(self._loop.time())
         self._tick()
         await self.wait_until(

@@ -186,12 +186,16 @@ class IllegalTransition(ServerRoomError):
 class BrokerUnreachable(ServerRoomError):
     """Nobody answered at ``address`` within ``waited`` seconds."""
 
-    def __init__(self, address: str, waited: float, attempts: int) -> None:
+    def __init__(self, address: str, waited: float, attempts: int, reason: str = "") -> None:
         tries = "1 attempt" if attempts == 1 else f"{attempts} attempts"
         super().__init__(
-            f"no broker answered at {address} within {waited:.1f} s ({tries}). "
+            f"no broker let us in at {address} within {waited:.1f} s ({tries}): {reason}."
+            if reason
+            else f"no broker answered at {address} within {waited:.1f} s ({tries}). "
             "Is it running, and are host and port right? 'srs serve module:attr' starts one."
         )
+        self.reason = reason
+        """What its lock has to do with it; empty: nothing."""
         self.address = address
         self.waited = waited
         self.attempts = attempts

@@ -7,9 +7,11 @@ from server_room_system import (
     Code,
     CredentialsError,
     CredentialsWanted,
+    WorkerLost,
 )
 from server_room_system.client.life import ClientState
-from server_room_system.protocol import Error, Hello, Resume
+from server_room_system.protocol import Error, Hello, JoinById, Resume
+from server_room_system.transport.network import Failure
 
 from .fakes import Stage
 
@@ -170,3 +172,52 @@ def test_a_function_that_fails_does_not_cost_the_session() -> None:
     assert stage.out.endings == []
     stage.advance_to_dial()
     assert stage.last(Resume)
+
+
+# Ports with locks.
+
+
+def test_a_key_that_is_refused_ends_the_client_and_says_whose_key() -> None:
+    stage = Stage()
+    stage.core.open(stage.now)
+    stage.core.down("the server refused this client's key", stage.now, None, Failure.REFUSED)
+    (error,) = stage.out.endings
+    assert isinstance(error, AuthRefused)
+    assert "this client's key" in str(error)
+
+
+def test_why_a_port_did_not_open_is_told_when_the_time_is_over() -> None:
+    stage = Stage()
+    stage.core.open(stage.now)
+    stage.core.down("the server asks for a key", stage.now, None, Failure.LOCKED)
+    while not stage.out.endings:
+        stage.advance(0.05)
+        stage.core.down("the handshake failed", stage.now)
+    (error,) = stage.out.endings
+    assert isinstance(error, BrokerUnreachable)
+    assert "the server asks for a key" in str(error)
+
+
+def test_a_session_is_not_given_up_for_a_port_that_seems_locked() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.lose()
+    stage.advance(0.3)
+    stage.core.down("the server ended the handshake", stage.now, None, Failure.LOCKED)
+    assert stage.core.state is ClientState.WAITING
+    stage.advance_to_dial()
+    assert stage.last(Resume)
+
+
+def test_a_worker_that_refuses_our_key_costs_its_rooms_at_once() -> None:
+    stage = Stage()
+    stage.connect()
+    ask = stage.core.ask(lambda ask: JoinById(stage.core.home.ref, ask, "r1", {}))
+    stage.assigned(ask, "r1", "tcp://192.0.2.1:7001#" + "0" * 40)
+    (contact,) = stage.core.workers.values()
+    stage.core.down("the server refused this client's key", stage.now, contact, Failure.REFUSED)
+    ((answered, error),) = stage.out.answers
+    assert answered == ask
+    assert isinstance(error, WorkerLost)
+    assert str(error) == "the room's worker at tcp://192.0.2.1:7001: the server refused this client's key"
+    assert stage.core.workers == {}

@@ -102,13 +102,13 @@ async def raises(awaitable: Awaitable[Any]) -> BaseException | None:
 
 
 @contextlib.contextmanager
-def on_a_thread(server: Server) -> Iterator[Host]:
+def on_a_thread(server: Server, **options: Any) -> Iterator[Host]:
     """A server on a thread of its own, for clients that block."""
     hosts: list[Host] = []
     started, stop = threading.Event(), threading.Event()
 
     async def serve() -> None:
-        async with server.listen(LOCAL, 0) as host:
+        async with server.listen(LOCAL, 0, **options) as host:
             hosts.append(host)
             started.set()
             await host.stopped()
