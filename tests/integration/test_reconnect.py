@@ -442,3 +442,50 @@ async def test_a_member_cannot_recover_what_was_said_before_it_joined() -> None:
             await late.hear(messages.Ack)
             rest = [late.heard.get_nowait() for _ in range(late.heard.qsize())]
             assert "secret" not in repr(rest)
+
+
+@pytest.mark.parametrize("end", ["kicked", "closed"])
+@each_fanout
+@on_a_loop
+async def test_all_that_was_said_before_the_end_is_heard_before_the_end(end: str) -> None:
+    class Loud(Talk):
+        message_rate = None
+
+        def handle_response(self, protocol: str, data: Any, sender: Member, client_data: Any) -> None:
+            for number in range(500):
+                self.broadcast("message", number)
+            self.clients[1].send("message", "for you alone")
+            if end == "closed":
+                self.close("enough")
+            else:
+                self.clients[1].kick("enough")
+                self.call_later(0.0, lambda: self.broadcast("message", "not for who is gone"))
+
+    async with Server(rooms={"loud": Loud}).listen(LOCAL, 0) as host, AsyncClient(host.address) as near:
+        async with AsyncClient(host.address, inbox=5) as far:
+            at_near, at_far = await gathered(near, far)
+            await at_near.send("message")
+            await until(lambda: not at_far.joined)  # nothing is read before: most of it does not fit
+            heard = [message.data async for message in at_far if message.type == "message"]
+            assert heard == [*range(500), "for you alone"]
+            assert str(at_far.error) == "enough"
+
+
+@each_fanout
+@on_a_loop
+async def test_who_was_away_when_the_room_ended_hears_the_rest_when_it_is_back() -> None:
+    async with two(Server(rooms={"ledger": Ledger})) as (host, proxy, near, far):
+        at_near, at_far = await gathered(near, far)
+        proxy.accepting = False
+        proxy.reset()
+        await until(lambda: not far.connected)
+        for number in range(20):
+            await at_near.send("message", number, ack=True)
+        applied = ledger(host).applied
+        ledger(host).close("enough")
+        await over(at_near)
+        proxy.accepting = True
+        async with asyncio.timeout(PATIENCE):
+            heard = story([message async for message in at_far])
+        assert heard == [*wanted_story(applied, second=True)]
+        assert str(at_far.error) == "enough"
