@@ -33,6 +33,7 @@ _SURE = 99
 learns of lost connections and of new ones, which may be given the very memory of a lost one that is still queued."""
 _HANDSHAKE = 1024
 """Bytes: the longest part of a handshake has some 600."""
+_KERNEL_BUFFER = 4096
 _SUBSCRIBE = int(zmq.SUBSCRIBE)
 
 
@@ -69,6 +70,8 @@ class TopicPump:
         socket.set(zmq.XPUB_MANUAL, 1)
         # XPUB_NODROP stays off: with it, one slow subscriber holds up all.
         never_stop_reading(socket)
+        # Of a flood, no more comes than this after the connection is cut (2.7 s of work without it, 0.05 s with it).
+        socket.set(zmq.RCVBUF, _KERNEL_BUFFER)
         # Rule 5: what is read while it is in step must be little.
         # What ZeroMQ says itself in a handshake with keys or passwords counts as well, and is longer.
         socket.set(zmq.MAXMSGSIZE, MOST_SAID if lock.keys is None and not lock.plain else _HANDSHAKE)
