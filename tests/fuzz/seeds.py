@@ -4,6 +4,7 @@ From the byte examples of the documents, and from conversations between clients,
 servers and workers that are recorded in memory. What is written is always the same.
 """
 
+import logging
 from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
@@ -29,6 +30,7 @@ Write = Callable[[str, str, bytes], None]
 
 def main() -> None:
     """Write all of it."""
+    logging.getLogger("server_room_system").addHandler(logging.NullHandler())
 
     def write(target: str, name: str, data: bytes) -> None:
         folder = CORPUS / target

@@ -31,7 +31,7 @@ def _told(outcomes: list[Outcome]) -> list[str]:
     ]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_every_mutant_is_killed() -> None:
     # On all cores, other tests run beside this one.
     at_once = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
