@@ -21,7 +21,7 @@ from ..protocol.errors import AuthRefused, AuthUnavailable, NotAMember, PayloadE
 from ..rooms.uplink import Caller, Uplink
 from ..transport.locks import key_to_text
 
-__all__ = ["Admission", "AdmissionOutbox", "Asking", "Peer"]
+__all__ = ["LONGEST_AUTH", "Admission", "AdmissionOutbox", "Asking", "Peer"]
 
 logger = logging.getLogger(__name__.partition(".broker")[0] + ".server")
 

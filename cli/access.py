@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 import rich_click as click
 
 from ..protocol.errors import ConfigError
+from ..transport.key_files import read_public_key
+from ..transport.locks import key_from_text, key_to_text
 
-__all__ = ["PASSWORD_VARIABLE", "access_options"]
+__all__ = ["PASSWORD_VARIABLE", "access_options", "public_key_option"]
 
 PASSWORD_VARIABLE = "SRS_PASSWORD"
 _LONGEST = 64 * 1024
@@ -19,15 +21,26 @@ _LONGEST = 64 * 1024
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def public_key_option(name: str, help_text: str) -> Callable[[F], F]:
+    """An option for a public key: the command gets its 32 bytes, or None."""
+    return click.option(name, metavar="KEY", callback=_public_key, help=f"{help_text} The key, or its .pub file.")
+
+
+def _public_key(ctx: click.Context, param: click.Parameter, value: str | None) -> bytes | None:
+    if value is None:
+        return None
+    return read_public_key(Path(value)) if Path(value).is_file() else key_from_text(value)
+
+
 def access_options(command: F) -> F:
     """Options for a command that is a client; it gets them as ``access``, arguments of ``connect``."""
 
     @functools.wraps(command)
     def with_access(
-        *args: Any, server_key: str | None, keys: Path | None, user: str | None, credentials: Path | None, **more: Any
+        *args: Any, server_key: bytes | None, keys: Path | None, user: str | None, credentials: Path | None, **more: Any
     ) -> Any:
         access = {
-            "server_key": server_key,
+            "server_key": key_to_text(server_key) if server_key is not None else None,
             "key_file": keys,
             "user": user,
             "password": _password(user) if user is not None else None,
@@ -37,7 +50,7 @@ def access_options(command: F) -> F:
 
     for option in reversed(
         [
-            click.option("--server-key", metavar="KEY", help="The server's public key, of srs keys show server.pub."),
+            public_key_option("--server-key", "The server's public key, where it has one."),
             click.option(
                 "--keys",
                 metavar="FILE",

@@ -11,6 +11,7 @@ from ..broker.logs import LogFormat
 from ..broker.work import run_worker
 from ..rooms.worker_host import WorkerOptions
 from ..transport.keys import find_key
+from .access import public_key_option
 from .address import parse_address
 from .options import key_file_option, label_option, log_format_option, log_level_option, set_log
 
@@ -56,6 +57,7 @@ def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> s
     help="How long rooms have to end after SIGTERM or Ctrl-C.",
 )
 @key_file_option
+@public_key_option("--broker-key", "The public key of a broker that was started with --keys: our ports encrypt then.")
 @click.option(
     "--insecure", is_flag=True, help="Listen on an address that others reach, also if nobody asks who they are."
 )
@@ -71,6 +73,7 @@ def worker(
     max_rooms: int,
     drain_seconds: float,
     key_file: Path | None,
+    broker_key: bytes | None,
     insecure: bool,
     log_level: str,
     log_format: LogFormat,
@@ -96,6 +99,7 @@ def worker(
         labels=labels,
         max_rooms=max_rooms,
         drain_seconds=drain_seconds,
+        broker_key=broker_key,
     )
     key = find_key(_client_port(broker), key_file)
     click.echo(f"worker {name} asks the broker at {broker}; SIGTERM or Ctrl-C lets its rooms end, and then it ends")
