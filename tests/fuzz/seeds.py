@@ -1,13 +1,14 @@
 """Writes the corpus that fuzzers begin with: ``python -m tests.fuzz.seeds``.
 
 From the byte examples of the documents, and from conversations between clients,
-servers and workers that are recorded in memory. What is written is always the same.
+servers and workers that are recorded in memory. But for times and loads, what is written is always the same.
 """
 
 import logging
 from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 from server_room_system import AsyncClient, RuleSet, TimedOut
 from server_room_system.broker.tokens import TokenMint
@@ -137,7 +138,8 @@ def _script(frames: Iterable[bytes], before: bytes, after: bytes = b"") -> bytes
 
 
 def _from_conversations(write: Write) -> None:
-    client, worker = run(_record)
+    with patch("os.getpid", lambda: 1), patch("socket.gethostname", lambda: "host"):
+        client, worker = run(_record)
     talks = (("client-says", client.sent), ("client-hears", client.got), ("worker-says", worker.sent),
              ("worker-hears", worker.got))  # fmt: skip
     for name, frames in talks:
