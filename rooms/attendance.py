@@ -9,6 +9,7 @@ from ..protocol.names import Protocol
 from ..protocol.streams import Position
 from ..transport.network import Sent
 from .control import Seated, Unseated
+from .fanout import UnicastFanout
 from .farewells import KEPT, Farewell
 from .member import Member
 from .seats import Seat, SeatState
@@ -97,6 +98,24 @@ class Attendance:
                 runner.reply_again(member, seen)
         if connection.clogged or not runner.fanout.catch_up(line, runner.out):
             runner.retry_later()
+
+    def try_again(self, member: Member) -> None:
+        """The same for a member whose queue was full."""
+        runner, line = self._runner, member.line
+        before = line.offset, line.direct
+        fanout, connection = runner.fanout, member.connection
+        in_vain = (
+            line.patience.begin()
+            and isinstance(fanout, UnicastFanout)
+            and connection is not None
+            and not connection.clogged
+            and not self._is_too_slow(member)
+            and not fanout.has_room(line, runner.out)
+        )
+        if not in_vain:
+            self.bring_up(member)
+        stuck = line.behind and before == (line.offset, line.direct)
+        line.patience.end(runner.out.now, stuck=stuck, trial_failed=in_vain)
 
     def _is_too_slow(self, member: Member) -> bool:
         runner = self._runner

@@ -26,6 +26,7 @@ from ..protocol.streams import (
     merged,
 )
 from ..transport.network import Sent
+from .patience import Patience
 
 __all__ = ["MOST_ITEMS", "ONE_FRAME", "Downlink", "Fanout", "FramesOut", "Line", "Own", "UnicastFanout", "interleaved"]
 
@@ -74,20 +75,19 @@ class Line:
     ``downlink`` is for topic rooms: there, nothing is sent without one. So is
     ``mark``, by which marks mean this member: that of its downlink, set when the
     token is offered, because shared frames may come before the room hears of the grant.
-    ``again`` and ``pause`` are for whoever tries again: not before when, and how long after that.
+    ``patience`` is for whoever tries again to send what its queue did not take.
     """
 
     __slots__ = (
         "_directs",
         "_latest",
-        "again",
         "behind",
         "direct",
         "downlink",
         "key",
         "mark",
         "offset",
-        "pause",
+        "patience",
         "peer",
         "ref",
         "start",
@@ -102,7 +102,7 @@ class Line:
         self.direct = 0
         self.downlink: Downlink | None = None
         self.mark = 0
-        self.again = self.pause = 0.0
+        self.patience = Patience()
         self._latest = latest
         self._directs: DirectLog | LatestLog | None = None
 
@@ -394,6 +394,11 @@ class UnicastFanout(Fanout):
         del self.behind[line]
         self._peers = None
         return True
+
+    def has_room(self, line: Line, out: FramesOut) -> bool:
+        """Whether a line's queue takes a frame now: a bundle without items, which says nothing, is sent as a trial."""
+        assert line.peer is not None
+        return out.send(line.peer, bundle(self.epoch, line.ref, 0, [])) is Sent.TAKEN
 
     def _find_peers(self) -> list[bytes]:
         # A connection that carries several members of this room gets a frame for

@@ -42,6 +42,7 @@ from .fanout import FramesOut, Line, UnicastFanout
 from .farewells import Farewells
 from .mailbox import HookRunner, Mailbox
 from .member import Member
+from .patience import SHORTEST_PAUSE
 from .room import Room
 from .seats import Seat, Seats, SeatState
 from .timers import AlarmClock, Timers
@@ -54,10 +55,6 @@ _DIRECT = int(Item.DIRECT)
 _MOST_EVENTS = 1024
 """Messages that wait while an async hook runs; more are refused as ROOM_BUSY."""
 _DISPOSE_TIME = 5.0
-_RETRY = 0.02
-"""Seconds after which a member whose queue was full is tried again: what it missed is put together each time."""
-_LONGEST_PAUSE = 0.16
-"""The same, for one whose queue stays full: twice as long each time, up to this."""
 _MOST_METADATA = 4096
 _PHASES = 16
 """Places in an interval at which rooms tick: few enough that those of one place share a turn."""
@@ -420,22 +417,18 @@ class Runner:
         """Try again soon to send to those whose queue was full."""
         if not self._retrying:  # a room that talks all the time must not put it off all the time
             self._retrying = True
-            self.out.alarm(self.out.now + _RETRY, self.catch_up)
+            self.out.alarm(self.out.now + SHORTEST_PAUSE, self.catch_up)
 
     def catch_up(self) -> None:
         """Try again to send to those whose queue was full."""
         self._retrying = False
         self.flush()
-        now = self.out.now
         for line in list(self.fanout.behind):
             member = self.members.get(line.key)
-            if member is None or not member.admitted or line.again > now:
-                continue
-            before = line.offset, line.direct
-            self.attendance.bring_up(member)
-            stuck = line.behind and before == (line.offset, line.direct)
-            line.pause = min(max(2 * line.pause, _RETRY), _LONGEST_PAUSE) if stuck else 0.0
-            line.again = now + line.pause
+            if member is not None and member.admitted and line.patience.is_due(self.out.now):
+                self.attendance.try_again(member)
+        if self.fanout.behind:
+            self.retry_later()
 
     def check_payload(self, data: Any) -> None:
         """Raise PayloadError for what no message can carry."""

@@ -373,6 +373,47 @@ def test_settings_are_checked_when_the_class_is_made(settings: dict[str, Any], p
         type("Odd", (Room,), settings)
 
 
+# --- work --------------------------------------------------------------------------------------------------------
+
+
+class Costly(Recovering):
+    """Its snapshot is work."""
+
+    history = HistoryLimits(count=10)
+    snapshots = 0
+
+    def snapshot(self) -> Any:
+        self.snapshots += 1
+        return super().snapshot()
+
+
+def test_no_snapshot_is_made_for_a_queue_that_is_full() -> None:
+    room = Costly()
+    bench, _, slow = stopped_for_a_minute(room)
+    assert [reset.snapshot for reset in slow.listen().resets] == [STOPPED * RATE]
+    assert room.snapshots <= 3
+    with bench.out.turn():
+        room.say()
+    assert slow.heard == [STOPPED * RATE + 1]
+
+
+def test_a_queue_with_room_for_one_frame_at_a_time_is_not_filled_with_trials() -> None:
+    room = Recovering()
+    bench = Bench(room)
+    bench.join()
+    slow = bench.join().listen()
+    peer = slow.caller.peer
+    bench.out.takes[peer] = 0
+    for _ in range(100):
+        with bench.out.turn():
+            room.say()
+        bench.out.advance(0.05)
+    for _ in range(10):
+        bench.out.takes[peer] = 1
+        bench.out.advance(0.2)
+    assert slow.heard == list(range(1, 101))
+
+
 # --- memory ------------------------------------------------------------------------------------------------------
 
 
