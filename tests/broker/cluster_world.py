@@ -466,7 +466,7 @@ class World:
         client.over = not client.caller.refs
         if not client.over:
             with self.side.turn():
-                client.caller.refs[client.welcome.ref].on_ack()
+                client.caller.refs[client.welcome.ref].on_ack(0)
 
     def join(self, client: Client, room: str) -> None:
         endpoint = client.seats.pop(room)

@@ -187,7 +187,7 @@ class ReceptionMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def confirm(self, data: st.DataObject) -> None:
         client = data.draw(st.sampled_from(self.online()))
-        client.session.on_ack()
+        client.session.on_ack(0)
         client.void |= client.good - {client.session.token}
         client.good = {client.session.token}
 
@@ -484,7 +484,7 @@ def test_messages_for_the_server_have_the_announced_rate() -> None:
 def test_an_acknowledgement_waits_for_the_application(desk: Desk) -> None:
     caller, session = desk.hello()
     session.on_send([40, session.ref, 1, "m", 1])
-    session.on_ack()
+    session.on_ack(0)
     assert caller.heard() == []
     session.on_send([40, session.ref, 2, "m", 2])
     (then,) = desk.out.later

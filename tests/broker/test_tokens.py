@@ -100,7 +100,7 @@ def test_a_session_that_was_taken_back_is_an_ordinary_one() -> None:
     (welcome,) = again.heard()
     assert isinstance(welcome, Welcome)
     assert welcome.direct == 1, "its numbers are this broker's by now"
-    back.on_ack()
+    back.on_ack(0)
     for void in (first, second):
         thief = FakeCaller(desk.out)
         with desk.out.turn():
@@ -213,9 +213,8 @@ def test_an_old_token_shown_first_does_not_keep_the_owner_out() -> None:
     assert shows(session.token) is Welcome
     back = desk.reception.sessions.get(session.session)
     assert back is not None
-    back.on_ack()
+    back.on_ack(0)
     assert shows(old) is Goodbye
-
 
 
 def test_a_token_of_an_earlier_life_with_the_number_of_the_present_one_is_not_good() -> None:
