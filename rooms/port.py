@@ -71,6 +71,9 @@ _REQUEST = int(Kind.REQUEST)
 _MOST_REFUSALS = 200
 """How often a connection may ask faster than its rate before it is cut."""
 
+_UNHEARD = 5.0
+"""Seconds in which a connection has to say its first word. It is short because of who claims a routing id of its own
+and says nothing: libzmq ends the process if it gives the same one to somebody else meanwhile."""
 _MOST_UNSENT = 256
 """Messages (not bundles) that wait for a peer whose queue is full, before it is cut."""
 _RETRY = 0.02
@@ -435,7 +438,7 @@ class Port:
     def sweep(self, now: float) -> None:
         """Give up the connections that were silent for too long."""
         oldest = now - self.limits.ping_timeout
-        self.listener.cut_silent(oldest)
+        self.listener.cut_silent(max(oldest, now - _UNHEARD))
         strangest = now - self.book.limits.stranger_time
         for connection in self:
             if connection.refs or (connection.desk is not None and connection.desk.trusted):

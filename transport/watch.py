@@ -33,6 +33,9 @@ _ROUND = 1.0
 _TICK = 0.05
 _GROWN = 4 * 1024 * 1024
 """Bytes that this process may grow by before all connections are looked at soon."""
+_PRESSING = 64 * 1024 * 1024
+"""Bytes that this process may grow by within a round, or while anybody has sent much that is no message: from there on
+nobody is allowed more than the slack. Many connections may each send a little less than one may."""
 _HASTY = 400
 """Looks in one tick then: about 1.5 ms."""
 _SLACK = 16 * 1024
@@ -112,6 +115,11 @@ class ByteWatch:
         self._hasty = 0
         """Looks that are to be made at once."""
         self._size = 0
+        self._calm = 0
+        """The size of this process at the end of the last round in which nobody had sent more than the slack."""
+        self._pressed = False
+        self._rising = False
+        """Whether somebody had, in this round."""
         self._timer: asyncio.TimerHandle | None = None
         self._statm: int | None = None
         self._can = sys.platform == "linux"
@@ -130,7 +138,7 @@ class ByteWatch:
             return
         self._standing[port, fd] = Account(now)
         if self._timer is None:
-            self._size = self._resident()
+            self._size = self._calm = self._resident()
             self._arm()
 
     def closed(self, port: Watched, fd: int) -> None:
@@ -164,6 +172,7 @@ class ByteWatch:
         size = self._resident()
         if size > self._size + _GROWN:
             self._size, self._hasty = size, len(self._standing)
+        self._pressed = size > self._calm + _PRESSING
         now = asyncio.get_running_loop().time()
         count = -int(-len(self._standing) * _TICK // _ROUND)
         if self._hasty:
@@ -176,17 +185,23 @@ class ByteWatch:
         if not self._round:
             self._round = [(port, fd, account) for (port, fd), account in self._standing.items()]
             self._size = self._resident()
+            if not self._rising:
+                self._calm = self._size
+            self._rising = False
         if not self._round:
             return
         port, fd, account = self._round.pop()
         if self._standing.get((port, fd)) is not account or account in self._suspects:
             return
         arrived = _arrived(fd)
-        if arrived is None or account.look(arrived, port.heard(fd), now) <= _allowed(port, fd):
+        if arrived is None or (excess := account.look(arrived, port.heard(fd), now)) <= _SLACK:
+            return
+        self._rising = True
+        if excess <= self._allowed(port, fd):
             return
         # What lies unread in the kernel is no message yet, and harmless: it has its bound there.
         arrived -= _unread(fd)
-        if account.excess(arrived, port.heard(fd)) <= _allowed(port, fd):
+        if account.excess(arrived, port.heard(fd)) <= self._allowed(port, fd):
             return
         # Whole messages may wait to be read, when hooks hold us up: they are to be counted first.
         self._suspects.add(account)
@@ -195,15 +210,14 @@ class ByteWatch:
     def _judge(self, port: Watched, fd: int, account: Account, arrived: int) -> None:
         self._suspects.discard(account)
         still = self._standing.get((port, fd)) is account
-        if still and account.excess(arrived, port.heard(fd)) > _allowed(port, fd):
+        if still and account.excess(arrived, port.heard(fd)) > self._allowed(port, fd):
             port.flooded(fd)
+
+    def _allowed(self, port: Watched, fd: int) -> int:
+        return _SLACK if self._pressed else 2 * port.largest(fd) + _SLACK
 
     def _resident(self) -> int:
         return int(os.pread(self._statm, 64, 0).split()[1]) * _PAGE if self._statm is not None else 0
-
-
-def _allowed(port: Watched, fd: int) -> int:
-    return 2 * port.largest(fd) + _SLACK
 
 
 def _arrived(fd: int) -> int | None:

@@ -4,6 +4,7 @@
 
 import random
 import struct
+from contextlib import ExitStack, suppress
 
 import msgpack
 
@@ -128,6 +129,23 @@ def test_a_message_that_never_ends_takes_little_memory_however_much_is_sent() ->
         assert server.ask("stats")["counts"]["ProtocolViolation"] == 1
         assert server.ask("stats")["escaped"] == []
     assert most - before < 64 * MEBIBYTE
+
+
+def test_many_messages_that_never_end_take_little_memory_together() -> None:
+    with Process(SERVER) as server, ExitStack() as stack:
+        address = server.answer()["address"]
+        honest = stack.enter_context(peer(address)).hello()
+        before = most = resident(server.process.pid)
+        parts = framed(b"", MORE) * 60_000  # less than one connection may have, but 4 MB each
+        for _ in range(80):
+            one = stack.enter_context(peer(address))
+            assert isinstance(one.link, Zmtp)
+            with suppress(Gone):
+                one.link.raw(parts)
+            most = max(most, resident(server.process.pid))
+            honest.all()
+        assert server.ask("stats")["counts"].get("bytes that are no messages", 0) > 20
+    assert most - before < 192 * MEBIBYTE  # of 320
 
 
 def resident(pid: int) -> int:
