@@ -127,7 +127,8 @@ def test_connections_that_come_and_go_have_a_rate(target: Target) -> None:
 def test_sessions_of_one_address_are_bounded_and_end_with_their_connections(target: Target) -> None:
     with target.watched():
         with peer(target.address, source="127.0.2.4") as one, peer(target.address, source="127.0.2.5") as other:
-            welcomed, refused = 0, []
+            welcomed = 0
+            refused: list[int] = []
             deadline = time.monotonic() + PATIENCE
             while not refused or CAPACITY_REACHED not in refused:
                 assert time.monotonic() < deadline

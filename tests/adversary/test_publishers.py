@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -43,7 +43,7 @@ def member(target: Target, room: str | None = None) -> Iterator[Member]:
     """A member of a yard, new or not. Its downlink is not connected yet."""
     with ExitStack() as stack:
         broker = Peer(stack.enter_context(Zmtp(target.address))).hello()
-        asked = (CREATE, [8, "yard", {}], {}) if room is None else (JOIN_BY_ID, room, {})
+        asked: tuple[Any, ...] = (CREATE, [8, "yard", {}], {}) if room is None else (JOIN_BY_ID, room, {})
         assigned = broker.ask(*asked)
         worker = Peer(stack.enter_context(Zmtp(assigned[4])))
         seat = worker.take(assigned)
@@ -52,7 +52,7 @@ def member(target: Target, room: str | None = None) -> Iterator[Member]:
         yield Member(broker, seat, f"{assigned[4].rpartition(':')[0]}:{port}", token)
 
 
-def hears(one: Subscriber, word: bytes, within: float = PATIENCE) -> list[bytes]:
+def hears(one: Zmtp, word: bytes, within: float = PATIENCE) -> list[bytes]:
     """What it heard up to the frame that has this word in it."""
     heard: list[bytes] = []
     deadline = time.monotonic() + within
@@ -71,7 +71,7 @@ def alone(one: Member) -> None:
         time.sleep(0.05)
 
 
-def says_until_heard(speaker: Member, word: bytes, *listeners: Subscriber) -> None:
+def says_until_heard(speaker: Member, word: bytes, *listeners: Zmtp) -> None:
     """Say something again and again, until all hear it: whose token was not read yet presents it again."""
     waiting = list(listeners)
     deadline = time.monotonic() + PATIENCE
@@ -251,4 +251,4 @@ def test_a_subscriber_that_speaks_zmtp_3_0_is_a_subscriber(cluster: Target) -> N
         old._take(64, PATIENCE)
         old.frame(PATIENCE)
         old.raw(framed(b"\x01" + honest.token))
-        says_until_heard(honest, b"hello", old)  # type: ignore[arg-type]  # it has what is needed
+        says_until_heard(honest, b"hello", old)

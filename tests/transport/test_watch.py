@@ -19,7 +19,7 @@ def test_heartbeats_are_forgiven_and_floods_are_not() -> None:
     for second in range(1, 100_000, 5):
         arrived += 82  # PING and PONG under CURVE
         assert account.look(arrived, 0, float(second)) < 100
-    account, arrived = Account(0.0), 0
+    account, arrived, excess = Account(0.0), 0, 0.0
     for second in range(1, 200):
         arrived += 1000
         excess = account.look(arrived, 0, float(second))
