@@ -75,7 +75,6 @@ class PasswordFile:
         self._pepper = secrets.token_bytes(32)
         self._remembered: dict[bytes, None] = {}
         self._gate: asyncio.Semaphore | None = None
-        self._nobody = _Hash(_COST, _BLOCK, _PARALLEL, secrets.token_bytes(_SALT_SIZE), bytes(_HASH_SIZE))
         self._read()
 
     def __repr__(self) -> str:
@@ -106,7 +105,7 @@ class PasswordFile:
         if len(password) > _LONGEST_PASSWORD:
             return False
         self._read_again()
-        line, wanted = self._hashes.get(user, ("", self._nobody))
+        line, wanted = self._hashes.get(user) or ("", self._nobodys())
         told = "\0".join((line, user, password)).encode("utf-8", "surrogatepass")
         mark = hmac.digest(self._pepper, told, "sha256")
         if line and mark in self._remembered:
@@ -121,6 +120,13 @@ class PasswordFile:
         if len(self._remembered) > _MOST_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
         return True
+
+    def _nobodys(self) -> _Hash:
+        """What a name that nobody has is checked against: as slow as the others are."""
+        salt, digest = secrets.token_bytes(_SALT_SIZE), bytes(_HASH_SIZE)
+        for _, like in self._hashes.values():
+            return like._replace(salt=salt, digest=digest)
+        return _Hash(_COST, _BLOCK, _PARALLEL, salt, digest)
 
     def _read(self) -> None:
         self._seen = _look(self._path)

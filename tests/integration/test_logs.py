@@ -13,7 +13,7 @@ from server_room_system.cli.admin import AdminClient
 from server_room_system.protocol import Limits, Welcome, download_decoder, parse
 from server_room_system.protocol.errors import BadMessage, UnknownKind, WrongKey
 from server_room_system.transport import Key
-from server_room_system.transport.network import Link, LinkSink, Sent, Subscription
+from server_room_system.transport.network import Failure, Link, LinkSink, Sent, Subscription
 from server_room_system.transport.zeromq import ZmqNetwork
 
 from .cluster import Processes, free_ports, kill, workers_address
@@ -111,8 +111,11 @@ class OverheardLink:
     def __init__(self, link: Link, secrets: Secrets) -> None:
         self._link = link
         self._secrets = secrets
-        self.failure = None
         self.close = link.close
+
+    @property
+    def failure(self) -> Failure | None:
+        return self._link.failure
 
     def send(self, frame: bytes) -> Sent:
         self._secrets.note(frame)
@@ -125,8 +128,11 @@ class OverheardSubscription:
     def __init__(self, subscription: Subscription, secrets: Secrets) -> None:
         self._subscription = subscription
         self._secrets = secrets
-        self.failure = None
         self.close = subscription.close
+
+    @property
+    def failure(self) -> Failure | None:
+        return self._subscription.failure
 
     def present(self, token: bytes) -> None:
         self._secrets.found.add(token)
