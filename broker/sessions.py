@@ -24,7 +24,7 @@ from ..protocol.limits import AddressLimits
 from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
 from ..rooms.addresses import AddressBook
-from ..rooms.fanout import Line
+from ..rooms.lines import Line
 from ..rooms.uplink import ClientFace, Uplink
 from ..transport.locks import NOBODY, Vouched
 from .tokens import TokenMint

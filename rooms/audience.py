@@ -6,7 +6,7 @@ from ..protocol.errors import Code, ConnectionTimedOut
 from ..protocol.ids import MEMBER_TOPIC, ROOM_TOPIC, Entropy, mark_of, new_topic
 from ..protocol.messages import Goodbye, LeftRoom, Rekeyed, encode
 from ..protocol.streams import Position
-from .fanout import Downlink
+from .lines import Downlink
 from .member import Member
 from .topic import TopicFanout
 

@@ -12,7 +12,7 @@ from ..protocol.ids import Entropy, mark_of, new_token
 from ..transport.locks import NOBODY, Vouched
 from ..transport.network import Publisher, PublisherSink
 from ..transport.roll import MOST_CONNECTIONS
-from .fanout import Downlink
+from .lines import Downlink
 
 __all__ = ["DownlinkHolder", "Downlinks"]
 

@@ -10,7 +10,7 @@ history keeps of each key only the newest, that is what it gets then.
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from math import inf
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ..protocol.conflation import Keyed, LatestHistory, LatestLog, conflated
 from ..protocol.messages import HEAD_SIZE, bundle
@@ -26,9 +26,9 @@ from ..protocol.streams import (
     merged,
 )
 from ..transport.network import Sent
-from .patience import Patience
+from .lines import Line
 
-__all__ = ["MOST_ITEMS", "ONE_FRAME", "Downlink", "Fanout", "FramesOut", "Line", "Own", "UnicastFanout", "interleaved"]
+__all__ = ["MOST_ITEMS", "ONE_FRAME", "Fanout", "FramesOut", "Own", "UnicastFanout", "interleaved"]
 
 ONE_FRAME = 64 * 1024
 """Bytes after which a turn is full."""
@@ -42,86 +42,6 @@ class FramesOut(Protocol):
     def send(self, peer: bytes, frame: bytes) -> Sent: ...
 
     def send_all(self, peers: Sequence[bytes], frame: bytes) -> list[tuple[bytes, Sent]]: ...
-
-
-class Downlink(NamedTuple):
-    """Where a member of a topic room gets all that the room says to it."""
-
-    shard: int
-    """Which of the worker's publishers."""
-    peer: int
-    """The connection there."""
-    topic: bytes
-    """The member's own topic, which it was granted beside the room's."""
-    mark: int
-    """By which marks in shared frames mean this member: ``mark_of`` its token."""
-
-    @property
-    def ref(self) -> int:
-        """What frames on the member's own topic carry as their reference, so that it knows them for its own."""
-        return self.mark & 0xFFFFFFFF
-
-
-class Line:
-    """One member's end of the stream.
-
-    Args:
-        key: names the member in the stream.
-        offset: where the stream stands for it.
-        latest: whether of each key of its direct messages only the newest is kept.
-
-    ``peer`` is None while there is no connection. ``offset`` and ``direct`` are
-    what was handed to the network, and are kept up only while ``behind``.
-    ``downlink`` is for topic rooms: there, nothing is sent without one. So is
-    ``mark``, by which marks mean this member: that of its downlink, set when the
-    token is offered, because shared frames may come before the room hears of the grant.
-    ``patience`` is for whoever tries again to send what its queue did not take.
-    """
-
-    __slots__ = (
-        "_directs",
-        "_latest",
-        "behind",
-        "direct",
-        "downlink",
-        "key",
-        "mark",
-        "offset",
-        "patience",
-        "peer",
-        "ref",
-        "start",
-    )
-
-    def __init__(self, key: int, offset: int, *, latest: bool = False) -> None:
-        self.key = key
-        self.peer: bytes | None = None
-        self.ref = 0
-        self.behind = True
-        self.start = self.offset = offset
-        self.direct = 0
-        self.downlink: Downlink | None = None
-        self.mark = 0
-        self.patience = Patience()
-        self._latest = latest
-        self._directs: DirectLog | LatestLog | None = None
-
-    @property
-    def directs(self) -> DirectLog | LatestLog:
-        """The log of what this member got alone, made when it is first needed."""
-        if self._directs is None:
-            self._directs = LatestLog() if self._latest else DirectLog()
-        return self._directs
-
-    @property
-    def size(self) -> int:
-        """Bytes that are kept of it."""
-        return self._directs.size if self._directs is not None else 0
-
-    @property
-    def last_direct(self) -> int:
-        """The number of the last direct message."""
-        return self._directs.last if self._directs is not None else 0
 
 
 Own = list[tuple[int, bytes, bool]]

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from ..protocol.messages import Joined, LeftRoom, Reset
 from ..protocol.streams import Position, bundles
-from .fanout import ONE_FRAME, Fanout, Line
+from .fanout import ONE_FRAME, Fanout
+from .lines import Line
 from .uplink import Caller, Uplink
 
 __all__ = ["KEPT", "Farewell", "Farewells"]

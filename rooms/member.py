@@ -7,7 +7,7 @@ from ..protocol.messages import LeftRoom
 from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
 from ..protocol.streams import Position
-from .fanout import Line
+from .lines import Line
 from .replies import Replies
 from .seats import Seat
 from .uplink import Caller, ClientFace, Uplink

@@ -38,8 +38,9 @@ from ..protocol.streams import renumbered
 from .attendance import Attendance
 from .audience import Audience, DownlinkDesk
 from .control import RoomEnded, RoomReport, RoomUpdated
-from .fanout import FramesOut, Line, UnicastFanout
+from .fanout import FramesOut, UnicastFanout
 from .farewells import Farewells
+from .lines import Line
 from .mailbox import HookRunner, Mailbox
 from .member import Member
 from .patience import SHORTEST_PAUSE

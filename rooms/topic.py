@@ -18,7 +18,8 @@ from typing import Protocol
 
 from ..protocol.messages import HEAD_SIZE, bundle
 from ..protocol.streams import HistoryLimits, Position, bundles, mark
-from .fanout import MOST_ITEMS, ONE_FRAME, Downlink, Fanout, Line, Own, interleaved
+from .fanout import MOST_ITEMS, ONE_FRAME, Fanout, Own, interleaved
+from .lines import Downlink, Line
 
 __all__ = ["TopicFanout", "TopicsOut"]
 

@@ -5,7 +5,7 @@ import pytest
 from server_room_system import AddressInUse, Code
 from server_room_system.protocol import Rekeyed
 from server_room_system.rooms.control import Seated, Unseated
-from server_room_system.rooms.fanout import Downlink
+from server_room_system.rooms.lines import Downlink
 
 from .fakes import Bench, Diary, read
 

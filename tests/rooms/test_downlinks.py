@@ -8,7 +8,7 @@ from server_room_system import AddressInUse, Limits
 from server_room_system.protocol import mark_of
 from server_room_system.rooms.beside import open_beside
 from server_room_system.rooms.downlinks import Downlinks
-from server_room_system.rooms.fanout import Downlink
+from server_room_system.rooms.lines import Downlink
 from server_room_system.transport import Lock, Publisher, PublisherSink, Vouched
 from server_room_system.transport.locks import NOBODY
 

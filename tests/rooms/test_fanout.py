@@ -25,7 +25,8 @@ from server_room_system.protocol import (
 from server_room_system.protocol.messages import HEAD_SIZE
 from server_room_system.rooms import fanout as fanout_module
 from server_room_system.rooms import topic as topic_module
-from server_room_system.rooms.fanout import Downlink, Line, UnicastFanout
+from server_room_system.rooms.fanout import UnicastFanout
+from server_room_system.rooms.lines import Downlink, Line
 from server_room_system.rooms.topic import TopicFanout
 from server_room_system.transport import Sent
 

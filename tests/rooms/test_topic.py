@@ -2,7 +2,7 @@
 
 from server_room_system import HistoryLimits, Position
 from server_room_system.protocol import MARK, MEMBER_TOPIC, ROOM_TOPIC, Deliver, Item, encode_item
-from server_room_system.rooms.fanout import Downlink, Line
+from server_room_system.rooms.lines import Downlink, Line
 from server_room_system.rooms.topic import TopicFanout
 
 from .fakes import read
