@@ -517,7 +517,7 @@ class Host:
 
     def after_application(self, then: Callable[[], None]) -> None:
         """See ``BrokerOutbox.after_application``."""
-        self._application.post(then)
+        self._application.post_last(then)
 
 
 def _needs(name: str, room_class: type[Room]) -> RoomNeeds:

@@ -327,7 +327,9 @@ class Memberships:
     def leave(self, membership: Membership) -> None:
         """Leave a room: now, or as soon as it is reached again."""
         membership.leaving = True
-        if self._is_connected(membership) and not membership.recovering:
+        if membership.ending is not None:
+            self._finish(membership, membership.ending)  # nobody waits for the rest any more
+        elif self._is_connected(membership) and not membership.recovering:
             membership.contact.say(Leave(membership.ref))
 
     def leave_workers(self) -> None:

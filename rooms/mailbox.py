@@ -76,11 +76,20 @@ class Mailbox:
         return {"room": self.name} if self.name else {}
 
     def post(self, event: Callable[..., None], *args: Any) -> None:
-        """Handle an event now, or after those that are waiting."""
+        """Handle an event now, or after those that are waiting while a hook is at work.
+
+        What an event posts while it is handled follows from it, and comes before those that waited behind it.
+        """
         if self.busy:
             self._events.append((event, args))
         else:
             event(*args)
+
+    def post_last(self, event: Callable[..., None], *args: Any) -> None:
+        """Handle an event when all that was posted before is handled, whoever asks for it."""
+        self._events.append((event, args))
+        if not self.busy:
+            self._drain()
 
     def call(
         self,

@@ -310,7 +310,7 @@ class Runner:
 
     def acknowledge(self, member: Member) -> None:
         """Tell a member how far its messages are applied, once those before are."""
-        self.mailbox.post(member.say_acknowledged, member.uplink)
+        self.mailbox.post_last(member.say_acknowledged, member.uplink)
 
     def _message(self, member: Member, name: str, data: Any, number: int) -> None:
         room = self.room

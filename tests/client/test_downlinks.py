@@ -207,6 +207,13 @@ def test_who_leaves_does_not_wait(stage: Stage, room: Membership) -> None:
     assert type(room.error) is Left
 
 
+def test_who_leaves_while_the_rest_is_waited_for_does_not_wait_either(stage: Stage, room: Membership) -> None:
+    end_beside(stage, room)
+    stage.core.leave(room)
+    assert type(room.error) is RoomClosed
+    assert stage.out.heard() == []
+
+
 def test_the_end_of_somebody_else_is_not_ours(stage: Stage, room: Membership) -> None:
     end_below(stage, room, secret(91))
     assert room.state is MembershipState.JOINED

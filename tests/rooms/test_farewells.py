@@ -82,6 +82,29 @@ def test_each_member_hears_the_room_as_far_as_it_was_in_it_when_it_ends(fanout: 
     assert heard == [["good night"], ["good night", "1 is gone"], ["good night", "1 is gone", "2 is gone"]]
 
 
+@pytest.mark.parametrize("fanout", ["unicast", "topic"])
+def test_who_is_kicked_where_only_the_newest_is_kept_gets_nothing_newer_than_its_end(fanout: str) -> None:
+    class Map(Diary):
+        slow_members = "latest"
+
+    Map.fanout = fanout
+    room = Map()
+    bench = Bench(room)
+    bench.join()
+    bob = bench.join()
+    token, position = farewell_of(bob)
+    with bench.out.turn():
+        for number in range(4):
+            room.broadcast("at", number, key="ann")
+        room.broadcast("m", "hello")
+        room.broadcast("at", 100, key="carl")
+        bob.member.kick()
+    with bench.out.turn():
+        room.broadcast("at", 5, key="ann")
+        room.broadcast("m", "after")
+    assert rest(ask(bench, token, position), position) == ["hello", 100]
+
+
 def test_who_is_away_when_the_room_ends_hears_the_rest_within_a_minute() -> None:
     room = Diary()
     bench = Bench(room)

@@ -169,6 +169,27 @@ def test_an_acknowledgement_that_was_asked_for_on_an_older_connection_does_not_o
     assert told.index((1, int(Code.BAD_PAYLOAD))) < told.index(2)
 
 
+def test_what_waits_between_two_acknowledgements_is_not_overtaken_by_the_second() -> None:
+    """One acknowledgement asks for the next as it is said: that must not come before the messages between them."""
+    room = Picky()
+    room.gate = first = Gate()
+    bench = Bench(room)
+    ann = bench.join()
+    ann.send("slow")
+    ann.confirm()
+    ann.send("slow")
+    ann.send("number", 3)
+    ann.confirm()
+    room.gate = second = Gate()
+    with bench.out.turn():
+        first.open()
+    assert ann.listen().acked == [1]
+    with bench.out.turn():
+        second.open()
+    assert ann.listen().acked == [1, 3]
+    assert ("number", 3) in room.events
+
+
 def test_acknowledgements_do_not_pile_up_behind_a_hook_that_waits() -> None:
     room = Picky()
     room.message_rate = None

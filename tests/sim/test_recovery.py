@@ -14,6 +14,7 @@ from server_room_system import (
     Code,
     GraceExpired,
     HistoryLimits,
+    InRoom,
     Kicked,
     Member,
     NotInRoomError,
@@ -524,3 +525,60 @@ def test_a_refusal_by_a_hook_reaches_the_sender_across_a_reset(room_class: type[
             assert refused.value.data == 7
 
     play(room_class, what)
+
+
+# Outside of rooms.
+
+
+class Counter(Server):
+    """Listens to who is in no room, one at a time and slowly."""
+
+    def __init__(self) -> None:
+        super().__init__(rooms={"hall": Hall})
+        self.heard: list[Any] = []
+
+    async def handle_response(self, protocol: str, data: Any, sender: Any, client_data: Any) -> None:
+        await asyncio.sleep(1.0)
+        if data == "no":
+            raise RequestRefused("not here", 5)
+        self.heard.append(data)
+
+
+def test_outside_of_rooms_too_what_is_acknowledged_is_applied_and_a_refusal_is_not_lost() -> None:
+    async def main() -> None:
+        server = Counter()
+        async with system(server) as s:
+            client = await s.client()
+            first = asyncio.ensure_future(client.send("m", 1, ack=True))
+            refused = asyncio.ensure_future(client.send("m", "no", ack=True))
+            last = asyncio.ensure_future(client.send("m", 3, ack=True))
+            for _ in range(7):
+                await s.sleep(0.4)
+                s.drop(client)
+                assert first.done() <= (1 in server.heard)
+                assert last.done() <= (3 in server.heard)
+            await first
+            with pytest.raises(RequestRefused, match="not here"):
+                await refused
+            await last
+            assert server.heard == [1, 3]
+
+    run(main, seed=3)
+
+
+def test_whoever_enters_a_room_meanwhile_is_told_that_the_server_does_not_listen_also_across_a_reset() -> None:
+    async def main() -> None:
+        server = Counter()
+        async with system(server, latency=(0.05, 0.05)) as s:
+            client = await s.client()
+            await client.create(RuleSet(2, room="hall"))
+            sending = asyncio.ensure_future(client.send("m", 1, ack=True))
+            await s.sleep(0.07)
+            s.unplug(client)  # the refusal is on its way
+            await s.sleep(1.0)
+            s.plug(client)
+            with pytest.raises(InRoom):
+                await sending
+            assert server.heard == []
+
+    run(main, seed=3)
