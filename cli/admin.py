@@ -5,26 +5,30 @@ import contextlib
 import random
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..protocol.backoff import Backoff
 from ..protocol.cluster import ClusterKind, ClusterMessage, encode_cluster, parse_cluster
 from ..protocol.codec import decoder
-from ..protocol.errors import BadMessage, BrokerUnreachable, RemoteError, TimedOut, UnknownKind
+from ..protocol.errors import BadMessage, BrokerUnreachable, RemoteError, TimedOut, UnknownKind, WrongKey
 from ..protocol.messages import Message, parse
+from ..transport.curve import cluster_pair
 from ..transport.entropy import EntropyPool
-from ..transport.keys import find_key
-from ..transport.network import Link, Network, Sent
+from ..transport.keys import find_key, find_server_key
+from ..transport.locks import CurveKey
+from ..transport.network import Failure, Link, Network, Sent
 from ..transport.zeromq import ZmqNetwork
 from .admin_talk import AdminState, AdminTalk
 
-__all__ = ["AdminClient", "ask_broker", "cluster_key"]
+__all__ = ["AdminClient", "BrokerPass", "ask_broker", "broker_pass"]
 
 _LARGEST = 64 * 1024 * 1024
 """Bytes of one answer, from a broker that has proved who it is."""
 _LARGEST_UNPROVED = 4096
 _NESTING = 64
+_NOT_IN = "the broker does not let us in: give --key-file the cluster key that it was started with"
 _LONGEST_PAUSE = 0.5
 _FIRST_CLUSTER_KIND = int(min(ClusterKind))
 
@@ -33,17 +37,39 @@ T = TypeVar("T")
 _decode = decoder(_LARGEST, _LARGEST, _NESTING, _LARGEST)
 
 
-def cluster_key(address: str, key_file: Path | None) -> bytes:
-    """The key for the broker at this address: from the file, the environment, or a broker of this machine.
+@dataclass(frozen=True, slots=True)
+class BrokerPass:
+    """What lets somebody administer a broker."""
+
+    cluster: bytes = field(repr=False)
+    """The cluster key."""
+    server: bytes | None = None
+    """The public key of the broker's port, if that encrypts."""
+
+    def key(self) -> CurveKey | None:
+        """What opens the broker's port."""
+        return CurveKey(self.server, cluster_pair(self.cluster)) if self.server is not None else None
+
+
+def broker_pass(address: str, key_file: Path | None, server_key: bytes | None) -> BrokerPass:
+    """The keys for the broker at this address: those that are given, or those of a broker of this machine.
+
+    Args:
+        address: the broker's, for clients.
+        key_file: holds the cluster key; None: the environment does, or it is the local broker's.
+        server_key: the public key of the broker's port; None: it has none, or it is the local broker's.
 
     Raises:
-        ConfigError: there is none; says where it looked.
+        ConfigError: there is no cluster key; says where it looked.
     """
     host, _, port = address.removeprefix("tcp://").rpartition(":")
-    return find_key(int(port) if _is_here(host.strip("[]")) else None, key_file)
+    local = int(port) if _is_here(host.strip("[]")) else None
+    if server_key is None and local is not None:
+        server_key = find_server_key(local)
+    return BrokerPass(find_key(local, key_file), server_key)
 
 
-def ask_broker(address: str, key: bytes, timeout: float, do: "Callable[[AdminClient], Awaitable[T]]") -> T:
+def ask_broker(address: str, key: BrokerPass, timeout: float, do: "Callable[[AdminClient], Awaitable[T]]") -> T:
     """Connect, let ``do`` say its commands, and hang up. For a command without a loop of its own.
 
     Raises:
@@ -64,7 +90,7 @@ class AdminClient:
 
     Args:
         address: the broker's address for clients, ``tcp://host:port``.
-        key: the cluster key.
+        key: the keys for it.
         timeout: seconds to connect, and seconds for each answer.
         network: real sockets, unless tests give another one.
 
@@ -75,7 +101,7 @@ class AdminClient:
         ConfigError: the address can't be one.
     """
 
-    def __init__(self, address: str, key: bytes, timeout: float = 5.0, network: Network | None = None) -> None:
+    def __init__(self, address: str, key: BrokerPass, timeout: float = 5.0, network: Network | None = None) -> None:
         self.address = address
         self.software = ""
         """What the broker calls itself."""
@@ -113,6 +139,7 @@ class AdminClient:
 
     async def _open(self, network: Network) -> None:
         backoff = Backoff(random.SystemRandom().random, _LONGEST_PAUSE)
+        reason = ""
         try:
             async with asyncio.timeout(self._timeout):
                 while self._line is None:
@@ -120,13 +147,14 @@ class AdminClient:
                     try:
                         self.software = await line.admission
                         self._line = line
-                    except BrokerUnreachable:
+                    except BrokerUnreachable as error:
+                        reason = error.reason
                         await asyncio.sleep(backoff.next())
                     finally:
                         if self._line is None:
                             line.close()
         except TimeoutError:
-            raise BrokerUnreachable(self.address, self._timeout, backoff.attempts + 1) from None
+            raise BrokerUnreachable(self.address, self._timeout, backoff.attempts + 1, reason) from None
 
     async def _close(self) -> None:
         if self._line is not None:
@@ -140,15 +168,15 @@ class AdminClient:
 class _Line:
     """One connection: the sink of its link, and the outbox of its conversation."""
 
-    def __init__(self, address: str, key: bytes, network: Network) -> None:
+    def __init__(self, address: str, key: BrokerPass, network: Network) -> None:
         self._address = address
         self._loop = asyncio.get_running_loop()
         self.admission: asyncio.Future[str] = self._loop.create_future()
         """Done when the broker hears us: what it calls itself, or the error that it refuses with."""
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._since = self._loop.time()
-        self._talk = AdminTalk(key, self, EntropyPool())
-        self._link: Link | None = network.connect(address, self, _LARGEST)
+        self._talk = AdminTalk(key.cluster, self, EntropyPool())
+        self._link: Link | None = network.connect(address, self, _LARGEST, key.key())
 
     async def ask(self, name: str, arguments: dict[str, Any], timeout: float) -> Any:
         if self._talk.state is not AdminState.TRUSTED:
@@ -185,9 +213,13 @@ class _Line:
             self.refused(error)
 
     def down(self, reason: str) -> None:
-        self._link = None
+        link, self._link = self._link, None
         self._talk.lost()
-        self._fail(self._lost())
+        failure = link.failure if link is not None else None
+        if failure is Failure.REFUSED:
+            self._fail(WrongKey(_NOT_IN))
+        else:
+            self._fail(self._lost("" if failure is None else reason))
 
     # The outbox of the conversation.
 
@@ -212,8 +244,8 @@ class _Line:
     def refused(self, error: RemoteError) -> None:
         self._fail(error)
 
-    def _lost(self) -> BrokerUnreachable:
-        return BrokerUnreachable(self._address, self._loop.time() - self._since, 1)
+    def _lost(self, reason: str = "") -> BrokerUnreachable:
+        return BrokerUnreachable(self._address, self._loop.time() - self._since, 1, reason)
 
     def _fail(self, error: Exception) -> None:
         for future in (self.admission, *self._answers.values()):

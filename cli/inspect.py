@@ -7,8 +7,8 @@ from typing import Any
 import rich_click as click
 
 from .address import address_option, timeout_option
-from .admin import ask_broker, cluster_key
-from .options import json_option, key_file_option
+from .admin import ask_broker, broker_pass
+from .options import json_option, key_file_option, server_key_option
 from .screen import hex_of_bytes, printable, table
 
 __all__ = ["inspect", "lines_of_room"]
@@ -19,14 +19,17 @@ __all__ = ["inspect", "lines_of_room"]
 @address_option
 @json_option
 @key_file_option
+@server_key_option
 @timeout_option
-def inspect(room: str, address: str, as_json: bool, key_file: Path | None, timeout: float) -> None:
+def inspect(
+    room: str, address: str, as_json: bool, key_file: Path | None, server_key: bytes | None, timeout: float
+) -> None:
     """Show how a room is, and who is in it.
 
     ROOM is its id, or the first four or more characters of it. 'srs rooms'
     lists them.
     """
-    key = cluster_key(address, key_file)
+    key = broker_pass(address, key_file, server_key)
     told = ask_broker(address, key, timeout, lambda client: client.command("inspect", room=room))
     if as_json:
         click.echo(json.dumps(told, indent=2, default=hex_of_bytes))

@@ -7,6 +7,7 @@ from typing import get_args
 import rich_click as click
 
 from ..broker.logs import TEXT, JsonLines, LogFormat
+from .access import public_key_option
 
 __all__ = [
     "debugging",
@@ -15,6 +16,7 @@ __all__ = [
     "label_option",
     "log_format_option",
     "log_level_option",
+    "server_key_option",
     "set_log",
 ]
 
@@ -30,6 +32,11 @@ key_file_option = click.option(
     help="Holds the cluster key. Without it: the variable SRS_KEY, or what the broker keeps on this machine.",
 )
 """``--key-file`` of the commands that need the cluster key."""
+
+server_key_option = public_key_option(
+    "--server-key", "The public key of a broker that was started with --keys, if it is not one of this machine."
+)
+"""``--server-key`` of the commands that talk to a broker as its administrators."""
 
 label_option = click.option(
     "--label",

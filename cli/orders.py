@@ -9,9 +9,9 @@ from typing import Any
 import rich_click as click
 
 from .address import address_option, timeout_option
-from .admin import AdminClient, ask_broker, cluster_key
+from .admin import AdminClient, ask_broker, broker_pass
 from .exits import CommandError
-from .options import json_option, key_file_option
+from .options import json_option, key_file_option, server_key_option
 from .screen import RewrittenLine
 
 __all__ = ["close", "drain", "kick"]
@@ -31,14 +31,24 @@ _text_option = click.option("--text", metavar="TEXT", default="", help="Why; tho
 @address_option
 @json_option
 @key_file_option
+@server_key_option
 @timeout_option
-def kick(room: str, client: int, text: str, address: str, as_json: bool, key_file: Path | None, timeout: float) -> None:
+def kick(
+    room: str,
+    client: int,
+    text: str,
+    address: str,
+    as_json: bool,
+    key_file: Path | None,
+    server_key: bytes | None,
+    timeout: float,
+) -> None:
     """Remove a client from a room.
 
     ROOM is its id, or the first four or more characters of it; CLIENT is the
     client's number there: see 'srs inspect ROOM'.
     """
-    key = cluster_key(address, key_file)
+    key = broker_pass(address, key_file, server_key)
     told = ask_broker(address, key, timeout, lambda admin: admin.command("kick", room=room, client=client, text=text))
     _tell(told, as_json, f"client {client} is removed from room {told['room']}")
 
@@ -49,14 +59,23 @@ def kick(room: str, client: int, text: str, address: str, as_json: bool, key_fil
 @address_option
 @json_option
 @key_file_option
+@server_key_option
 @timeout_option
-def close(room: str, text: str, address: str, as_json: bool, key_file: Path | None, timeout: float) -> None:
+def close(
+    room: str,
+    text: str,
+    address: str,
+    as_json: bool,
+    key_file: Path | None,
+    server_key: bytes | None,
+    timeout: float,
+) -> None:
     """Close a room.
 
     ROOM is its id, or the first four or more characters of it. Its members are
     told, and its hooks have five seconds to end.
     """
-    key = cluster_key(address, key_file)
+    key = broker_pass(address, key_file, server_key)
     told = ask_broker(address, key, timeout, lambda admin: admin.command("close", room=room, text=text))
     _tell(told, as_json, f"room {told['room']} is closing")
 
@@ -75,9 +94,17 @@ def close(room: str, text: str, address: str, as_json: bool, key_file: Path | No
 @address_option
 @json_option
 @key_file_option
+@server_key_option
 @timeout_option
 def drain(
-    worker: str, within: float, wait: bool, address: str, as_json: bool, key_file: Path | None, timeout: float
+    worker: str,
+    within: float,
+    wait: bool,
+    address: str,
+    as_json: bool,
+    key_file: Path | None,
+    server_key: bytes | None,
+    timeout: float,
 ) -> None:
     """Take a worker out of service.
 
@@ -85,7 +112,7 @@ def drain(
     told, and when its rooms have ended its process ends. A worker that the
     broker started itself is started anew.
     """
-    key = cluster_key(address, key_file)
+    key = broker_pass(address, key_file, server_key)
     line = RewrittenLine(sys.stderr, quiet=as_json)
     told = ask_broker(address, key, timeout, lambda admin: _drain(admin, worker, within, wait, line))
     end = "gone" if wait else f"draining: it has {within:g} s to end its rooms, of which there are {told['rooms']}"

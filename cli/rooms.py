@@ -10,8 +10,8 @@ import rich_click as click
 from ..client import connect
 from ..protocol.errors import ConfigError
 from .address import address_argument, timeout_option
-from .admin import AdminClient, ask_broker, cluster_key
-from .options import json_option, key_file_option
+from .admin import AdminClient, ask_broker, broker_pass
+from .options import json_option, key_file_option, server_key_option
 from .screen import hex_of_bytes, printable, table
 
 __all__ = ["rooms"]
@@ -22,8 +22,16 @@ __all__ = ["rooms"]
 @click.option("--type", "room_type", metavar="TYPE", help="Only rooms of this type.")
 @json_option
 @key_file_option
+@server_key_option
 @timeout_option
-def rooms(address: str, room_type: str | None, as_json: bool, key_file: Path | None, timeout: float) -> None:
+def rooms(
+    address: str,
+    room_type: str | None,
+    as_json: bool,
+    key_file: Path | None,
+    server_key: bytes | None,
+    timeout: float,
+) -> None:
     """List the rooms of a server.
 
     ADDRESS is host:port; without it, 127.0.0.1:1234. With the cluster key the
@@ -31,7 +39,7 @@ def rooms(address: str, room_type: str | None, as_json: bool, key_file: Path | N
     clients get.
     """
     try:
-        key = cluster_key(address, key_file)
+        key = broker_pass(address, key_file, server_key)
     except ConfigError as error:
         if key_file is not None:
             raise

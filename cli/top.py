@@ -19,8 +19,8 @@ from rich.text import Text
 from ..protocol.errors import BrokerUnreachable, TimedOut
 from ..transport.zeromq import ZmqNetwork
 from .address import address_argument, timeout_option
-from .admin import AdminClient, ask_broker, cluster_key
-from .options import json_option, key_file_option
+from .admin import AdminClient, BrokerPass, ask_broker, broker_pass
+from .options import json_option, key_file_option, server_key_option
 from .top_screen import screen_of
 
 __all__ = ["top"]
@@ -36,8 +36,11 @@ _ATTEMPT = 2.0
 @click.option("--once", is_flag=True, help="Show it once and end; so it is where there is no terminal.")
 @json_option
 @key_file_option
+@server_key_option
 @timeout_option
-def top(address: str, once: bool, as_json: bool, key_file: Path | None, timeout: float) -> None:
+def top(
+    address: str, once: bool, as_json: bool, key_file: Path | None, server_key: bytes | None, timeout: float
+) -> None:
     """Watch a broker and its workers.
 
     ADDRESS is host:port; without it, 127.0.0.1:1234. Once a second: clients,
@@ -47,7 +50,7 @@ def top(address: str, once: bool, as_json: bool, key_file: Path | None, timeout:
 
     A broker that is away is tried again for --timeout seconds. Press q to end.
     """
-    key = cluster_key(address, key_file)
+    key = broker_pass(address, key_file, server_key)
     if as_json or once or not (sys.stdin.isatty() and sys.stdout.isatty()):
         told = ask_broker(address, key, timeout, lambda client: client.command("workers"))
         if as_json:
@@ -60,7 +63,7 @@ def top(address: str, once: bool, as_json: bool, key_file: Path | None, timeout:
         asyncio.run(_watch(address, key, timeout))
 
 
-async def _watch(address: str, key: bytes, timeout: float) -> None:
+async def _watch(address: str, key: BrokerPass, timeout: float) -> None:
     network = ZmqNetwork()
     loop = asyncio.get_running_loop()
     try:
@@ -82,7 +85,7 @@ async def _watch(address: str, key: bytes, timeout: float) -> None:
 class _Watch:
     """Looks once a second, and shows what it found last."""
 
-    def __init__(self, address: str, key: bytes, timeout: float, network: ZmqNetwork) -> None:
+    def __init__(self, address: str, key: BrokerPass, timeout: float, network: ZmqNetwork) -> None:
         self._address = address
         self._key = key
         self._timeout = timeout

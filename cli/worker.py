@@ -10,7 +10,7 @@ from ..broker.load import load_server
 from ..broker.logs import LogFormat
 from ..broker.work import run_worker
 from ..rooms.worker_host import WorkerOptions
-from ..transport.keys import find_key
+from ..transport.keys import find_key, find_server_key
 from .access import public_key_option
 from .address import parse_address
 from .options import key_file_option, label_option, log_format_option, log_level_option, set_log
@@ -88,6 +88,9 @@ def worker(
     name = name or f"{socket.gethostname()}-{os.getpid()}"[:64]
     set_log(log_level, log_format, name)
     server = load_server(target)
+    local = _client_port(broker)
+    if broker_key is None and local is not None:
+        broker_key = find_server_key(local)
     where = listen or public
     host, _, port = where.removeprefix("tcp://").rpartition(":") if where is not None else ("127.0.0.1", "", "0")
     options = WorkerOptions(
@@ -101,7 +104,7 @@ def worker(
         drain_seconds=drain_seconds,
         broker_key=broker_key,
     )
-    key = find_key(_client_port(broker), key_file)
+    key = find_key(local, key_file)
     click.echo(f"worker {name} asks the broker at {broker}; SIGTERM or Ctrl-C lets its rooms end, and then it ends")
     run_worker(server, options, key, lambda: click.echo(f"worker {name} serves"), insecure=insecure)
     click.echo(f"worker {name} has ended")

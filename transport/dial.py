@@ -134,9 +134,9 @@ class Dial:
         elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and value == _MISMATCH:
             self.failure = Failure.LOCKED
             self._fail(why_mismatched(self._key))
-        elif isinstance(self._key, CurveKey):
+        elif event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL or isinstance(self._key, CurveKey):
             self.failure = Failure.LOCKED
-            self._fail(why_broken())
+            self._fail(why_broken(self._key))
         else:
             self._fail("the handshake failed")
 

@@ -236,6 +236,10 @@ def why_mismatched(key: Key | None) -> str:
     return "the server asks for a key, or a user name and password: give its server_key"
 
 
-def why_broken() -> str:
-    """A handshake with CURVE ended without a word."""
-    return "the server ended the handshake: is the server_key its own? Or it is busy, and wants us to come later"
+def why_broken(key: Key | None) -> str:
+    """The handshake ended without a word."""
+    if isinstance(key, CurveKey):
+        return "the server ended the handshake: is the server_key its own, and does it encrypt? Or it is too busy now"
+    if isinstance(key, PlainKey):
+        return "the server ended the handshake: it may ask for no user name and password, or for a key"
+    return "what answers there ended the handshake: if it is a server that asks for a key, give its server_key"

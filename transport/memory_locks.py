@@ -54,7 +54,7 @@ def knock(
         _locked(who, why_mismatched(key))
         return
     if isinstance(key, CurveKey) and lock.keys is not None and key.server != lock.keys.public:
-        _locked(who, why_broken())
+        _locked(who, why_broken(key))
         return
 
     def decided(verdict: Verdict) -> None:
@@ -67,10 +67,7 @@ def knock(
             asyncio.get_running_loop().call_later(_SILENCE, put_off)
 
     def put_off() -> None:
-        if isinstance(key, CurveKey):
-            _locked(who, why_broken())
-        else:
-            who.lost("the handshake failed")
+        _locked(who, why_broken(key))
 
     def failed() -> Verdict:
         logger.exception("it could not be decided whether %s may connect", address)

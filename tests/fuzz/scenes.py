@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from server_room_system import AsyncClient, ClientData, ClientRoom, RuleSet
-from server_room_system.cli.admin import AdminClient
+from server_room_system.cli.admin import AdminClient, BrokerPass
 from server_room_system.protocol import (
     Ack,
     Admit,
@@ -366,7 +366,7 @@ async def admin(script: Script, random: Random) -> None:
     impostor = Impostor(network, script, _as_an_admins_broker, cluster=bool(script.byte() & 1))
     async with watched():
         with expect():
-            async with AdminClient(impostor.address, _KEY, 1.0, network) as client:
+            async with AdminClient(impostor.address, BrokerPass(_KEY), 1.0, network) as client:
                 for _ in range(4):
                     with expect():
                         await client.command("rooms", first=script.byte())

@@ -7,7 +7,7 @@ from typing import Any
 
 from server_room_system.protocol import Limits, messages
 from server_room_system.protocol.codec import download_decoder
-from server_room_system.transport import ZmqNetwork
+from server_room_system.transport import Key, ZmqNetwork
 
 from .system import PATIENCE
 
@@ -15,11 +15,11 @@ from .system import PATIENCE
 class Line:
     """One connection."""
 
-    def __init__(self, network: ZmqNetwork, address: str) -> None:
+    def __init__(self, network: ZmqNetwork, address: str, key: Key | None = None) -> None:
         self._decode = download_decoder(Limits())
         self.heard: asyncio.Queue[Any] = asyncio.Queue()
         self.ready = asyncio.Event()
-        self.link = network.connect(address, self, Limits().download)
+        self.link = network.connect(address, self, Limits().download, key)
 
     def up(self) -> None:
         self.ready.set()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from server_room_system import AsyncClient, BrokerUnreachable, ClientRoom, Kicked, RoomClosed, TimedOut
-from server_room_system.cli.admin import AdminClient, cluster_key
+from server_room_system.cli.admin import AdminClient, BrokerPass, broker_pass
 from server_room_system.protocol.errors import RoomNotFound, WorkerDrained, WrongKey
 
 from .cluster import LOCAL, PATIENCE, Broker, Processes, free_ports, workers_address
@@ -128,10 +128,10 @@ async def test_a_drained_worker_is_waited_for_and_one_of_its_name_comes_after_it
         assert err.startswith("error: no worker is named 'nobody'; there are: w")
 
 
-def processes_key(processes: Processes, address: str) -> bytes:
+def processes_key(processes: Processes, address: str) -> BrokerPass:
     """The key that the broker keeps."""
     (state,) = processes.state.iterdir()
-    return cluster_key(address, state)
+    return broker_pass(address, state, None)
 
 
 @on_a_loop
@@ -309,7 +309,7 @@ async def test_a_broker_that_stands_still_or_dies_is_a_typed_error(processes: Pr
 async def test_the_wrong_key_is_a_typed_error(processes: Processes) -> None:
     address = await a_server(processes).listens()
     with pytest.raises(WrongKey):
-        async with AdminClient(address, bytes.fromhex(OTHER_KEY)):
+        async with AdminClient(address, BrokerPass(bytes.fromhex(OTHER_KEY))):
             raise AssertionError("it was let in")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from server_room_system import AsyncClient, MatchExpired, RuleSet
-from server_room_system.cli.admin import AdminClient
+from server_room_system.cli.admin import AdminClient, BrokerPass
 from server_room_system.protocol import Limits, Welcome, download_decoder, parse
 from server_room_system.protocol.errors import BadMessage, UnknownKind, WrongKey
 from server_room_system.transport import Key
@@ -185,12 +185,12 @@ def test_what_a_busy_cluster_logs_at_debug_has_its_fields_and_no_secrets(
                 await hall[0].send("show")
                 await stage[1].send("say", "x", ack=True)
                 assert await hear(stage[0], "said") == "x"
-                async with AdminClient(address, bytes.fromhex(key), network=network) as admin:
+                async with AdminClient(address, BrokerPass(bytes.fromhex(key)), network=network) as admin:
                     await admin.command("inspect", room=hall[0].id)
                     await admin.command("kick", room=stage[0].id, client=d.id)
                     await admin.command("close", room=stage[0].id)
                 with pytest.raises(WrongKey):
-                    await AdminClient(address, b"x" * 32, network=network).__aenter__()
+                    await AdminClient(address, BrokerPass(b"x" * 32), network=network).__aenter__()
                 for pid in processes.launched().values():
                     kill(pid)
                 await broker.says("it starts again in")
