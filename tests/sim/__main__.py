@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from .farm import Harvest, farm
 from .minimise import minimise
+from .reconnects import report
 from .runs import Outcome, simulate
 from .script import Script, draw
 
@@ -21,6 +22,8 @@ def main(argv: list[str] | None = None) -> int:
     if os.environ.get("PYTHONHASHSEED") != "0":  # so that a seed is one course of events in every process
         os.environ["PYTHONHASHSEED"] = "0"
         os.execv(sys.executable, [sys.executable, "-m", "tests.sim", *(argv or sys.argv[1:])])
+    if wanted.reconnects is not None:
+        return 0 if report(wanted.reconnects, wanted.jobs, _say, as_json=wanted.json) else 1
     if wanted.seed is not None:
         return _one(_script(wanted), shrink=wanted.minimise)
     seeds = _seeds(wanted.seeds) if wanted.seeds is not None else itertools.count(wanted.first)
@@ -45,6 +48,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     many.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     many.add_argument("--json", action="store_true", help="say nothing but the outcome, as JSON")
     many.add_argument("--as-it-is", action="store_true", help="do not look for the least that fails")
+    many.add_argument("--reconnects", type=int, help="nothing but broken connections, until so many are replaced")
     one = parser.add_argument_group("one run again")
     one.add_argument("--seed", type=int)
     one.add_argument("--only", help="nothing but these faults: 3,9, or none")
@@ -53,8 +57,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     one.add_argument("--until", type=float, help="seconds after which nothing more goes wrong")
     one.add_argument("--minimise", action="store_true", help="look for the least that fails")
     wanted = parser.parse_args(argv)
-    if all(each is None for each in (wanted.seed, wanted.seeds, wanted.events, wanted.minutes)):
-        parser.error("say how much: --seeds, --events or --minutes; or --seed for one run again")
+    if all(each is None for each in (wanted.seed, wanted.seeds, wanted.events, wanted.minutes, wanted.reconnects)):
+        parser.error("say how much: --seeds, --events, --minutes or --reconnects; or --seed for one run again")
     return wanted
 
 
@@ -111,9 +115,6 @@ def _summarise(harvest: Harvest) -> None:
 
 
 def _show_failures(harvest: Harvest, *, shrink: bool) -> None:
-    for outcome in harvest.failures:
-        _say(f"FAILED, see it again: {outcome.script.command()}")
-        _say(f"  {outcome.mistakes[0]}")
     if harvest.failures and shrink:
         least = minimise(harvest.failures[0])
         _say(f"the least that fails of the first, with {len(least.script.faults)} faults:")

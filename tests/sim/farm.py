@@ -100,6 +100,8 @@ def farm(
     said = began
     for outcome in in_parallel(_play, seeds, jobs):
         harvest.add(outcome)
+        if told is not None and outcome.mistakes:
+            told(f"FAILED, see it again: {outcome.script.command()}\n  {outcome.mistakes[0]}")
         now = time.monotonic()
         harvest.seconds = now - began
         if told is not None and now - said >= _LINE_EVERY:

@@ -82,6 +82,16 @@ def test_a_line_shows_one_run_again() -> None:
     assert done.returncode == 0
 
 
+def test_nothing_is_lost_doubled_or_out_of_order_when_connections_break_all_the_time() -> None:
+    done = run_command("--reconnects", "1000", "--jobs", "1", "--json", timeout=55)
+    figures = json.loads(done.stdout)
+    assert figures["failures"] == []
+    assert figures["violations"] == 0
+    assert figures["reconnects"] >= 1000
+    assert figures["deliveries"] > figures["reconnects"]
+    assert figures["applied"] > 100
+
+
 def test_who_does_not_say_how_much_is_told_how() -> None:
     done = run_command(timeout=60)
     assert done.returncode == 2
