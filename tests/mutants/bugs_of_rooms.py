@@ -102,8 +102,8 @@ ROOMS = [
     bug(
         "acknowledged before it is applied",
         "rooms/runner.py",
-        "        self.mailbox.post(member.say_acknowledged, member.uplink)\n",
-        "        member.say_acknowledged(member.uplink)\n",
+        "self.mailbox.post_last(member.say_acknowledged, member.uplink)",
+        "member.say_acknowledged(member.uplink)",
         "tests/rooms/test_runner.py::test_an_acknowledgement_is_said_when_all_before_it_is_applied",
     ),
     bug(
