@@ -24,7 +24,7 @@ from .rooms import Recorder
 __all__ = ["Broken", "break_connections", "report"]
 
 _MEMBERS = 4
-_SECONDS = 150.0
+_SECONDS = 60.0
 _SETTLING = 8.0
 _LINE_EVERY = 5.0
 _FIGURES = ("reconnects", "cuts", "deliveries", "said", "applied", "events", "violations")
