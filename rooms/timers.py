@@ -93,6 +93,7 @@ class Timers:
         """Forget a timer."""
         self._timers.pop(timer, None)
         self._clock.clear_alarm(self._due, timer)
+        timer.function = _nothing  # the clock may remember the timer for as long as it would have run
 
     def end(self) -> None:
         """Forget all, and start none any more."""
@@ -131,3 +132,7 @@ class Timers:
     def _elapsed(self, timer: Timer) -> float:
         elapsed, timer.last = self._clock.now - timer.last, self._clock.now
         return elapsed
+
+
+def _nothing() -> None:
+    pass

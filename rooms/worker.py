@@ -107,6 +107,8 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._unflushed: list[Runner] = []
         self._updates: dict[Runner, RoomUpdated] = {}
+        self._ended_now: list[Runner] = []
+        """Rooms that ended in this turn."""
         self._hooks: dict[Mailbox, asyncio.Task[None]] = {}
         self._ended: dict[str, tuple[Farewells, int]] = {}
         """What is kept of rooms that are over, oldest first, and how many bytes that is."""
@@ -399,6 +401,10 @@ class Worker:
                 runner.flush()
         if self._updates:
             self._report_updates()
+        if self._ended_now:
+            for runner in self._ended_now:
+                runner.let_go()
+            self._ended_now.clear()
 
     def _report_updates(self) -> None:
         updates, self._updates = self._updates, {}
@@ -436,6 +442,8 @@ class Worker:
                 self.clear_alarm(runner.attendance.time_is_up, seat.key)
             self.clear_alarm(runner.catch_up)
             self._keep(runner)
+            self._ended_now.append(runner)
+            self._port.wake()
         self._on_report(report)
 
     def _keep(self, runner: Runner) -> None:
