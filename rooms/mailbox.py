@@ -158,6 +158,10 @@ class Mailbox:
         finally:
             self._draining = False
 
+    def forget(self) -> None:
+        """Nothing happens any more: let go of whom errors were told to. Only while nothing waits."""
+        self._on_error = _nobody
+
     def failed(self, hook: str, error: BaseException) -> None:
         """Log what a hook raised, and tell ``on_error``."""
         if isinstance(error, RequestError):  # said on purpose, in words for the client
@@ -168,6 +172,10 @@ class Mailbox:
             return
         # Its own error goes to the log alone; an async on_error holds the room up like any hook.
         self._events.appendleft((self.call, ("on_error", self._on_error, (hook, error))))
+
+
+def _nobody(hook: str, error: BaseException) -> None:
+    pass
 
 
 def _nothing(result: Any, error: BaseException | None) -> None:

@@ -268,6 +268,16 @@ class Runner:
                 self.fanout.forget()
             self.out.report(self, RoomEnded(self.id))
 
+    def let_go(self) -> None:
+        """Nothing happens in the room any more: cut the circles in which its parts refer to each other.
+
+        Without them they are gone at once, and not when the cyclic collector looks, which it rarely does (see
+        ``tuned_collector``). What the owner's code still holds may be used as before; it comes to nothing.
+        """
+        if self._state is RoomState.DISPOSED and not self.mailbox.busy:
+            self.mailbox.forget()
+            del self.room, self.attendance, self.audience
+
     def _step(self, event: RoomEvent) -> None:
         self._state = step(ROOM, self._state, event)
 
@@ -286,7 +296,8 @@ class Runner:
 
     def remove(self, member: Member, code: Code, text: str) -> None:
         """See ``Attendance.remove``."""
-        self.attendance.remove(member, code, text)
+        if self._state is not RoomState.DISPOSED:
+            self.attendance.remove(member, code, text)
 
     def lost(self, member: Member) -> None:
         """See ``Attendance.lost``."""
@@ -406,6 +417,8 @@ class Runner:
 
     def flush(self) -> None:
         """End the turn: send what was said."""
+        if self._state is RoomState.DISPOSED:
+            return  # nobody is here to hear it
         fanout = self.fanout
         if fanout.waiting:
             fanout.flush(self.out, self.out.now)
