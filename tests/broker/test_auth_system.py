@@ -165,6 +165,19 @@ def test_a_hook_that_fails_lets_nobody_in_and_its_words_stay_here(
     run(main)
 
 
+def test_strangers_do_not_choose_how_much_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        server = Guarded(takes=0.01)
+        async with system(server, seed=1) as s:
+            attempts = (s.client(credentials="broken", connect_timeout=0.3) for _ in range(20))
+            outcomes = await asyncio.gather(*attempts, return_exceptions=True)
+            assert {type(outcome) for outcome in outcomes} == {AuthUnavailable}
+            assert len(server.asked) >= 20
+            assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
+
+    run(main)
+
+
 def test_a_hook_that_hangs_is_given_up_and_cancelled() -> None:
     async def main() -> None:
         server = Guarded(takes=1000.0, auth_timeout=1.0)

@@ -412,6 +412,7 @@ def test_keys_for_other_uses_are_left_out(issuer: Issuer) -> None:
     assert verify(verifier, token(OTHER_RSA, "RS256", "sig"))
     for kid in ("enc", "other"):
         refused(verifier, token(RSA, "RS256", kid))
+    assert "small" not in verifier._keys, "keys of a size that is broken are no keys"
 
 
 def test_an_issuer_that_nobody_answers_for(issuer: Issuer) -> None:
