@@ -4,9 +4,11 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import rich_click as click
 
+from .access import access_options
 from .address import parse_address, timeout_option
 from .checks import Finding, all_findings
 from .exits import Exit
@@ -34,10 +36,19 @@ def _parse(ctx: click.Context, param: click.Parameter, value: str | None) -> str
     callback=_parse,
     help="Check instead that clients here reach the server at this host:port, and each of its workers.",
 )
+@access_options
 @json_option
 @timeout_option
 @click.pass_context
-def doctor(ctx: click.Context, host: str, port: int, broker: str | None, as_json: bool, timeout: float) -> None:
+def doctor(
+    ctx: click.Context,
+    host: str,
+    port: int,
+    broker: str | None,
+    access: dict[str, Any],
+    as_json: bool,
+    timeout: float,
+) -> None:
     """Check that this machine can run a server, or reach one.
 
     Versions, encryption, file descriptors, the clock, the port, and a round trip
@@ -55,7 +66,7 @@ def doctor(ctx: click.Context, host: str, port: int, broker: str | None, as_json
         findings = [say(finding) for finding in all_findings(host, port)]
         fit = "Fit to run a server."
     else:
-        findings = asyncio.run(_told(broker_findings(broker, timeout), say))
+        findings = asyncio.run(_told(broker_findings(broker, timeout, access), say))
         fit = f"Fit to be a client of {broker}."
     failed = [finding.name for finding in findings if finding.status == "fail"]
     if as_json:

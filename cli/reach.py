@@ -5,6 +5,7 @@ import errno
 import ipaddress
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 from ..broker.probe import ask_endpoint
 from ..client import AsyncClient, connect
@@ -12,7 +13,10 @@ from ..protocol.cluster import Probed
 from ..protocol.errors import BrokerUnreachable, ServerRoomError, VersionMismatch
 from ..protocol.ids import new_token
 from ..protocol.messages import VERSION
+from ..transport.curve import make_pair
 from ..transport.entropy import EntropyPool
+from ..transport.key_files import read_key_pair
+from ..transport.locks import KeyPair
 from ..transport.network import Network
 from ..transport.zeromq import ZmqNetwork
 from .checks import Finding
@@ -24,15 +28,17 @@ _AT_ONCE = 32
 _PUBLIC = "give that worker a --public tcp://IP:PORT that clients reach"
 
 
-async def broker_findings(address: str, timeout: float) -> AsyncIterator[Finding]:
+async def broker_findings(address: str, timeout: float, access: dict[str, Any] | None = None) -> AsyncIterator[Finding]:
     """Ask everything, one after the other; the workers all at once.
 
     Args:
         address: the broker's, for clients.
         timeout: seconds to connect, and seconds for each answer.
+        access: what to show of who we are: arguments of ``connect``.
     """
+    access = access or {}
     try:
-        async with connect(address, connect_timeout=timeout) as client:
+        async with connect(address, connect_timeout=timeout, **access) as client:
             yield Finding("broker", "ok", f"{address} speaks version {VERSION}, and sees us as {client.data.ADDRESS}")
             yield await _round_trip(client, timeout)
             endpoints = await client.endpoints(timeout=timeout)
@@ -42,16 +48,20 @@ async def broker_findings(address: str, timeout: float) -> AsyncIterator[Finding
     if not endpoints:
         yield Finding("workers", "ok", "none of their own: the broker hosts the rooms, on its own port")
         return
-    for finding in await _all_looks(address, endpoints, timeout):
+    key_file = access.get("key_file")
+    keys = read_key_pair(key_file) if key_file is not None else make_pair()
+    for finding in await _all_looks(address, endpoints, keys, timeout):
         yield finding
 
 
-async def _all_looks(broker: str, endpoints: list[str], timeout: float) -> list[Finding]:
+async def _all_looks(broker: str, endpoints: list[str], keys: KeyPair, timeout: float) -> list[Finding]:
     network = ZmqNetwork()
     limit = asyncio.Semaphore(_AT_ONCE)
     try:
         async with asyncio.TaskGroup() as group:
-            looks = [group.create_task(_look(broker, endpoint, timeout, network, limit)) for endpoint in endpoints]
+            looks = [
+                group.create_task(_look(broker, endpoint, keys, timeout, network, limit)) for endpoint in endpoints
+            ]
         return [look.result() for look in looks]
     finally:
         await asyncio.get_running_loop().run_in_executor(None, network.close)
@@ -79,12 +89,15 @@ async def _round_trip(client: AsyncClient, timeout: float) -> Finding:
     )
 
 
-async def _look(broker: str, endpoint: str, timeout: float, network: Network, limit: asyncio.Semaphore) -> Finding:
+async def _look(
+    broker: str, endpoint: str, keys: KeyPair, timeout: float, network: Network, limit: asyncio.Semaphore
+) -> Finding:
+    address, _, _ = endpoint.partition("#")
     async with limit:
         start = time.perf_counter()
-        error = await _connect(endpoint, timeout)
-        probed = await _probe(endpoint, network) if error is None else None
-        return judge(broker, endpoint, error, probed, time.perf_counter() - start)
+        error = await _connect(address, timeout)
+        probed = await _probe(endpoint, keys, network) if error is None else None
+        return judge(broker, address, error, probed, time.perf_counter() - start)
 
 
 async def _connect(endpoint: str, timeout: float) -> OSError | None:
@@ -98,9 +111,9 @@ async def _connect(endpoint: str, timeout: float) -> OSError | None:
     return None
 
 
-async def _probe(endpoint: str, network: Network) -> Probed | None:
+async def _probe(endpoint: str, keys: KeyPair, network: Network) -> Probed | None:
     answer: asyncio.Future[Probed | None] = asyncio.get_running_loop().create_future()
-    probe = ask_endpoint(network, endpoint, None, new_token(EntropyPool()), answer.set_result)
+    probe = ask_endpoint(network, endpoint, keys, new_token(EntropyPool()), answer.set_result)
     try:
         return await answer
     finally:

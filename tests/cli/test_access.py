@@ -64,6 +64,19 @@ def test_keys_on_both_sides(folder: Path) -> None:
     assert "srs keys authorise" in err
 
 
+def test_the_doctor_reaches_workers_behind_keys(folder: Path) -> None:
+    for name in ("server", "ann"):
+        make_key_files(folder, name)
+    serve = [*SRS, "serve", "app:server", "--port", "0", "--keys", "server.key", "--workers", "1"]
+    with Program(serve, cwd=folder) as program:
+        address = program.expect(r"listening on (\S+);")[1]
+        examined = srs("doctor", "--broker", address, "--server-key", "server.pub", "--keys", "ann.key", cwd=folder)
+        assert examined.returncode == Exit.OK, examined.stdout
+        assert "worker w1 answers" in examined.stdout
+        program.write("close")
+        assert program.wait() == Exit.OK
+
+
 def test_a_name_and_a_password(folder: Path) -> None:
     set_password(folder / "users", "ada", "correct horse")
     server = ["app:server", "--plain", "users"]
