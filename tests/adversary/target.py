@@ -25,6 +25,9 @@ import asyncio, json, logging, sys, time
 import msgspec
 from server_room_system import *
 from server_room_system.protocol import Limits
+from server_room_system.rooms import attendance, worker
+
+attendance.KEPT = worker.KEPT = 0.3  # seconds that what was said is kept for who is gone: tests can't wait a minute
 
 class Move(msgspec.Struct):
     x: int
@@ -262,7 +265,7 @@ class Target:
         return self._server.process.poll() is None
 
     @contextlib.contextmanager
-    def watched(self, slowest: float = 0.05, most: float = 2.0) -> Iterator[None]:
+    def watched(self, slowest: float = 0.15, most: float = 3.0) -> Iterator[None]:
         """While something hostile happens: the honest clients lose nothing, and go on at their pace.
 
         Args:

@@ -174,7 +174,7 @@ UNKNOWN: dict[str, tuple[Any, ...]] = {
     "ENDPOINTS": (ENDPOINTS, 1, 1, []),
     "JOINED": (JOINED, 1, 1, ID, "t", 1, 0, 0, 0, SECRET16, None, {}),
     "RESET": (RESET, 1, 1, 0, 0, None),
-    "LEFT": (LEFT, 1, 3100, ""),
+    "LEFT": (LEFT, 1, 3100, "", 0, 0),
     "REKEYED": (REKEYED, 1),
     "DELIVER": (DELIVER, 1, 0, 0, [[0, "message", "forged"]]),
 }
