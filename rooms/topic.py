@@ -92,7 +92,10 @@ class TopicFanout(Fanout):
         else:
             for line, parts in own.items():
                 # Ahead of the shared frame: as far as what is its own, and no further.
-                self._send(out, line, before, interleaved(items[: parts[-1][0]], parts)[0])
+                mine, _ = interleaved(items[: parts[-1][0]], parts)
+                if line in self._lately:  # or a broadcast of this turn would be read before what was lost of its own
+                    mine.insert(0, self._mark_before(line, parts))
+                self._send(out, line, before, mine)
             if items:
                 self._send_shared(out, before, items, marks, size)
         if items:

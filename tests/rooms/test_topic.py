@@ -255,3 +255,23 @@ def test_who_found_a_hole_is_sent_the_newest_of_each_key_on_its_own_topic() -> N
         [Item.OUTDATED_DIRECT, 2, 4],
         [Item.DIRECT, 5, "t", ["own", 4]],
     ]
+
+
+def test_what_was_said_to_one_before_is_marked_ahead_of_a_broadcast_on_its_own_topic() -> None:
+    """Where it was lost, its member read the broadcast first, and found the hole behind it."""
+    fanout, (line, _), out = a_room(2)
+    fanout.direct(line, told(line, "lost, perhaps"), 1.0)
+    fanout.flush(out, 1.0)
+    out.frames.clear()
+    fanout.broadcast(said("all"))
+    fanout.direct(line, told(line, "one"), 2.0)
+    fanout.flush(out, 2.0)
+    assert out.take()[0] == (1, "1", 0, [(101, 1), "all", "one"])
+
+
+def test_what_one_is_excepted_from_goes_to_each_of_the_others_under_its_own_reference() -> None:
+    """Under none, whoever was granted another member's topic by mistake took it for its own."""
+    fanout, lines, out = a_room(3)
+    fanout.broadcast_except(said("not you"), [lines[0]])
+    fanout.flush(out, 1.0)
+    assert sorted(message.ref for _, _, message in out.frames) == [101, 102, 103]
