@@ -35,7 +35,7 @@ class Doors:
     def __init__(
         self,
         keys: KeyPair | None = None,
-        authorised: Container[bytes] | None = None,
+        authorised: Container[object] | None = None,
         passwords: PasswordCheck | None = None,
         failed: Callable[[str], None] = _nothing,
     ) -> None:

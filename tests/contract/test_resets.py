@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from server_room_system.transport import Listener, Publisher, ZmqNetwork
+from server_room_system.transport import Listener, Publisher, Vouched, ZmqNetwork
 
 TESTS = Path(__file__).parents[1]
 
@@ -24,19 +24,25 @@ class Ear:
 
     def begin(self, now: float) -> None: ...
 
-    def accept(self, *who: object) -> "Ear":
-        return self
+    def accept(self, peer: bytes, address: str, vouched: Vouched) -> "Voice":
+        return Voice()
+
+    def flush(self) -> None: ...
+
+    def presented(self, token: bytes, peer: int, vouched: Vouched) -> tuple[()]:
+        return ()
+
+    def gone(self, token: bytes, peer: int) -> None: ...
+
+
+class Voice:
+    """A peer of no interest."""
 
     def receive(self, frame: bytes) -> None: ...
 
     def violated(self, rule: str) -> None: ...
 
-    def gone(self, *who: object) -> None: ...
-
-    def flush(self) -> None: ...
-
-    def presented(self, *what: object) -> tuple[()]:
-        return ()
+    def gone(self) -> None: ...
 
 
 def attack(address: str, kind: bytes, message: bytes, count: int) -> socket.socket:

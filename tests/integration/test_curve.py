@@ -150,11 +150,12 @@ async def test_who_has_not_the_right_keys_is_told_why_and_does_not_get_in(system
     with pytest.raises(AuthRefused, match="refused this client's key"):
         await folk.client(address, None).__aenter__()
     wrong = key_to_text(folk.pair("eve").public)
-    for options, why in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({}, "give its server_key"),
         ({"server_key": wrong, "key_file": folk.folder / "ann.key"}, "server_key its own"),
         ({"user": "ann", "password": "secret"}, "no user name and password"),
-    ):
+    ]
+    for options, why in cases:
         with pytest.raises(BrokerUnreachable, match=why):
             await connect(address, connect_timeout=0.5, **options).__aenter__()
 
