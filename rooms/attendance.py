@@ -131,6 +131,8 @@ class Attendance:
 
     def _join(self, member: Member, options: dict[str, Any]) -> None:
         runner = self._runner
+        if member.seat.state is SeatState.LEFT:
+            return  # the room was given up while it waited for its turn
         if runner.state.value != "open":
             self._refuse(member, RoomClosed.code, RoomClosed.meaning)
             return

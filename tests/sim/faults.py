@@ -292,4 +292,4 @@ class Faults:
 
 
 def _chosen(among: Sequence[T], share: float) -> T | None:
-    return among[int(share * len(among))] if among else None
+    return among[min(int(share * len(among)), len(among) - 1)] if among else None

@@ -1,0 +1,42 @@
+"""What the simulator has found, each as small as it can be."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from server_room_system import Member, Room, RuleSet, Server
+from server_room_system.testing import run, system
+
+
+class Welcoming(Room):
+    """Takes its time over everybody who comes."""
+
+    max_clients = 3
+    min_clients = 0
+
+    async def on_join(self, client: Member, options: dict[str, Any]) -> None:
+        await asyncio.sleep(1.0)
+
+
+def test_a_room_that_is_given_up_ends_though_somebody_waits_to_be_let_in(caplog: pytest.LogCaptureFixture) -> None:
+    """Whose turn came after that left its seat a second time, which ended the room's mailbox and not the room."""
+
+    async def play() -> None:
+        async with system(Server(rooms={"welcoming": Welcoming}), workers=1) as s:
+            clients = [await s.client() for _ in range(3)]
+            wish = RuleSet(3, room="welcoming")
+            waiting = [asyncio.ensure_future(client.match(wish, timeout=20.0)) for client in clients]
+            await s.sleep(0.5)
+            (room,) = s.rooms
+            s.freeze("w1")
+            await s.sleep(8.0)  # longer than its lease
+            s.thaw("w1")
+            await s.sleep(5.0)
+            assert room not in s.rooms
+            for each in waiting:
+                each.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    run(play)
+    assert "Illegal" not in caplog.text
