@@ -136,7 +136,11 @@ def test_a_connection_with_other_sessions_outlives_a_refusal(door: Door) -> None
     assert first.ref in caller.refs
 
 
-@pytest.mark.parametrize("who", [object(), "x" * 5000, {1: "a key that is no text"}, [[[[[[[[[1]]]]]]]]]], ids=repr)
+@pytest.mark.parametrize(
+    "who",
+    [object(), "x" * 5000, {1: "a key that is no text"}, [[[[[[[[[1]]]]]]]]]],
+    ids=["object", "long", "number as key", "nested"],
+)
 def test_what_rooms_could_not_be_told_opens_no_session(door: Door, who: Any) -> None:
     caller = door.knock()
     with pytest.raises(PayloadError):

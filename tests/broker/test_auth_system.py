@@ -284,7 +284,11 @@ def test_a_function_that_fails_is_told_as_what_it_is() -> None:
     run(main)
 
 
-@pytest.mark.parametrize("credentials", ["x" * 16_000, object(), {1: 2}, [[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]], ids=repr)
+@pytest.mark.parametrize(
+    "credentials",
+    ["x" * 16_000, object(), {1: 2}, [[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]],
+    ids=["long", "object", "number as key", "nested"],
+)
 def test_credentials_that_no_server_takes_are_refused_at_once(credentials: Any) -> None:
     async def main() -> None:
         async with system(Guarded(), seed=1) as s:

@@ -270,8 +270,8 @@ def test_news_come_once_and_of_each_key_the_newest_from_any_place(
     for frame, ends_at, takes in bundles(1, 0, start.offset, conflated(broadcasts, directs, start, end), most):
         message = items_of(frame)
         assert message.offset == at
-        for item, position in reader.read(message.offset, message.items):
-            heard.append(item[-1])
+        for read, position in reader.read(message.offset, message.items):
+            heard.append(read[-1])
             assert position <= end
         at, numbered = ends_at, numbered + takes
         assert reader.position == Position(1, at, numbered)

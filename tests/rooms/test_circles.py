@@ -33,7 +33,7 @@ class Hall(Room):
     def beat(self) -> None:
         self.broadcast("beat", None)
 
-    async def on_dispose(self) -> None:  # type: ignore[override]  # hooks may be async
+    async def on_dispose(self) -> None:
         if self.ruleset.criteria.get("slow"):
             await asyncio.sleep(0.1)
 

@@ -428,7 +428,8 @@ def test_silent_connections_are_given_up() -> None:
     assert isinstance(goodbye, Goodbye)
     assert (goodbye.ref, goodbye.code) == (0, Code.CONNECTION_TIMED_OUT)
     assert list(house.port) == [alive]
-    assert house.listener.silent_before == pytest.approx([START + 9.9, START + 10.0])  # who never said a word goes sooner
+    # Who never said a word goes sooner.
+    assert house.listener.silent_before == pytest.approx([START + 9.9, START + 10.0])
 
 
 def test_nonsense_is_a_sign_of_life_as_well() -> None:
