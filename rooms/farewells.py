@@ -120,10 +120,11 @@ class Farewells:
         """
         line, end, epoch = farewell.line, farewell.end, self.fanout.epoch
         known = position.epoch == epoch and line.start <= position.offset <= end.offset
-        if not known or position.direct > end.direct:
+        known = known and position.direct <= end.direct
+        if not known:
             position = Position(epoch, end.offset + 1, 0)  # nothing is known to follow it
         line.offset, line.direct = position.offset, position.direct
-        items = self.fanout.missing(line, end)
+        items = self.fanout.missing(line, end) if known else None  # what does follow was said after the end
         gone = _Gone("", None)
         gone.attach(connection)
         connection.say(

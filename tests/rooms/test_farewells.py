@@ -175,6 +175,33 @@ def test_a_place_that_never_was_is_answered_with_a_reset_to_the_end(place: tuple
     assert left == LeftRoom(joined.ref, Code.ROOM_CLOSED, "", 1, 0)
 
 
+@pytest.mark.parametrize("policy", ["recover", "latest"])
+@pytest.mark.parametrize("fanout", ["unicast", "topic"])
+@pytest.mark.parametrize(
+    "place", [(1, 0, 0), (None, 99, 0), (None, 0, 0), (None, 1, 99)], ids=["life", "ahead", "before it came", "direct"]
+)
+def test_who_is_kicked_and_claims_a_place_that_never_was_hears_nothing_that_was_said_after(
+    place: tuple[int | None, int, int], fanout: str, policy: str
+) -> None:
+    room = type("Other", (Diary,), {"fanout": fanout, "slow_members": policy})()
+    bench = Bench(room)
+    bench.join()
+    with bench.out.turn():
+        room.broadcast("m", "before")
+    bob = bench.join()
+    token, position = farewell_of(bob)
+    with bench.out.turn():
+        bob.member.kick()
+    with bench.out.turn():
+        for number in range(5):
+            room.broadcast("m", number)
+    answer = ask(bench, token, Position(place[0] or position.epoch, *place[1:]))
+    joined, reset, left = answer
+    assert isinstance(joined, Joined)
+    assert reset == Reset(joined.ref, position.epoch, 1, 0, None)
+    assert left == LeftRoom(joined.ref, Code.KICKED, "", 1, 0)
+
+
 def test_what_the_history_has_lost_is_a_reset_before_the_end() -> None:
     room = Diary()
     room.history = HistoryLimits(count=3)
