@@ -23,6 +23,7 @@ from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
 from ..protocol.streams import HistoryLimits, Position
 from ..rooms.fanout import FramesOut, UnicastFanout
+from ..rooms.patience import SHORTEST_PAUSE
 from ..rooms.uplink import Caller
 from ..transport.network import Sent
 from .auth import Admission
@@ -30,7 +31,6 @@ from .sessions import Session, Sessions, SessionState
 
 __all__ = ["Reception", "ReceptionOutbox", "Regulars"]
 
-_RETRY = 0.02
 _MOST_SESSIONS_OF_A_CONNECTION = 256
 
 
@@ -302,15 +302,31 @@ class Reception:
     def _retry_later(self) -> None:
         if not self._retrying:  # whoever talks all the time must not put it off all the time
             self._retrying = True
-            self._out.alarm(self._out.now + _RETRY, self._catch_up)
+            self._out.alarm(self._out.now + SHORTEST_PAUSE, self._catch_up)
 
     def _catch_up(self) -> None:
         self._retrying = False
-        behind = set(self._fanout.behind)
-        for session in self.sessions:
-            if session.line in behind:
-                self._bring_up(session)
         self.flush()
+        for line in list(self._fanout.behind):
+            session = self.sessions.of_client(line.key)
+            if session is not None and line.patience.is_due(self._out.now):
+                self._try_again(session)
+        if self._fanout.behind:
+            self._retry_later()
+
+    def _try_again(self, session: Session) -> None:
+        line, fanout, connection = session.line, self._fanout, session.connection
+        before = line.offset, line.direct
+        in_vain = (
+            line.patience.begin()
+            and connection is not None
+            and not connection.clogged
+            and not fanout.has_room(line, self._out)
+        )
+        if not in_vain:
+            self._bring_up(session)
+        stuck = line.behind and before == (line.offset, line.direct)
+        line.patience.end(self._out.now, stuck=stuck, trial_failed=in_vain)
 
     def _bring_up(self, session: Session) -> None:
         line, fanout, connection = session.line, self._fanout, session.connection

@@ -204,7 +204,8 @@ class Sessions:
         self._entropy = entropy
         self._mint = mint
         self._by_id: dict[str, Session] = {}
-        self._clients: set[int] = set()
+        self._clients: dict[int, Session] = {}
+        """By their clients' numbers."""
         self.next_client = first_client
         """The number that the next new client gets."""
 
@@ -217,6 +218,10 @@ class Sessions:
     def get(self, session: str) -> Session | None:
         """The session with this id, if it has not ended."""
         return self._by_id.get(session)
+
+    def of_client(self, client: int) -> Session | None:
+        """The session of the client with this number, if it has not ended."""
+        return self._clients.get(client)
 
     def open(
         self,
@@ -299,7 +304,7 @@ class Sessions:
         session.state = step(SESSION, session.state, SessionEvent.END)
         del self._by_id[session.session]
         self._book.session_ended(session.data.ADDRESS)
-        self._clients.discard(session.data.ID)
+        self._clients.pop(session.data.ID, None)
 
     def check_room(self, address: str | None = None) -> None:
         """Raises CapacityReached: there are as many as there may be, or as many from that address."""
@@ -311,7 +316,7 @@ class Sessions:
     def _add(self, session: Session) -> Session:
         self._by_id[session.session] = session
         self._book.session_began(session.data.ADDRESS)
-        self._clients.add(session.data.ID)
+        self._clients[session.data.ID] = session
         self.next_client = max(self.next_client, session.data.ID + 1)
         return session
 

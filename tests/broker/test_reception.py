@@ -1,5 +1,6 @@
 """Who is here: sessions over connections that come and go, and what server and clients say outside of rooms."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 
@@ -14,6 +15,7 @@ from server_room_system.broker.sessions import SESSION, Session, SessionEvent, S
 from server_room_system.broker.tokens import TokenMint
 from server_room_system.protocol import Ack, Deliver, Error, Goodbye, Hello, Reset, Resume, StreamReader, Welcome, step
 from server_room_system.rooms.uplink import Uplink
+from server_room_system.transport import Sent
 
 from .fakes import FakeCaller, FakeOutbox
 
@@ -532,6 +534,37 @@ def test_a_slow_client_is_told_later_though_the_server_talks_all_the_time(desk: 
             desk.out.full.clear()
     labels = [item[-1] for message in caller.heard() if isinstance(message, Deliver) for item in message.items]
     assert labels == list(range(20))
+
+
+def test_a_client_that_takes_nothing_is_tried_less_and_less_often_and_nobody_else_is_looked_at(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller, session = desk.hello()
+    caller.heard()
+    desk.out.full.add(caller.peer)
+    with desk.out.turn():
+        session.send("m", "late")
+    tried: list[float] = []
+    send = desk.out.send
+
+    def count(peer: bytes, frame: bytes) -> Sent:
+        tried.append(desk.out.now)
+        return send(peer, frame)
+
+    def everybody(sessions: Sessions) -> Iterator[Session]:
+        raise AssertionError("all sessions are gone through")
+
+    monkeypatch.setattr(desk.out, "send", count)
+    monkeypatch.setattr(Sessions, "__iter__", everybody)
+    for _ in range(200):
+        desk.out.advance(0.01)
+    assert 5 < len(tried) < 20
+    desk.out.full.clear()
+    for _ in range(20):
+        desk.out.advance(0.01)
+    assert [item[-1] for message in caller.heard() if isinstance(message, Deliver) for item in message.items] == [
+        "late"
+    ]
 
 
 def test_a_client_whose_messages_are_forgotten_is_told_so_once(desk: Desk) -> None:
