@@ -236,11 +236,11 @@ class Attendance:
             if member.seat.state is SeatState.DROPPED:
                 self.remove(member, Code.GRACE_EXPIRED, "")
             return
-        for seat in runner.seats:
-            if seat.key == seat_key and seat.state is SeatState.RESERVED:
-                runner.seats.expire(seat)
-                runner.report()
-                runner.mailbox.post(self._after_departure)
+        seat = runner.seats.get(seat_key)
+        if seat is not None and seat.state is SeatState.RESERVED:
+            runner.seats.expire(seat)
+            runner.report()
+            runner.mailbox.post(self._after_departure)
 
     def remove(self, member: Member, code: Code, text: str) -> None:
         """A member goes, in its turn."""

@@ -121,7 +121,17 @@ class Seats:
         entropy: where secrets come from.
     """
 
-    __slots__ = ("_by_reservation", "_by_token", "_entropy", "_next_key", "_taken", "capacity", "locked", "reserved")
+    __slots__ = (
+        "_by_reservation",
+        "_by_token",
+        "_entropy",
+        "_next_key",
+        "_of",
+        "_taken",
+        "capacity",
+        "locked",
+        "reserved",
+    )
 
     def __init__(self, capacity: int, entropy: Entropy) -> None:
         self.capacity = capacity
@@ -131,6 +141,8 @@ class Seats:
         self._entropy = entropy
         self._next_key = 1
         self._taken: dict[int, Seat] = {}
+        self._of: dict[str, tuple[Seat, ...]] = {}
+        """By session."""
         self._by_reservation: dict[bytes, Seat] = {}
         self._by_token: dict[bytes, Seat] = {}
 
@@ -159,6 +171,7 @@ class Seats:
         seat = Seat(self._next_key, session, client, options, new_token(self._entropy), deadline, owner)
         self._next_key += 1
         self._taken[seat.key] = seat
+        self._of[session] = (*self.of(session), seat)
         self._by_reservation[seat.reservation] = seat
         self.reserved += 1
         return seat
@@ -237,8 +250,19 @@ class Seats:
     def __iter__(self) -> Iterator[Seat]:
         return iter(list(self._taken.values()))
 
+    def get(self, key: int) -> Seat | None:
+        """The seat with this key, if it is reserved, joined or dropped."""
+        return self._taken.get(key)
+
+    def of(self, session: str) -> tuple[Seat, ...]:
+        """The seats that a session has."""
+        return self._of.get(session, ())
+
     def _release(self, seat: Seat) -> None:
         del self._taken[seat.key]
+        others = tuple(other for other in self._of.pop(seat.session) if other is not seat)
+        if others:
+            self._of[seat.session] = others
         self._drop_secrets(seat)
         seat.deadline = None
 

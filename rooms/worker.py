@@ -294,7 +294,7 @@ class Worker:
             if runner is None or runner.state is not RoomState.OPEN:
                 raise RoomNotFound
             # The broker may not know yet that a session is in here.
-            if not {seat.session for seat in runner.seats}.isdisjoint(wish.session for wish in wanted.seats):
+            if any(runner.seats.of(wish.session) for wish in wanted.seats):
                 raise AlreadyWaiting("this client is in that room already")
             self._hold(runner, wanted.ask, wanted.seats)
         except RequestError as error:
@@ -314,7 +314,7 @@ class Worker:
 
     def _release(self, wanted: ReleaseSeats) -> None:
         for runner in filter(None, map(self.rooms.get, wanted.rooms)):
-            for seat in [seat for seat in runner.seats if seat.session == wanted.session]:
+            for seat in runner.seats.of(wanted.session):
                 member = runner.members.get(seat.key)
                 if member is None:
                     runner.attendance.time_is_up(seat.key)
