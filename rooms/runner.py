@@ -264,19 +264,19 @@ class Runner:
             self.out.clear_alarm(self.dispose_now)
             if self.audience is not None:
                 self.audience.end()
+            self.fanout.waiting = False  # what was said in this turn is for nobody
             if not self.farewells:
                 self.fanout.forget()
             self.out.report(self, RoomEnded(self.id))
 
     def let_go(self) -> None:
-        """Nothing happens in the room any more: cut the circles in which its parts refer to each other.
+        """Nothing happens in the room any more, and no hook is at work: cut the circles of its parts.
 
         Without them they are gone at once, and not when the cyclic collector looks, which it rarely does (see
         ``tuned_collector``). What the owner's code still holds may be used as before; it comes to nothing.
         """
-        if self._state is RoomState.DISPOSED and not self.mailbox.busy:
-            self.mailbox.forget()
-            del self.room, self.attendance, self.audience
+        self.mailbox.forget()
+        del self.room, self.attendance, self.audience
 
     def _step(self, event: RoomEvent) -> None:
         self._state = step(ROOM, self._state, event)
@@ -387,6 +387,8 @@ class Runner:
         item = pack_payload((_BROADCAST, name, data), self._payload, self._nesting)
         fanout = self.fanout
         if not fanout.waiting:
+            if self._state is RoomState.DISPOSED:
+                return  # no turn would end with it
             self._flush_later()
         if except_ is None:
             full = fanout.broadcast(item) if whole_key is None else fanout.broadcast_keyed(item, whole_key)

@@ -108,7 +108,7 @@ class Worker:
         self._unflushed: list[Runner] = []
         self._updates: dict[Runner, RoomUpdated] = {}
         self._ended_now: list[Runner] = []
-        """Rooms that ended in this turn."""
+        """Rooms that have ended, in this turn or while a hook was at work."""
         self._hooks: dict[Mailbox, asyncio.Task[None]] = {}
         self._ended: dict[str, tuple[Farewells, int]] = {}
         """What is kept of rooms that are over, oldest first, and how many bytes that is."""
@@ -264,6 +264,7 @@ class Worker:
             entropy=self._entropy,
         )
         if len(wanted.seats) > runner.seats.capacity:
+            self._over_now(runner)
             refuse(RoomFull(f"{type_name} has {runner.seats.capacity} seats; {len(wanted.seats)} are needed"))
             return
         self.rooms[wanted.room] = runner
@@ -271,6 +272,7 @@ class Worker:
         def created(error: BaseException | None) -> None:
             if error is not None:
                 self._forget(wanted.room)
+                self._over_now(runner)
                 refuse(error if isinstance(error, RequestError) else RoomFailed())
             elif self.stopping or self.draining:
                 runner.close(Code.SERVER_STOPPING, ServerStopping.meaning)
@@ -402,9 +404,15 @@ class Worker:
         if self._updates:
             self._report_updates()
         if self._ended_now:
-            for runner in self._ended_now:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        ended, self._ended_now = self._ended_now, []
+        for runner in ended:
+            if runner.mailbox.busy:  # a hook that was stopped has not come to its end
+                self._ended_now.append(runner)
+            else:
                 runner.let_go()
-            self._ended_now.clear()
 
     def _report_updates(self) -> None:
         updates, self._updates = self._updates, {}
@@ -442,9 +450,12 @@ class Worker:
                 self.clear_alarm(runner.attendance.time_is_up, seat.key)
             self.clear_alarm(runner.catch_up)
             self._keep(runner)
-            self._ended_now.append(runner)
-            self._port.wake()
+            self._over_now(runner)
         self._on_report(report)
+
+    def _over_now(self, runner: Runner) -> None:
+        self._ended_now.append(runner)
+        self._port.wake()
 
     def _keep(self, runner: Runner) -> None:
         """A room is over: what it said last is kept for those who have not got it."""
@@ -486,4 +497,9 @@ class Worker:
         if self._over:
             return
         self._port.touch()
-        mailbox.finished(then, result, error)
+        try:
+            mailbox.finished(then, result, error)
+        finally:
+            del error  # its traceback is of this very frame
+        if self._ended_now:
+            self._port.wake()
