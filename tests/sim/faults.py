@@ -1,6 +1,7 @@
 """What goes wrong in a run, when its script says so."""
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
@@ -42,7 +43,8 @@ class Faults:
         told_of_death: called with each process that is about to be killed.
         broker_starts: called before each broker but the first.
 
-    ``counts`` says how many of each kind have happened.
+    ``counts`` says how many of each kind have happened. ``awake`` says since when
+    each process runs that was frozen: exactly, since many of its timers ring late then.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Faults:
         broker_starts: Callable[[], None],
     ) -> None:
         self.counts: Counter[str] = Counter()
+        self.awake: dict[Process, float] = {}
         self._system = system
         self._players = players
         self._told_of_death = told_of_death
@@ -99,8 +102,8 @@ class Faults:
 
     async def heal(self) -> None:
         """Undo what would last; connections that are broken stay so."""
-        for process in self._frozen:
-            process.go_on()
+        for process in list(self._frozen):
+            self._thaw(process)
         network = self._system.network
         network.handshake = network.parting = (0.0, 0.0)
         network.mark = self._mark
@@ -194,13 +197,15 @@ class Faults:
         process.stop()
         system.network.stands_still(process)
         self._frozen[process] = None
-
-        def over() -> None:
-            self._frozen.pop(process, None)
-            process.go_on()
-
-        asyncio.get_running_loop().call_later(seconds, over)
+        self.awake[process] = math.inf
+        asyncio.get_running_loop().call_later(seconds, self._thaw, process)
         return True
+
+    def _thaw(self, process: Process) -> None:
+        if process in self._frozen:
+            del self._frozen[process]
+            self.awake[process] = asyncio.get_running_loop().time()
+            process.go_on()
 
     def _set_the_clock(self, fault: Fault) -> bool:
         self._system.wall += fault.lasts

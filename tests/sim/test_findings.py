@@ -6,7 +6,12 @@ from typing import Any
 import pytest
 
 from server_room_system import Member, Room, RuleSet, Server
-from server_room_system.testing import run, system
+from server_room_system.testing import VirtualLoop, run, system
+
+from .faults import Faults
+from .ledger import Ledger
+from .script import Fault
+from .watch import Watch
 
 
 class Welcoming(Room):
@@ -40,3 +45,27 @@ def test_a_room_that_is_given_up_ends_though_somebody_waits_to_be_let_in(caplog:
 
     run(play)
     assert "Illegal" not in caplog.text
+
+
+def test_who_was_frozen_is_not_late_when_it_goes_on() -> None:
+    """Between two looks of the watch it had been frozen and thawed, and its tickets were taken for forgotten."""
+
+    async def play() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        ledger = Ledger(loop.time)
+        async with system(Server()) as s:
+            faults = Faults(s, [], lambda process: None, lambda: None)
+            watch = Watch(loop, s, ledger, [], faults.awake)
+            client = await s.client()
+            waiting = asyncio.ensure_future(client.match(RuleSet(2), timeout=1.0))
+            await s.sleep(0.5)
+            await faults.happen(Fault(0, 0.5, "freeze the broker", share=0.0, lasts=9.0))
+            await s.sleep(4.0)
+            await faults.heal()
+            watch.look()
+            assert not ledger.mistakes
+            await asyncio.gather(waiting, return_exceptions=True)
+            faults.end()
+
+    run(play)

@@ -1,6 +1,6 @@
 """What must hold after every event of a run, looked at as often as it costs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from server_room_system import AsyncClient
@@ -52,16 +52,23 @@ class Watch:
         system: what is looked at.
         ledger: where mistakes go; the first one ends the run.
         players: whose clients are looked at.
+        awake: since when each process runs that was frozen; inf: it still is.
     """
 
-    def __init__(self, loop: VirtualLoop, system: InMemorySystem, ledger: Ledger, players: Sequence[Someone]) -> None:
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        system: InMemorySystem,
+        ledger: Ledger,
+        players: Sequence[Someone],
+        awake: Mapping[Process, float],
+    ) -> None:
         self._loop = loop
         self._system = system
         self._ledger = ledger
         self._players = players
         self._next = 0
-        self._awake: dict[Process, float] = {}
-        """Since when each process runs."""
+        self._awake = awake
         self._followed: object = None
 
     def look(self) -> None:
@@ -88,12 +95,7 @@ class Watch:
 
     def _is_awake(self, process: Process | None) -> bool:
         """Whether it has run for a while, so that nothing of it is late."""
-        if process is None:
-            return True
-        now = self._loop.time()
-        if process.stopped:
-            self._awake[process] = now
-        return now - self._awake.get(process, -_LATE) >= _LATE
+        return process is None or self._loop.time() - self._awake.get(process, -_LATE) >= _LATE
 
     # Who owns a room.
 

@@ -58,8 +58,8 @@ class World:
 
     async def _play(self) -> None:
         async with self.system:
-            self.watch = Watch(self.loop, self.system, self.ledger, self.players)
             self.faults = Faults(self.system, self.players, self._dies, self._broker_starts)
+            self.watch = Watch(self.loop, self.system, self.ledger, self.players, self.faults.awake)
             self.loop.on_event = self.watch.look
             lives = [asyncio.ensure_future(player.process.run(player.live())) for player in self.players]
             await self._chaos()
