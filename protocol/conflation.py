@@ -172,6 +172,9 @@ class LatestHistory:
     def __init__(self, limits: HistoryLimits) -> None:
         self._log = LatestLog(limits)
 
+    def __len__(self) -> int:
+        return len(self._log)
+
     @property
     def last(self) -> int:
         """The offset of the last broadcast."""

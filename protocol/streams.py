@@ -113,6 +113,9 @@ class History:
         self._size = 0
         self.last = 0
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     @property
     def first(self) -> int:
         """The oldest offset that is kept; ``last + 1`` when there is none."""

@@ -21,7 +21,11 @@ __all__ = ["KEPT", "Farewell", "Farewells"]
 KEPT = 60.0
 """Seconds that what was said is kept for who is gone: as long as a session may be away."""
 _MOST = 1024
-"""Members of a room for whom it is kept at once; the oldest are forgotten first."""
+_MOST_ALONE = 4 * 1024 * 1024
+"""Members of a room for whom it is kept at once, and bytes of what they got alone; the oldest are forgotten first."""
+_EACH = 2048
+_MESSAGE = 64
+"""Bytes that a farewell and a message take besides what was said, about."""
 
 
 class Farewell(NamedTuple):
@@ -68,7 +72,7 @@ class Farewells:
         fanout: its stream.
     """
 
-    __slots__ = ("_by_token", "_kept", "_room", "_type", "fanout")
+    __slots__ = ("_alone", "_by_token", "_kept", "_room", "_type", "fanout")
 
     def __init__(self, room: str, type_name: str, fanout: Fanout) -> None:
         self.fanout = fanout
@@ -77,21 +81,25 @@ class Farewells:
         self._kept: OrderedDict[int, tuple[Farewell, list[bytes]]] = OrderedDict()
         """By the key of the line: the farewell, and the tokens that it is found by."""
         self._by_token: dict[bytes, Farewell] = {}
+        self._alone = 0
+        """Bytes of what they got alone."""
 
     def __len__(self) -> int:
         return len(self._kept)
 
     @property
     def size(self) -> int:
-        """Bytes of what was said that is kept once the room is over."""
-        return self.fanout.history.size + sum(farewell.line.size for farewell, _ in self._kept.values())
+        """Bytes that are kept once the room is over, about."""
+        history = self.fanout.history
+        return history.size + _MESSAGE * len(history) + self._alone + _EACH * len(self._kept)
 
     def keep(self, farewell: Farewell, tokens: Iterable[bytes]) -> None:
         """A membership is over. ``tokens``: those by which the member may show that it was it."""
         names = list(tokens)
         self._kept[farewell.line.key] = farewell, names
-        self._by_token |= dict.fromkeys(names, farewell)
-        if len(self._kept) > _MOST:
+        self._by_token.update(dict.fromkeys(names, farewell))
+        self._alone += farewell.line.size  # it grows no more
+        while len(self._kept) > _MOST or self._alone > _MOST_ALONE:
             self._forget_oldest()
 
     def expire(self, now: float) -> float | None:
@@ -103,8 +111,16 @@ class Farewells:
             self._forget_oldest()
         return None
 
+    def forget(self) -> None:
+        """Forget all of it, and the stream. (An alarm that was cleared may refer to the room until its time comes.)"""
+        self._kept.clear()
+        self._by_token.clear()
+        self._alone = 0
+        self.fanout.forget()
+
     def _forget_oldest(self) -> None:
-        _, (_, tokens) = self._kept.popitem(last=False)
+        _, (farewell, tokens) = self._kept.popitem(last=False)
+        self._alone -= farewell.line.size
         for token in tokens:
             del self._by_token[token]
 

@@ -63,7 +63,7 @@ logger = logging.getLogger(__name__.partition(".rooms")[0] + ".rooms")
 _CODES = frozenset(map(int, Code))
 _MOST_ENDED = 4096
 _MOST_KEPT = 64 * 1024 * 1024
-"""Rooms that are over and what they said last, in bytes: so much is kept for those who have not got it."""
+"""Rooms that are over and what they said last, in bytes, about: so much is kept for those who have not got it."""
 
 RoomFactory = Callable[[RuleSet], tuple[str, Room]]
 """Makes the room for a ruleset and names its type. Raises UnknownRoomType."""
@@ -474,7 +474,7 @@ class Worker:
         self.clear_alarm(self._forget_ended, room)
         farewells, size = self._ended.pop(room)
         self._ended_size -= size
-        farewells.fanout.forget()
+        farewells.forget()
 
     def _forget(self, room: str) -> None:
         self.rooms.pop(room, None)

@@ -1,10 +1,15 @@
 """The end of a membership: whoever misses something of what was said before gets it, and then the end again."""
 
+import tracemalloc
+
 import pytest
 
 from server_room_system import Code, HistoryLimits, Member
 from server_room_system.protocol import Deliver, Joined, LeftRoom, Message, Position, Reset, StreamReader
 from server_room_system.rooms.control import RoomEnded
+from server_room_system.rooms.fanout import UnicastFanout
+from server_room_system.rooms.farewells import Farewell, Farewells
+from server_room_system.rooms.lines import Line
 
 from .fakes import Bench, Diary, FakeCaller, Gate, Guest
 
@@ -200,6 +205,46 @@ def test_who_is_kicked_and_claims_a_place_that_never_was_hears_nothing_that_was_
     assert isinstance(joined, Joined)
     assert reset == Reset(joined.ref, position.epoch, 1, 0, None)
     assert left == LeftRoom(joined.ref, Code.KICKED, "", 1, 0)
+
+
+def test_what_members_got_alone_that_are_gone_is_bounded_in_a_room_that_goes_on() -> None:
+    room = Diary()
+    bench = Bench(room)
+    bench.join()
+    tokens = []
+    for _ in range(30):
+        bob = bench.join()
+        tokens.append(farewell_of(bob)[0])
+        with bench.out.turn():
+            bob.member.send("m", bytes(200_000))
+            bob.member.kick()
+    farewells = bench.runner.farewells
+    assert farewells.size < 5_000_000
+    assert farewells.find(tokens[0]) is None
+    assert all(farewells.find(token) is not None for token in tokens[-15:])
+    bench.out.advance(61.0)
+    assert (len(farewells), farewells.size) == (0, 0)
+
+
+@pytest.mark.parametrize("policy", ["recover", "latest"])
+def test_the_size_of_farewells_is_that_of_the_memory_that_they_take(policy: str) -> None:
+    latest = policy == "latest"
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        fanout = UnicastFanout(1, HistoryLimits(), 1 << 16, latest=latest)
+        farewells = Farewells("room", "type", fanout)
+        for number in range(500):
+            line = Line(number, 0, latest=latest)
+            fanout.direct(line, b"%020d" % number, 0.0)
+            token = b"%032d" % number
+            farewells.keep(Farewell(token, None, line, fanout.end(line), 0, 3101, "", 60.0), [token, token[::-1]])
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.4 * farewells.size < after - before < farewells.size
+    farewells.forget()
+    assert farewells.size == 0
 
 
 def test_what_the_history_has_lost_is_a_reset_before_the_end() -> None:
