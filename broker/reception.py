@@ -152,8 +152,9 @@ class Reception:
             return
         self._displace(session, connection)
         self._out.clear_alarm(self._grace_is_over, session)
-        # The epoch of an earlier broker was another: the client sees it, and begins its numbers anew as well.
-        direct, session.adopted = 0 if session.adopted else message.direct, False
+        # The epoch of an earlier broker was another: the client sees it, and begins its numbers anew as well. While it
+        # shows a token of that broker's, our welcome has not reached it, and the number that it gives is of that epoch.
+        direct = 0 if session.adopted else message.direct
         self._welcome(connection, session, message.ask, Position(self._fanout.epoch, 0, direct), resumed=True)
         self._regulars.back(session)
 

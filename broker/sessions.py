@@ -92,6 +92,7 @@ class Session(Uplink, ClientFace):
         "_previous_serial",
         "adopted",
         "data",
+        "inherited",
         "line",
         "lost_rooms",
         "rooms",
@@ -114,7 +115,9 @@ class Session(Uplink, ClientFace):
         self.serial = 0
         """Of its token; 0: a worker told us of it, and we do not know which tokens it had."""
         self.adopted = False
-        """It is of a broker before us, and has not come yet: its numbers begin anew."""
+        """It is of a broker before us, and its client knows of no other: its numbers begin anew."""
+        self.inherited = False
+        """It was opened by a broker before us."""
         self.line = Line(client.ID, 0)
         self.rooms: set[str] = set()
         self.lost_rooms: list[str] = []
@@ -206,6 +209,8 @@ class Sessions:
         self._by_id: dict[str, Session] = {}
         self._clients: dict[int, Session] = {}
         """By their clients' numbers."""
+        self._buried: dict[str, None] = {}
+        """Inherited sessions that have ended: a token of the broker before us would bring them back."""
         self.next_client = first_client
         """The number that the next new client gets."""
 
@@ -258,13 +263,14 @@ class Sessions:
             client = client._replace(ID=self.next_client)
         session = self._add(make(session_id, client))
         session.state = step(SESSION, session.state, SessionEvent.DROP)
-        session.adopted = True
+        session.adopted = session.inherited = True
         return session
 
     def is_strange(self, session_id: str, token: bytes, vouched: Vouched = NOBODY) -> bool:
         """Whether we know nothing of a session but that its token is good: it is of a broker before us."""
         content = self._mint.read(session_id, token, _bearer(vouched))
-        return content is not None and session_id not in self._by_id and content.life != self._mint.life
+        known = session_id in self._by_id or session_id in self._buried
+        return content is not None and not known and content.life != self._mint.life
 
     def resume(
         self,
@@ -285,11 +291,12 @@ class Sessions:
         content = self._mint.read(session_id, token, _bearer(vouched))
         if content is None:
             raise SessionUnknown
-        session = self._by_id.get(session_id)
-        if session is None and content.life != self._mint.life:
+        session, older = self._by_id.get(session_id), content.life != self._mint.life
+        if session is None and older and session_id not in self._buried:
             session = self.adopt(make, session_id, ClientData(content.client_id, address, who))
-        if session is None or not session.accepts(content.serial, of_this_life=content.life == self._mint.life):
+        if session is None or not session.accepts(content.serial, of_this_life=not older):
             raise SessionUnknown
+        session.adopted = older
         session.state = step(SESSION, session.state, SessionEvent.RESUME)
         session.vouched = vouched  # the same as ever, or the token would not be good
         session.rotate(self._mint, content.serial)
@@ -305,6 +312,10 @@ class Sessions:
         del self._by_id[session.session]
         self._book.session_ended(session.data.ADDRESS)
         self._clients.pop(session.data.ID, None)
+        if session.inherited:
+            self._buried[session.session] = None
+            if len(self._buried) > self._most:
+                del self._buried[next(iter(self._buried))]
 
     def check_room(self, address: str | None = None) -> None:
         """Raises CapacityReached: there are as many as there may be, or as many from that address."""

@@ -123,6 +123,42 @@ def test_a_session_that_has_ended_in_this_life_is_not_taken_back() -> None:
     assert refused.code == Code.SESSION_UNKNOWN
 
 
+def test_a_session_of_the_broker_before_that_has_ended_here_is_not_taken_back_either() -> None:
+    """It came back as another one of the same name, and what was said to it before had never been."""
+    _, session = Desk(life=1).hello()
+    for adopt in (True, False):
+        desk = restarted()
+        if adopt:
+            desk.reception.adopt(session.session, session.data)
+        else:
+            desk.resume(session).lose()
+        desk.out.advance(31.0)
+        assert len(desk.reception.sessions) == 0
+        (refused,) = desk.resume(session).heard()
+        assert isinstance(refused, Goodbye)
+        assert refused.code == Code.SESSION_UNKNOWN
+
+
+def test_who_has_not_heard_of_the_new_broker_yet_gets_all_that_it_said() -> None:
+    """The number of what it had read last was of the broker before, and as many messages of the new one were lost."""
+    _, session = Desk(life=1).hello()
+    desk = restarted()
+    first, token = FakeCaller(desk.out), session.token
+    with desk.out.turn():
+        desk.reception.resume(first, Resume(9, [1], session.session, token, 41))
+    back = desk.reception.sessions.get(session.session)
+    assert back is not None
+    with desk.out.turn():
+        back.send("m", 1)
+    first.lose()  # and the WELCOME with it
+    second = FakeCaller(desk.out)
+    with desk.out.turn():
+        desk.reception.resume(second, Resume(9, [1], session.session, token, 41))
+    welcome = second.heard()[0]
+    assert isinstance(welcome, Welcome)
+    assert welcome.direct == 0
+
+
 def test_a_session_that_a_worker_told_of_comes_back_with_any_token_of_its_own() -> None:
     _, session = Desk(life=1).hello()
     desk = restarted()
