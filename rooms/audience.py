@@ -44,8 +44,8 @@ class DownlinkOfMember:
         self.topic = topic
         self.port = 0
         self.token = b""
-        self.farewell: list[bytes] = []
-        """What a member still gets whose room ended before its downlink stood."""
+        self.farewell: tuple[Position, bytes] | None = None
+        """For a member whose room ended before its downlink stood: where it ended, and LEFT."""
 
     def topics(self) -> tuple[bytes, bytes]:
         """What the token is worth: the room's topic, and the member's own."""
@@ -118,8 +118,11 @@ class Audience:
         """A member's downlink stands: it gets what it missed, and from here on what is said."""
         member = offered.member
         if self._of.get(member) is not offered:
-            for frame in offered.farewell:
-                self._runner.out.publish(downlink.shard, downlink.topic, frame)
+            if offered.farewell is not None:
+                self._runner.flush()
+                end, left = offered.farewell
+                for frame in [*(self.fanout.missed(member.line, downlink.ref, end) or []), left]:
+                    self._runner.out.publish(downlink.shard, downlink.topic, frame)
             return
         self._runner.out.clear_alarm(self._not_opened, member)
         self._runner.flush()
@@ -160,7 +163,7 @@ class Audience:
         left = encode(LeftRoom(ref, code, text, end.offset, end.direct))
         downlink = line.downlink
         if downlink is None:
-            offered.farewell = [*(fanout.missed(line, ref) or []), left]
+            offered.farewell = end, left  # not what it missed: with many at once, that would be much
         else:
             out.publish(downlink.shard, downlink.topic, left)
             fanout.ungrant(line, downlink)

@@ -182,9 +182,12 @@ class TopicFanout(Fanout):
         self._stirred = True
         return True
 
-    def missed(self, line: Line, ref: int) -> list[bytes] | None:
-        """All that was said since a line's member told where it stands, for ``ref``; None where that is gone."""
-        items = self.missing(line)
+    def missed(self, line: Line, ref: int, end: Position | None = None) -> list[bytes] | None:
+        """All that was said since a line's member told where it stands, for ``ref``; None where that is gone.
+
+        ``end``: see ``missing``.
+        """
+        items = self.missing(line, end)
         if items is None:
             return None
         return [frame for frame, _, _ in bundles(self.epoch, ref, line.offset, items, ONE_FRAME)]
