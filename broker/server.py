@@ -15,6 +15,7 @@ from ..protocol.limits import AddressLimits, Limits
 from ..protocol.names import ClientData, Protocol
 from ..protocol.rulesets import RuleSet
 from ..rooms.room import Room
+from ..rooms.uplink import MOST_REFUSALS
 from ..transport.network import Network
 from .auth import Peer
 from .broker import BrokerLimits
@@ -68,6 +69,8 @@ class Server:
         self.match_maker = match_maker or MatchMaker()
         self.rooms = dict(rooms or {})
         self.limits = limits or Limits()
+        if self.limits.unacked > MOST_REFUSALS:  # one that is forgotten would seem to be applied
+            raise ConfigError(f"Limits.unacked is at most {MOST_REFUSALS}, not {self.limits.unacked}")
         self.broker_limits = broker_limits or BrokerLimits()
         self.address_limits = address_limits or AddressLimits()
         self.workers = workers

@@ -19,12 +19,12 @@ from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
 from ..transport.locks import Vouched
 
-__all__ = ["Caller", "ClientFace", "Uplink"]
+__all__ = ["MOST_REFUSALS", "Caller", "ClientFace", "Uplink"]
 
 _ACK_MASK = 31
 """Every 32nd message is acknowledged unasked."""
 _LONGEST_NAME = 64
-_MOST_REFUSALS = 256
+MOST_REFUSALS = 256
 """Refusals that are remembered: an honest client has no more messages under way (``Limits.unacked``)."""
 _MOST_DETAILS = 1024
 """Bytes of what a refusal says besides its text."""
@@ -267,7 +267,7 @@ class Uplink:
             if self._refusals is None:
                 self._refusals = {}
             self._refusals[number] = Error(0, number, int(error.code), error.text[:512], error.data)
-            if len(self._refusals) > _MOST_REFUSALS:
+            if len(self._refusals) > MOST_REFUSALS:
                 del self._refusals[next(iter(self._refusals))]
         if self.connection is None:
             self._refused_elsewhere = True

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from server_room_system import Code, Member, NotAMember, RequestRefused, on_message
+from server_room_system import Code, ConfigError, Limits, Member, NotAMember, RequestRefused, Server, on_message
 from server_room_system.protocol import Ack, Error
 
 from .fakes import Bench, Diary, FakeCaller, Gate
@@ -207,3 +207,9 @@ def test_acknowledgements_do_not_pile_up_behind_a_hook_that_waits() -> None:
         room.gate.open()
     assert ann.listen().acked[-1] == 2001
     assert len(ann.acked) == 2
+
+
+def test_no_more_messages_may_be_under_way_than_refusals_are_remembered() -> None:
+    Server(limits=Limits(unacked=256))
+    with pytest.raises(ConfigError, match="unacked is at most 256"):
+        Server(limits=Limits(unacked=257))
