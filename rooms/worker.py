@@ -50,7 +50,7 @@ from .control import (
     SeatWish,
 )
 from .downlinks import Downlinks
-from .farewells import KEPT, Farewells
+from .ended import EndedRooms
 from .mailbox import Mailbox, Then
 from .port import Connection, Port
 from .room import Room
@@ -61,9 +61,6 @@ __all__ = ["RoomFactory", "Worker"]
 logger = logging.getLogger(__name__.partition(".rooms")[0] + ".rooms")
 
 _CODES = frozenset(map(int, Code))
-_MOST_ENDED = 4096
-_MOST_KEPT = 64 * 1024 * 1024
-"""Rooms that are over and what they said last, in bytes, about: so much is kept for those who have not got it."""
 
 RoomFactory = Callable[[RuleSet], tuple[str, Room]]
 """Makes the room for a ruleset and names its type. Raises UnknownRoomType."""
@@ -110,9 +107,7 @@ class Worker:
         self._ended_now: list[Runner] = []
         """Rooms that have ended, in this turn or while a hook was at work."""
         self._hooks: dict[Mailbox, asyncio.Task[None]] = {}
-        self._ended: dict[str, tuple[Farewells, int]] = {}
-        """What is kept of rooms that are over, oldest first, and how many bytes that is."""
-        self._ended_size = 0
+        self._ended = EndedRooms(port)
         self._emptied = asyncio.Event()
         self._drained = asyncio.Event()
         port.on_room_message = self.on_room_message
@@ -342,11 +337,8 @@ class Worker:
 
     def _recover(self, runner: Runner | None, connection: Connection, message: Recover) -> None:
         position = Position(message.epoch, message.offset, message.direct)
-        if runner is not None:
-            farewells = runner.farewells
-        elif message.room in self._ended:
-            farewells, _ = self._ended[message.room]
-        else:
+        farewells = runner.farewells if runner is not None else self._ended.get(message.room)
+        if farewells is None:
             raise RoomNotFound
         farewell = farewells.find(message.token, connection.vouched.key)
         if farewell is not None:
@@ -449,32 +441,14 @@ class Worker:
             for seat in runner.seats:
                 self.clear_alarm(runner.attendance.time_is_up, seat.key)
             self.clear_alarm(runner.catch_up)
-            self._keep(runner)
+            self.clear_alarm(runner.attendance.forget_farewells)
+            self._ended.keep(runner.id, runner.farewells)
             self._over_now(runner)
         self._on_report(report)
 
     def _over_now(self, runner: Runner) -> None:
         self._ended_now.append(runner)
         self._port.wake()
-
-    def _keep(self, runner: Runner) -> None:
-        """A room is over: what it said last is kept for those who have not got it."""
-        farewells = runner.farewells
-        self.clear_alarm(runner.attendance.forget_farewells)
-        if not farewells:
-            return
-        size = farewells.size
-        self._ended[runner.id] = farewells, size
-        self._ended_size += size
-        self.alarm(self.now + KEPT, self._forget_ended, runner.id)
-        while len(self._ended) > _MOST_ENDED or self._ended_size > _MOST_KEPT:
-            self._forget_ended(next(iter(self._ended)))
-
-    def _forget_ended(self, room: str) -> None:
-        self.clear_alarm(self._forget_ended, room)
-        farewells, size = self._ended.pop(room)
-        self._ended_size -= size
-        farewells.forget()
 
     def _forget(self, room: str) -> None:
         self.rooms.pop(room, None)

@@ -428,8 +428,8 @@ def test_who_comes_back_to_a_room_that_is_over_gets_the_rest_for_a_minute() -> N
 
 
 def test_what_rooms_said_that_are_over_is_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server_room_system.rooms.worker._MOST_ENDED", 3)
-    monkeypatch.setattr("server_room_system.rooms.worker._MOST_KEPT", 29_000)
+    monkeypatch.setattr("server_room_system.rooms.ended._MOST", 3)
+    monkeypatch.setattr("server_room_system.rooms.ended._MOST_KEPT", 29_000)
     rooms: list[Diary] = []
 
     def make(ruleset: RuleSet) -> Room:
