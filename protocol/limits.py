@@ -41,7 +41,7 @@ class Limits:
     ping_timeout: float = 9.0
     """Seconds of silence after which either side gives the other up. A second more passes before it looks."""
     unacked: int = 256
-    """Messages that a client may have sent and not yet seen acknowledged. At most 256: no more refusals are remembered."""
+    """Messages that a client may have sent and not yet seen acknowledged: 256 at most, as many refusals are kept."""
 
     def to_wire(self) -> dict[str, object]:
         """The map that WELCOME carries: every limit by its name."""
