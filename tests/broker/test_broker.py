@@ -449,7 +449,7 @@ def test_a_client_who_does_not_come_back_is_matched_with_nobody(bench: Bench) ->
     ann, bob = come(bench), come(bench)
     match(ann, timeout=600.0)
     ann.lose()
-    bench.out.advance(31.0)
+    bench.out.advance(61.0)
     assert len(bench.broker.sessions) == 1
     assert len(bench.broker.queues) == 0
     match(bob)
@@ -579,7 +579,7 @@ def test_a_broker_that_was_left_holds_nothing(bench: Bench) -> None:
     for guest in guests:
         guest.lose()
     bench.grant(bench.wanted)
-    bench.out.advance(31.0)
+    bench.out.advance(61.0)
     assert len(bench.broker.sessions) == 1  # who made the room
     assert len(bench.broker.queues) == 0
     assert len(bench.broker._searches) == 1

@@ -235,7 +235,7 @@ def test_members_of_a_worker_that_was_taken_over_have_sessions_again(yard: Yard)
     session = yard.broker.sessions.get("6" * 32)
     assert session is not None
     assert (session.id, session.rooms, session.connected) == (12, {"r1"}, False)
-    yard.out.advance(31.0)
+    yard.out.advance(61.0)
     assert yard.broker.sessions.get("6" * 32) is None
     assert yard.desks["w1"].asked == [ReleaseSeats("6" * 32, ["r1"])]
 
