@@ -107,6 +107,8 @@ class Worker:
         self._ended_now: list[Runner] = []
         """Rooms that have ended, in this turn or while a hook was at work."""
         self._hooks: dict[Mailbox, asyncio.Task[None]] = {}
+        self._stopped: set[Mailbox] = set()
+        """Whose hooks are about to be cancelled."""
         self._ended = EndedRooms(port)
         self._emptied = asyncio.Event()
         self._drained = asyncio.Event()
@@ -223,7 +225,7 @@ class Worker:
         self._over = True
         hooks = list(self._hooks.values())
         for task in hooks:
-            task.cancel()
+            self._loop.call_soon(task.cancel)  # see stop_hook
         if hooks:
             await asyncio.wait(hooks, timeout=1.0)
         self.rooms.clear()
@@ -427,7 +429,12 @@ class Worker:
         """See ``RoomOutbox.stop_hook``."""
         task = self._hooks.get(mailbox)
         if task is not None:
-            task.cancel()
+            self._stopped.add(mailbox)
+            self._loop.call_soon(self._cancel, mailbox, task)  # before its first step, it would never begin nor end
+
+    def _cancel(self, mailbox: Mailbox, task: "asyncio.Task[None]") -> None:
+        self._stopped.discard(mailbox)
+        task.cancel()
 
     def report(self, runner: Runner, report: RoomReport) -> None:
         """See ``RoomOutbox.report``."""
@@ -468,6 +475,9 @@ class Worker:
             error = raised
         finally:
             self._hooks.pop(mailbox, None)
+            if mailbox in self._stopped:
+                self._stopped.discard(mailbox)
+                error = error or asyncio.CancelledError()  # over with its first step, before it could be cancelled
         if self._over:
             return
         self._port.touch()

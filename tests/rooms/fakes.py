@@ -572,6 +572,7 @@ class FakeLoop:
         self.now = START
         self.handles: list[FakeHandle] = []
         self.tasks: list[FakeTask] = []
+        self.soon: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
 
     def time(self) -> float:
         return self.now
@@ -586,6 +587,9 @@ class FakeLoop:
         self.tasks.append(task)
         return task
 
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        self.soon.append((callback, args))
+
     @property
     def armed(self) -> list[float]:
         """When it will call back."""
@@ -599,6 +603,10 @@ class FakeLoop:
             for task in [task for task in self.tasks if not task.is_over]:
                 task.step()
                 over |= task.is_over
+            over |= bool(self.soon)
+            while self.soon:  # after the first steps of tasks that began before
+                callback, args = self.soon.pop(0)
+                callback(*args)
 
     def advance(self, seconds: float) -> None:
         end = self.now + seconds
