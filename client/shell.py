@@ -227,11 +227,21 @@ class Shell:
             async with asyncio.timeout(timeout):
                 result: Rooms | Endpoints | Membership = await answer
                 return result
-        except TimeoutError as error:
-            raise TimedOut("answer", timeout) from error
+        except BaseException as error:
+            # In one turn with the end of our patience, as after a process was stopped, the answer may have come too.
+            if answer.done() and not answer.cancelled() and answer.exception() is None:
+                self._give_back(answer.result())
+            if isinstance(error, TimeoutError):
+                raise TimedOut("answer", timeout) from error
+            raise
         finally:
             del self._answers[ask]
             self.core.forget(ask)
+
+    def _give_back(self, answer: Rooms | Endpoints | Membership) -> None:
+        """Nobody takes this answer any more: leave the room that it may be."""
+        if isinstance(answer, Membership):
+            self.core.leave(answer)
 
     def _tick(self) -> None:
         if self._timer is not None:
@@ -299,6 +309,8 @@ class Shell:
     def answered(self, ask: int, answer: Rooms | Endpoints | Membership | RemoteError) -> None:
         future = self._answers.get(ask)
         if future is None or future.done():
+            if not isinstance(answer, RemoteError):
+                self._loop.call_soon(self._give_back, answer)
             return
         if isinstance(answer, RemoteError):
             future.set_exception(answer)

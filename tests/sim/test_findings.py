@@ -69,3 +69,41 @@ def test_who_was_frozen_is_not_late_when_it_goes_on() -> None:
             faults.end()
 
     run(play)
+
+
+class Open(Room):
+    """Anybody may come, and stay away."""
+
+    max_clients = 3
+    min_clients = 0
+
+
+@pytest.mark.parametrize("given_up", ["before", "after"])
+def test_a_room_that_was_entered_as_the_wish_for_it_was_given_up_is_left(given_up: str) -> None:
+    """A client that was stopped found its patience over and the answer there at once, and was in a room unknowingly."""
+
+    async def play() -> None:
+        async with system(Server(rooms={"open": Open})) as s:
+            client = await s.client()
+            shell = client._shell
+            answered = shell.answered
+
+            def answered_and_given_up(*args: Any) -> None:
+                answered(*args)
+                if given_up == "after":
+                    entering.cancel()
+
+            def given_up_and_answered(*args: Any) -> None:
+                shell._answers[args[0]].cancel()
+                answered(*args)
+
+            shell.answered = (  # type: ignore[method-assign,assignment]
+                answered_and_given_up if given_up == "after" else given_up_and_answered
+            )
+            entering = asyncio.ensure_future(client.create(RuleSet(3)))
+            await asyncio.gather(entering, return_exceptions=True)
+            assert entering.cancelled()
+            await s.sleep(1.0)
+            assert [room.clients for room in s.rooms] in ([], [[]])
+
+    run(play)
