@@ -271,7 +271,7 @@ class Broker:
         self._searches.joined(session, report.room)
 
     def _member_without_session(self, record: WorkerRecord, report: Seated) -> Session | None:
-        if record.adopted:
+        if record.adopted and not self.sessions.has_ended(report.session):
             try:
                 return self.reception.adopt(report.session, report.client)
             except CapacityReached as error:

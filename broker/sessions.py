@@ -211,6 +211,8 @@ class Sessions:
         """By their clients' numbers."""
         self._buried: dict[str, None] = {}
         """Inherited sessions that have ended: a token of the broker before us would bring them back."""
+        self._closed: dict[str, None] = {}
+        """Sessions of our own that have ended: a worker that is late could tell of them as members."""
         self.next_client = first_client
         """The number that the next new client gets."""
 
@@ -223,6 +225,10 @@ class Sessions:
     def get(self, session: str) -> Session | None:
         """The session with this id, if it has not ended."""
         return self._by_id.get(session)
+
+    def has_ended(self, session: str) -> bool:
+        """Whether there was a session with this id and it has ended, as far as that is kept."""
+        return session in self._buried or session in self._closed
 
     def of_client(self, client: int) -> Session | None:
         """The session of the client with this number, if it has not ended."""
@@ -312,10 +318,11 @@ class Sessions:
         del self._by_id[session.session]
         self._book.session_ended(session.data.ADDRESS)
         self._clients.pop(session.data.ID, None)
-        if session.inherited:
-            self._buried[session.session] = None
-            if len(self._buried) > self._most:
-                del self._buried[next(iter(self._buried))]
+        # Apart, so that those of our own do not crowd out the others, whose tokens are good until then.
+        kept = self._buried if session.inherited else self._closed
+        kept[session.session] = None
+        if len(kept) > self._most:
+            del kept[next(iter(kept))]
 
     def check_room(self, address: str | None = None) -> None:
         """Raises CapacityReached: there are as many as there may be, or as many from that address."""

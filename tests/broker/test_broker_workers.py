@@ -240,6 +240,22 @@ def test_members_of_a_worker_that_was_taken_over_have_sessions_again(yard: Yard)
     assert yard.desks["w1"].asked == [ReleaseSeats("6" * 32, ["r1"])]
 
 
+def test_a_member_whose_session_has_ended_gets_no_other_when_a_worker_that_was_taken_over_tells_of_it(
+    yard: Yard,
+) -> None:
+    """It was taken for one of the broker before, and lived on in the room for a grace period."""
+    ann, _, room = two_in_a_room(yard)
+    yard.record("w1").adopted = yard.record("w2").adopted = True
+    ann.ask(Goodbye(ann.ref, Code.SESSION_ENDED, ""))
+    yard.tell("w2", RoomUpdated("r2", "duel", 1, 0, 2, True, {}), Seated("r2", "6" * 32, ClientData(12, "")))
+    yard.out.advance(61.0)
+    for name, session, seat in (("w1", ann.welcome.session, room), ("w2", "6" * 32, "r2")):
+        yard.desks[name].asked.clear()
+        yard.tell(name, Seated(seat, session, ClientData(12, "")))
+        assert yard.broker.sessions.get(session) is None
+        assert yard.desks[name].asked == [ReleaseSeats(session, [seat])]
+
+
 def test_a_full_broker_takes_no_members_over(yard: Yard) -> None:
     broker = Broker(Limits(), yard.out, bytes, BrokerLimits(sessions=1), TokenMint(b"key", 1))
     desk = FakeOutbox()
