@@ -79,7 +79,9 @@ class Open(Room):
 
 
 @pytest.mark.parametrize("given_up", ["before", "after"])
-def test_a_room_that_was_entered_as_the_wish_for_it_was_given_up_is_left(given_up: str) -> None:
+def test_a_room_that_was_entered_as_the_wish_for_it_was_given_up_is_left(
+    given_up: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A client that was stopped found its patience over and the answer there at once, and was in a room unknowingly."""
 
     async def play() -> None:
@@ -97,9 +99,8 @@ def test_a_room_that_was_entered_as_the_wish_for_it_was_given_up_is_left(given_u
                 shell._answers[args[0]].cancel()
                 answered(*args)
 
-            shell.answered = (  # type: ignore[method-assign,assignment]
-                answered_and_given_up if given_up == "after" else given_up_and_answered
-            )
+            change = answered_and_given_up if given_up == "after" else given_up_and_answered
+            monkeypatch.setattr(shell, "answered", change)
             entering = asyncio.ensure_future(client.create(RuleSet(3)))
             await asyncio.gather(entering, return_exceptions=True)
             assert entering.cancelled()
