@@ -219,13 +219,13 @@ class JwtVerifier:
 
     def _read_one(self, entry: Any) -> "PyJWK | None":
         """A key that signs by an algorithm of ours; others have their own uses."""
-        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
-            return None
+        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or entry.get("kty") == "oct":
+            return None  # a secret ("oct") has no business in a published set
         if "alg" in entry and entry["alg"] not in self._algorithms:
             return None
         try:
             key = self._jwt.PyJWK.from_dict(entry)
-        except (self._jwt.PyJWTError, ValueError, TypeError):
+        except (self._jwt.PyJWTError, ValueError, TypeError, KeyError):  # a field that is missing may be each of these
             return None
         return key if _is_public(key.key) and isinstance(key.key_id, str | None) else None
 

@@ -8,8 +8,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..protocol.backoff import Backoff
@@ -23,8 +22,7 @@ from ..protocol.rulesets import RuleSet
 from ..transport.curve import make_pair
 from ..transport.descriptors import connections_allowed
 from ..transport.entropy import EntropyPool
-from ..transport.key_files import AuthorisedKeys
-from ..transport.locks import KeyPair, endpoint_of
+from ..transport.locks import endpoint_of
 from ..transport.network import Failure, Link, Network, Publisher, PublisherSink, Sent
 from ..transport.zeromq import ZmqNetwork
 from .addresses import AddressBook
@@ -94,10 +92,6 @@ class WorkerOptions:
     """End after so long without a broker and without rooms. None: wait for a broker forever."""
     broker_key: bytes | None = None
     """The public key of the broker's address for workers. Our own ports encrypt if that one does."""
-    keys: KeyPair | None = field(default=None, repr=False)
-    """Of our ports, if they encrypt; None: new ones, which clients hear of with each seat."""
-    authorised: Path | None = None
-    """The keys of clients that may connect; None: any, for nobody gets a seat by connecting."""
 
 
 class WorkerHost:
@@ -471,7 +465,7 @@ def _no_time() -> float:
 def _doors(options: WorkerOptions, key: bytes, failed: Callable[[str], None]) -> Doors:
     if options.broker_key is None:
         return Doors()
-    authorised = AuthorisedKeys(options.authorised) if options.authorised is not None else None
-    doors = Doors(options.keys or make_pair(), authorised, failed=failed)
+    # New keys for each life, which clients hear of with each seat. Any client's key opens: nobody gets a seat by that.
+    doors = Doors(make_pair(), failed=failed)
     doors.join(key)
     return doors

@@ -390,10 +390,11 @@ def test_while_the_issuer_is_silent_its_last_keys_are_good_for_an_hour(
         (200, b"[]"),
         (200, b'{"keys": 1}'),
         (200, b'{"keys": [null, {}, {"kty": "oct", "k": "c2VjcmV0"}, {"kty": "RSA"}]}'),
+        (200, b'{"keys": [{"kty": "oct"}]}'),
         (200, b"[" * 100_000),
         (200, b" " * (2 << 20)),
     ],
-    ids=["missing", "elsewhere", "text", "list", "number", "no use", "deep", "endless"],
+    ids=["missing", "elsewhere", "text", "list", "number", "no use", "a secret", "deep", "endless"],
 )
 def test_an_issuer_that_publishes_nonsense_lets_nobody_in(issuer: Issuer, status: int, body: bytes) -> None:
     issuer.status, issuer.body = status, body

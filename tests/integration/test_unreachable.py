@@ -167,7 +167,7 @@ async def test_two_servers_on_one_port() -> None:
 @on_a_loop
 async def test_an_address_that_is_not_this_machines_cannot_be_listened_on(host: str, port: int) -> None:
     with pytest.raises(ConfigError, match="can't listen on"):
-        async with Server().listen(host, port):
+        async with Server().listen(host, port, insecure=True):
             pass
 
 

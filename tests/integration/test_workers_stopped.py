@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from server_room_system import AsyncClient, NotAMember, RoomNotFound, RuleSet, WorkerLost
+from server_room_system import AsyncClient, NotAMember, RuleSet, WorkerLost
 from server_room_system.protocol import messages
 
 from .bots import talking
@@ -90,8 +90,10 @@ async def test_a_worker_that_stood_still_for_longer_than_its_lease_serves_nobody
                 assert (left.ref, left.code) == (joined.ref, WorkerLost.code)
                 to_worker.say(messages.Send(joined.ref, 20, "say", "ghost"))
                 to_worker.say(messages.Recover(9, seat.room, joined.token, joined.epoch, 0, 0))
-                codes = [(await to_worker.hear(messages.Error)).code for _ in range(21)]
-                assert codes == [NotAMember.code] * 20 + [RoomNotFound.code]
+                codes = [(await to_worker.hear(messages.Error)).code for _ in range(20)]
+                assert codes == [NotAMember.code] * 20
+                assert (await to_worker.hear(messages.Joined)).info == {"over": True}
+                assert (await to_worker.hear(messages.LeftRoom)).code == WorkerLost.code
         room = await outside.create(RuleSet(2, room="hall"))
         assert await room.request("pid") == worker  # it has registered anew, with empty hands
         assert await room.request("applied") == []
