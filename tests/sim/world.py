@@ -144,6 +144,8 @@ class _Errors(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, errors.RequestError) or Process.current() in self._dead:
             return  # what a hook refuses with is an answer; and of a process that was killed nothing would be heard
+        if isinstance(error, asyncio.CancelledError):
+            return  # the time of a room that closes may be over when its process goes on: its hook is stopped then
         if "the lease is over" not in record.msg:  # silence ends one
             self._ledger.mistake(f"in the log: {record.getMessage()}: {error!r}")
 
