@@ -228,6 +228,8 @@ class Ledger:
         """Whether what lives there was given up, because its lease is over: then no ``on_leave`` runs."""
         self.drops = 0
         self.mistakes: list[str] = []
+        self.closed = False
+        """Whether the run was ended: what its tasks do while they are cancelled, in any order, is no part of it."""
         self.failed_at: float | None = None
         """When the first of them was made."""
         self.reconnects = 0
@@ -237,6 +239,8 @@ class Ledger:
 
     def mistake(self, what: str) -> None:
         """Note what must not be."""
+        if self.closed:
+            return
         if self.failed_at is None:
             self.failed_at = self.now()
         self.mistakes.append(f"{self.now():.3f} s: {what}")

@@ -75,6 +75,7 @@ class Watch:
         """After an event. Raises Broken."""
         if self._ledger.mistakes:
             self._loop.on_event = None
+            self._ledger.closed = True
             raise Broken(self._ledger.mistakes[0])
         if self._loop.events >= self._next:
             self._next = self._loop.events + _EVERY
