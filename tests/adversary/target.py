@@ -25,9 +25,9 @@ import asyncio, json, logging, sys, time
 import msgspec
 from server_room_system import *
 from server_room_system.protocol import Limits
-from server_room_system.rooms import attendance, worker
+from server_room_system.rooms import attendance, ended
 
-attendance.KEPT = worker.KEPT = 0.3  # seconds that what was said is kept for who is gone: tests can't wait a minute
+attendance.KEPT = ended.KEPT = 0.3  # seconds that what was said is kept for who is gone: tests can't wait a minute
 
 class Move(msgspec.Struct):
     x: int
