@@ -190,7 +190,11 @@ def _seconds(values: list[float]) -> str:
 
 ROWS: dict[str, tuple[str, str, Callable[[Scale, Callable[[str], None]], Found]]] = {
     "simulated": ("messages lost, doubled or out of order, simulated", "0 in 1,000,000 reconnects", simulated),
-    "reconnects": ("the same, with real connections", "0 in 10,000 reconnects", reconnects),
+    "reconnects": (
+        "messages lost, doubled or out of order, with real connections",
+        "0 in 10,000 reconnects",
+        reconnects,
+    ),
     "deliveries": ("messages seen outside of their room, under churn", "0 in 10,000,000 deliveries", deliveries),
     "alone": ("one client's connection is reset: back and caught up", "p50 < 150 ms, p99 < 1 s", alone),
     "at-once": ("1,000 clients reset at once", "all back in 5 s", at_once),
