@@ -16,7 +16,6 @@ __all__ = ["fewest", "minimise"]
 
 T = TypeVar("T")
 _MOST_RUNS = 300
-_LAST = (1, 2, 4, 8, 16)
 _CALM_AFTER = 0.5
 """Seconds after the last fault at which the players may rest."""
 
@@ -85,10 +84,6 @@ def minimise(
         # What comes after the failure has no part in it; and then less and less time.
         if best.ended < now().until:
             fails(now().left(now().players, now().faults, math.ceil(best.ended * 1000) / 1000))
-        # Mostly it is what went wrong last.
-        for count in _LAST:
-            if count < len(now().faults) and fails(now().left(now().players, now().faults[-count:], now().until)):
-                break
         fewest(now().faults, lambda faults: fails(now().left(now().players, faults, now().until)))
         last = max((fault.at for fault in now().faults), default=0.0)
         for until in (last + _CALM_AFTER, (last + now().until) / 2):
