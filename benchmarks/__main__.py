@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.machine import cores, describe, raise_file_limit
-from benchmarks.report import json_line, markdown, table
+from benchmarks.report import json_line, markdown, put_between, table
 from benchmarks.runs import Outcome, compare
 from benchmarks.workloads import BARE, WORKLOADS, Workload
 
@@ -59,7 +59,8 @@ def main() -> int:
     for outcome in outcomes:
         print(json_line(outcome, machine), flush=True)
     if options.markdown:
-        _write(options.markdown, "lean" if options.lean else "measured", markdown(outcomes, machine, _how(options)))
+        text = markdown(outcomes, machine, _how(options))
+        put_between(options.markdown, "lean" if options.lean else "measured", lambda _: text)
     return 1 if any(outcome.failures for outcome in outcomes) else 0
 
 
@@ -73,15 +74,6 @@ def _chosen(options: argparse.Namespace) -> list[Workload]:
     if options.noise:
         chosen = [replace(workload, ours=workload.beside) for workload in chosen if workload.beside is not None]
     return chosen
-
-
-def _write(page: Path, name: str, text: str) -> None:
-    """Put text between ``<!-- name -->`` and ``<!-- /name -->``."""
-    before, begin, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
-    _, end, after = rest.partition(f"<!-- /{name} -->")
-    if not (begin and end):
-        raise SystemExit(f"{page} has no place between <!-- {name} --> and <!-- /{name} -->")
-    page.write_text(before + begin + text + end + after, encoding="utf-8")
 
 
 def _how(options: argparse.Namespace) -> str:

@@ -1,14 +1,15 @@
 """From runs to a table: medians, ratios, and marks on figures that say less than they seem to."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from statistics import median
 
 from benchmarks.job import Result
 from benchmarks.runs import Outcome
 from benchmarks.workloads import Figure
 
-__all__ = ["json_line", "markdown", "table"]
+__all__ = ["json_line", "markdown", "put_between", "table"]
 
 _SATURATED = 0.90
 _DISTURBED = 0.05
@@ -177,3 +178,21 @@ def json_line(outcome: Outcome, machine: dict[str, str]) -> str:
         "machine": machine,
     }
     return json.dumps(row, ensure_ascii=False)
+
+
+def put_between(page: Path, name: str, new: Callable[[str], str]) -> None:
+    """Make text anew that stands between ``<!-- name -->`` and ``<!-- /name -->``.
+
+    Args:
+        page: the file.
+        name: of the place.
+        new: the text for what stands there now.
+
+    Raises:
+        SystemExit: there is no such place.
+    """
+    before, begin, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
+    old, end, after = rest.partition(f"<!-- /{name} -->")
+    if not (begin and end):
+        raise SystemExit(f"{page} has no place between <!-- {name} --> and <!-- /{name} -->")
+    page.write_text(before + begin + new(old) + end + after, encoding="utf-8")

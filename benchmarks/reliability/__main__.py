@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.machine import describe, raise_file_limit
 from benchmarks.reliability.rows import ROWS, Found, Scale
+from benchmarks.report import put_between
 from benchmarks.runs import RunError
 
 _FILES = 8192
@@ -50,7 +51,7 @@ def main() -> int:
     for name, each in found.items():
         print(json.dumps({"row": name, "holds": each.holds, **each.figures}))
     if options.markdown:
-        _write(options.markdown, found)
+        put_between(options.markdown, "measured", lambda old: _merged(old, found))
     return 0 if all(each.holds for each in found.values()) else 1
 
 
@@ -62,19 +63,14 @@ def _table(found: dict[str, Found]) -> str:
     return "\n".join(lines)
 
 
-def _write(page: Path, found: dict[str, Found]) -> None:
-    """Put the table between ``<!-- measured -->`` and ``<!-- /measured -->``; rows that were not measured stay."""
-    before, begin, rest = page.read_text(encoding="utf-8").partition("<!-- measured -->\n")
-    old, end, after = rest.partition("<!-- /measured -->")
-    if not (begin and end):
-        raise SystemExit(f"{page} has no place between <!-- measured --> and <!-- /measured -->")
+def _merged(old: str, found: dict[str, Found]) -> str:
+    """The table with what was found now; rows that were not measured stay as they were."""
     new = {line.split("|")[1].strip(): line for line in _table(found).splitlines()[2:]}
     kept = {line.split("|")[1].strip(): line for line in old.splitlines() if line.startswith("| ")}
     titles = [what for what, _, _ in ROWS.values()]
     rows = [line for what in titles if (line := new.get(what, kept.get(what)))]
     machine = ", ".join(f"{key} {value}" for key, value in describe().items() if key != "pinned")
-    text = "\n".join([*_table({}).splitlines(), *rows]) + f"\n\nOn: {machine}.\n"
-    page.write_text(before + begin + text + end + after, encoding="utf-8")
+    return "\n".join([*_table({}).splitlines(), *rows]) + f"\n\nOn: {machine}.\n"
 
 
 if __name__ == "__main__":

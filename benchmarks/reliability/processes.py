@@ -52,12 +52,7 @@ class Crowds:
         return [self._answer(process, log, say) for process, log in self._running]
 
     def _answer(self, process: "subprocess.Popen[str]", log: IO[str], say: Callable[[str], None]) -> dict[str, Any]:
-        assert process.stdout is not None
-        last = ""
-        for line in process.stdout:
-            if last:
-                say(last.rstrip())
-            last = line
+        last = _last_line(process, say)
         if process.wait() != 0:
             log.seek(0)
             raise RunError(f"a crowd failed: {log.read()[-2000:]}")
@@ -72,12 +67,7 @@ def answer_of(command: list[str], say: Callable[[str], None]) -> dict[str, Any]:
         RunError: it failed.
     """
     with subprocess.Popen([sys.executable, "-m", *command], cwd=_ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        last = ""
-        for line in process.stdout:
-            if last:
-                say(last)
-            last = line.rstrip()
+        last = _last_line(process, say)
     if process.returncode not in (0, 1):
         raise RunError(f"{' '.join(command)} ended with {process.returncode}: {last[-500:]}")
     answer: dict[str, Any] = json.loads(last)
@@ -102,3 +92,14 @@ def soaked(minutes: float, say: Callable[[str], None]) -> dict[str, Any]:
             raise RunError(f"{' '.join(command[2:5])} ended with {process.returncode}")
         answer: dict[str, Any] = json.loads(file.read_text())
         return answer
+
+
+def _last_line(process: "subprocess.Popen[str]", say: Callable[[str], None]) -> str:
+    """The last line that a process prints; those before it are said as they come."""
+    assert process.stdout is not None
+    last = ""
+    for line in process.stdout:
+        if last:
+            say(last)
+        last = line.rstrip()
+    return last
