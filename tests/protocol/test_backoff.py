@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from server_room_system.protocol.backoff import Backoff
 
-LONGEST = [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0]
-"""The protocol document: 0.25 times two to the number of the attempt, and 5 s at most."""
+LONGEST = [0.16, 0.32, 0.64, 1.28, 2.56, 5.0, 5.0, 5.0]
+"""The protocol document: 0.16 times two to the number of the attempt, and 5 s at most."""
 
 ALMOST_ONE = 1.0 - 2.0**-53
 
@@ -31,7 +31,7 @@ def test_delays_stay_within_their_bounds(numbers: list[float]) -> None:
     drawn = iter(numbers)
     backoff = Backoff(lambda: next(drawn))
     for attempt in range(len(numbers)):
-        longest = min(5.0, 0.25 * 2.0**attempt)
+        longest = min(5.0, 0.16 * 2.0**attempt)
         assert 0.2 * longest <= backoff.next() <= longest
     assert backoff.attempts == len(numbers)
 
