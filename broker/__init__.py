@@ -7,6 +7,7 @@ from .matchmaking import MatchMaker
 from .options import RunOptions
 from .passwords import PasswordFile
 from .placement import Load, Placement, RoomNeeds, WorkerView
+from .ratings import Skill, Skills
 from .server import Server
 from .sessions import Session
 
@@ -22,5 +23,7 @@ __all__ = [
     "RunOptions",
     "Server",
     "Session",
+    "Skill",
+    "Skills",
     "WorkerView",
 ]
