@@ -98,7 +98,8 @@ def draw_queues(runs: Sequence[Counts], title: str) -> "Figure":
         over_time.plot(hours, waiting, label=run.policy, **_line(index))
     over_time.set_ylim(bottom=0)
     _outcomes(outcomes, runs)
-    waits.legend(loc="lower right", frameon=False, labelcolor=_INK)
+    if waits.lines:
+        waits.legend(loc="lower right", frameon=False, labelcolor=_INK)
     return figure
 
 
@@ -191,4 +192,5 @@ def _outcomes(axes: "Axes", runs: Sequence[Counts]) -> None:
     axes.set_ylim(len(runs) - 0.4, -0.8)
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=4, frameon=False, labelcolor=_INK)
+    if axes.patches:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=4, frameon=False, labelcolor=_INK)
