@@ -7,15 +7,18 @@ from .matchmaking import MatchMaker
 from .options import RunOptions
 from .passwords import PasswordFile
 from .placement import Load, Placement, RoomNeeds, WorkerView
+from .queues import Entrant, MatchQueue, Window
 from .ratings import Skill, Skills
 from .server import Server
 from .sessions import Session
 
 __all__ = [
     "BrokerLimits",
+    "Entrant",
     "JwtVerifier",
     "Load",
     "MatchMaker",
+    "MatchQueue",
     "PasswordFile",
     "Peer",
     "Placement",
@@ -25,5 +28,6 @@ __all__ = [
     "Session",
     "Skill",
     "Skills",
+    "Window",
     "WorkerView",
 ]

@@ -4,6 +4,7 @@
     ├── UsageError                the caller's mistake: nothing was sent or changed
     │   ├── PayloadError            data that can't be encoded, or is too large
     │   ├── RuleSetError            a ruleset of wrong types or sizes
+    │   ├── TicketError             a ticket that its queue does not allow
     │   ├── ConfigError             a server, room type or option that makes no sense
     │   ├── NotInRoomError          the room is left or closed
     │   └── ClientClosedError       the client was closed, or was never opened
@@ -77,6 +78,7 @@ __all__ = [
     "SessionUnknown",
     "StaleGeneration",
     "TemporaryClose",
+    "TicketError",
     "TimedOut",
     "TooLarge",
     "TooSlow",
@@ -159,6 +161,10 @@ class PayloadError(UsageError):
 
 class RuleSetError(UsageError):
     """A ruleset of wrong types or sizes."""
+
+
+class TicketError(UsageError):
+    """A ticket asks for what its queue does not allow; the sentence says what it does allow."""
 
 
 class ConfigError(UsageError):
