@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from ..protocol.errors import ConfigError
 from .arrivals import Rate, parse_rate
@@ -27,7 +28,8 @@ class Newcomer:
     """One for each player."""
     roles: tuple[tuple[str, ...], ...]
     """What each of them would play; empty for anything."""
-    criteria: dict[str, object]
+    criteria: dict[str, Any]
+    """As a client would ask for them: a value for each name, or a list of those that will do."""
     regions: dict[str, float]
     """Round trips in seconds."""
     patience: float | None

@@ -29,7 +29,7 @@ _MOST_MOMENTS = 150
 _WAITS = (1, 5, 15, 60, 300, 1800, 7200, 28800, 172800)
 _SHORTEST = 0.5
 """Seconds at which the axis of waits begins: who waited less is drawn there."""
-_OUTCOMES = {"matched": "#008a63", "cancelled": "#e0a800", "refused": "#b3261e", "expired": "#4d5665"}
+_OUTCOMES = {"matched": "#008a63", "cancelled": "#e0a800", "refused": "#b3261e", "waiting": "#8c96a8"}
 
 
 def new_figure(width: float, height: float) -> "Figure":

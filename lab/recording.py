@@ -46,7 +46,7 @@ class Recorded:
     """Seconds since the first one."""
     ratings: tuple[float, ...] = ()
     roles: tuple[tuple[str, ...], ...] = ()
-    criteria: dict[str, object] = field(default_factory=dict[str, object])
+    criteria: dict[str, Any] = field(default_factory=dict[str, Any])
     regions: dict[str, float] = field(default_factory=dict[str, float])
     patience: float | None = None
 

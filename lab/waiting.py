@@ -53,13 +53,13 @@ class QueueFigures:
 
     policy: str
     seconds: float
-    """Until nobody waited any more."""
+    """How long it ran."""
     tickets: int
     players: int
     ended: dict[str, int]
-    """How many tickets ended how: matched, cancelled, expired, refused."""
+    """How many tickets ended how: matched, cancelled or refused; or were still waiting."""
     matched: float
-    """Shares of all tickets."""
+    """Shares of all tickets; those that still waited when it was over are in neither."""
     unmatched: float
     matches: int
     short: int
@@ -110,7 +110,7 @@ class Counts:
         """A ticket has ended.
 
         Args:
-            how: matched, cancelled, expired or refused.
+            how: matched, cancelled or refused; waiting, if it was still there when all was over.
             wait: seconds since it came.
             rating: the mean of its players.
             players: who they are.
@@ -149,15 +149,14 @@ class Counts:
     def figures(self) -> QueueFigures:
         """What it came to."""
         tickets = len(self.waits)
-        share = self.ended["matched"] / tickets if tickets else 0.0
         return QueueFigures(
             policy=self.policy,
             seconds=self.now,
             tickets=tickets,
             players=self.players,
             ended=dict(self.ended.most_common()),
-            matched=share,
-            unmatched=1.0 - share if tickets else 0.0,
+            matched=self.ended["matched"] / max(1, tickets),
+            unmatched=(tickets - self.ended["matched"] - self.ended["waiting"]) / max(1, tickets),
             matches=self.matches,
             short=self.short,
             bots=self.bots,

@@ -49,7 +49,7 @@ SHELLS = {
 }
 """Own sockets, tasks, clocks and entropy, or stand around what does. All other modules decide, and are pure."""
 SHELL_PARTS = {"cli", "testing", "transport"}
-SEEDED = {"lab.arrivals", "lab.crowd", "lab.draws"}
+SEEDED = {"lab.arrivals", "lab.crowd", "lab.draws", "lab.queue_run"}
 """Draw at random, from a source with a seed that they are given or make: what they do is the same each time."""
 PURE = [name for name in MODULES if name not in SHELLS and name.partition(".")[0] not in SHELL_PARTS]
 IMPURE = {"zmq", "asyncio", "selectors", "socket", "threading", "subprocess", "time", "random", "secrets"}

@@ -26,6 +26,7 @@ def counted() -> Counts:
         rating = random.gauss(1500, 300)
         counts.end("matched", random.expovariate(0.1), rating, 1)
     counts.end("refused", 900.0, 2900.0, 2)
+    counts.end("waiting", 30.0, 1500.0, 1)
     counts.match([[1500.0, 1600.0], [1400.0, 1420.0]], short=False, bots=0)
     counts.match([[1500.0], []], short=True, bots=1)
     for moment in range(600):
@@ -53,9 +54,9 @@ def test_a_percentile_is_a_value_that_was_there(values: list[float], percent: fl
 
 def test_figures_are_those_of_what_was_counted() -> None:
     figures = counted().figures()
-    assert (figures.tickets, figures.players, figures.matches, figures.short, figures.bots) == (501, 502, 2, 1, 1)
-    assert figures.ended == {"matched": 500, "refused": 1}
-    assert figures.matched + figures.unmatched == 1.0
+    assert (figures.tickets, figures.players, figures.matches, figures.short, figures.bots) == (502, 503, 2, 1, 1)
+    assert figures.ended == {"matched": 500, "refused": 1, "waiting": 1}
+    assert (figures.matched, figures.unmatched) == (500 / 502, 1 / 502)
     assert figures.longest == Longest(900.0, 2900.0, "refused")
     assert figures.wait.most is not None
     assert figures.wait.most < 900.0, "who was not matched waited, but not for a match"
