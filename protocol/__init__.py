@@ -15,6 +15,7 @@ from . import (
     messages,
     names,
     proof,
+    queue_messages,
     rates,
     rulesets,
     streams,
@@ -33,6 +34,7 @@ from .liveness import *
 from .messages import *
 from .names import *
 from .proof import *
+from .queue_messages import *
 from .rates import *
 from .rulesets import *
 from .streams import *
@@ -52,6 +54,7 @@ __all__ += liveness.__all__
 __all__ += messages.__all__
 __all__ += names.__all__
 __all__ += proof.__all__
+__all__ += queue_messages.__all__
 __all__ += rates.__all__
 __all__ += rulesets.__all__
 __all__ += streams.__all__

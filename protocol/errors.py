@@ -58,6 +58,9 @@ __all__ = [
     "NoWorker",
     "NotAMember",
     "NotInRoomError",
+    "NotLeader",
+    "PartyFull",
+    "PartyNotFound",
     "PayloadError",
     "ProtocolViolation",
     "RateLimited",
@@ -79,10 +82,12 @@ __all__ = [
     "StaleGeneration",
     "TemporaryClose",
     "TicketError",
+    "TicketRefused",
     "TimedOut",
     "TooLarge",
     "TooSlow",
     "UnknownKind",
+    "UnknownQueue",
     "UnknownRoomType",
     "UplinkGap",
     "UsageError",
@@ -119,6 +124,11 @@ class Code(IntEnum):
     MATCH_EXPIRED = 1020
     MATCH_CANCELLED = 1021
     ALREADY_WAITING = 1022
+    UNKNOWN_QUEUE = 1023
+    TICKET_REFUSED = 1024
+    PARTY_NOT_FOUND = 1025
+    PARTY_FULL = 1026
+    NOT_LEADER = 1027
     NO_HANDLER = 1030
     HANDLER_FAILED = 1031
     REQUEST_REFUSED = 1032
@@ -405,6 +415,41 @@ class AlreadyWaiting(RequestError):
 
     code = Code.ALREADY_WAITING
     meaning = "this client is waiting for a match already"
+
+
+class UnknownQueue(RequestError):
+    """The server has no queue of this name."""
+
+    code = Code.UNKNOWN_QUEUE
+    meaning = "no such queue"
+
+
+class TicketRefused(RequestError):
+    """The queue does not take this ticket, or has waited with it for as long as it does."""
+
+    code = Code.TICKET_REFUSED
+    meaning = "the queue does not take this ticket"
+
+
+class PartyNotFound(RequestError):
+    """This session is in no party, or nobody invites with this code."""
+
+    code = Code.PARTY_NOT_FOUND
+    meaning = "no such party"
+
+
+class PartyFull(RequestError):
+    """The party takes nobody more."""
+
+    code = Code.PARTY_FULL
+    meaning = "the party is full"
+
+
+class NotLeader(RequestError):
+    """Only the leader of a party may do this."""
+
+    code = Code.NOT_LEADER
+    meaning = "only the party's leader may do this"
 
 
 class NoHandler(RequestError):

@@ -38,6 +38,7 @@ from .fields import (
     Version,
     Versions,
 )
+from .queue_messages import Accept, Enqueue, Found, Party, PartyState, Progress, Reasons, Rematch, Why
 
 __all__ = [
     "VERSION",
@@ -117,6 +118,16 @@ class Kind(IntEnum):
     REQUEST = 41
     ACK = 42
     DELIVER = 43
+
+    ENQUEUE = 48
+    PROGRESS = 49
+    FOUND = 50
+    ACCEPT = 51
+    WHY = 52
+    REASONS = 53
+    PARTY = 54
+    PARTY_STATE = 55
+    REMATCH = 56
 
 
 class Item(IntEnum):
@@ -402,6 +413,7 @@ Message = (
     | RoomLost | ListEndpoints | Endpoints
     | Join | Recover | Leave | Joined | Reset | LeftRoom | Rekeyed
     | Send | Request | Ack | Deliver
+    | Enqueue | Progress | Found | Accept | Why | Reasons | Party | PartyState | Rematch
 )  # fmt: skip
 
 SHAPES: dict[Kind, type[Message]] = {
@@ -413,6 +425,8 @@ SHAPES: dict[Kind, type[Message]] = {
     Kind.JOIN: Join, Kind.RECOVER: Recover, Kind.LEAVE: Leave, Kind.JOINED: Joined, Kind.RESET: Reset,
     Kind.LEFT: LeftRoom, Kind.REKEYED: Rekeyed, Kind.SEND: Send, Kind.REQUEST: Request, Kind.ACK: Ack,
     Kind.DELIVER: Deliver,
+    Kind.ENQUEUE: Enqueue, Kind.PROGRESS: Progress, Kind.FOUND: Found, Kind.ACCEPT: Accept, Kind.WHY: Why,
+    Kind.REASONS: Reasons, Kind.PARTY: Party, Kind.PARTY_STATE: PartyState, Kind.REMATCH: Rematch,
 }  # fmt: skip
 
 _shapes: Shapes[Message] = Shapes(SHAPES)

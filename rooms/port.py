@@ -56,6 +56,7 @@ from ..protocol.messages import (
     encode,
     parse,
 )
+from ..protocol.queue_messages import Accept, Enqueue, Party, Rematch, Why
 from ..protocol.rates import TokenBucket
 from ..transport.locks import NOBODY, Lock, Vouched
 from ..transport.network import Listener, Network, PeerSink, Sent
@@ -79,7 +80,10 @@ _MOST_UNSENT = 256
 _RETRY = 0.02
 _SLACK = 0.001
 """Deadlines this close to each other, in seconds, are met in one turn."""
-_FOR_THE_BROKER = (Hello, Resume, Goodbye, Match, Cancel, Create, JoinById, ListRooms, ListEndpoints)
+_FOR_THE_BROKER = (
+    *(Hello, Match, Create, JoinById, Cancel, ListRooms, ListEndpoints, Resume, Goodbye),
+    *(Enqueue, Accept, Why, Party, Rematch),
+)
 _FIRST_CLUSTER_KIND = int(min(ClusterKind))
 
 
