@@ -5,21 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ...protocol.errors import TicketError
 
-__all__ = [
-    "MOST_VALUES",
-    "Accepted",
-    "Criterion",
-    "Scalar",
-    "Signature",
-    "agree",
-    "chosen",
-    "common",
-    "read_criteria",
-    "signature",
-]
+__all__ = ["MOST_VALUES", "Accepted", "Scalar", "Signature", "agree", "chosen", "common", "read_criteria", "signature"]
 
 Scalar = str | int | float | bool
-Criterion = Scalar | Sequence[Scalar]
 Accepted = frozenset[str | tuple[str, Scalar]]
 """The values that a ticket accepts for one criterion; those that are no strings carry their type: 1 is not True."""
 Signature = tuple[Accepted | None, ...]

@@ -1,14 +1,22 @@
 """Why a ticket still waits: the rules that keep others away, with their numbers."""
 
+import heapq
 import math
 from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from .criteria import agree
+from .index import Index
+from .rooms import SeekingRooms, places_for
 from .rules import Rules
-from .tickets import Backfill, Ticket
+from .search import Search
+from .tickets import Backfill, Ticket, TicketState
 
-__all__ = ["Obstacle", "Why", "obstacle", "room_obstacle"]
+__all__ = ["Obstacle", "Why", "explain", "obstacle", "room_obstacle"]
+
+_MOST_REASONS = 20
+_MOST_GROUPS = 256
 
 
 class Obstacle(NamedTuple):
@@ -35,6 +43,65 @@ class Why(NamedTuple):
     """Tickets and rooms that there are."""
     obstacles: Sequence[Obstacle]
     """Those nearest by rating, the nearest first; bounded."""
+
+
+def explain(rules: Rules, index: Index, rooms: SeekingRooms, search: Search, ticket: Ticket, now: float) -> Why:
+    """Why a ticket still waits."""
+    near = heapq.nsmallest(_MOST_REASONS, rooms, key=lambda room: (room.missing, room.place))
+    obstacles = [room_obstacle(rules, ticket, room, places_for(ticket, room) is not None, now) for room in near]
+    obstacles += [obstacle(rules, ticket, other, now) for other in _nearest(index, ticket)]
+    return Why(
+        ticket.number,
+        ticket.state.value,
+        _summary(rules, search, ticket, now),
+        len(index) - (ticket.state is TicketState.WAITING) + len(rooms),
+        obstacles,
+    )
+
+
+def _summary(rules: Rules, search: Search, ticket: Ticket, now: float) -> str:
+    if ticket.state is TicketState.ASIDE:
+        return "its owner is away: it keeps its place, and can't be matched until it is back"
+    if ticket.state is not TicketState.WAITING:
+        return f"it is {ticket.state.value}"
+    full = rules.shape.full
+    limit = rules.reach(ticket, now)
+    players = ticket.size + sum(
+        other.size for other in search.around(ticket, limit, now) if rules.meet(ticket, other, now)
+    )
+    parts = [f"{min(players, full)} of {full} players"]
+    role = search.lacks(ticket, limit)
+    if role is not None:
+        parts.append(f"too few who play {role}")
+    if players >= full and role is None:
+        parts.append("they fit with this ticket, but not all with each other")
+    if rules.overdue(ticket, now):
+        parts.append(f"max_wait is over: {rules.queue.then}")
+    elif rules.max_wait < math.inf:
+        parts.append(f"{rules.queue.then} in {ticket.since + rules.max_wait - now:.0f} s")
+    return "; ".join(parts)
+
+
+def _nearest(index: Index, ticket: Ticket) -> list[Ticket]:
+    """Those nearest by rating: first those that may accept the same, then the others."""
+    fitting = index.groups(ticket.signature)[:_MOST_GROUPS]
+    others = [group for group in islice(index.all_groups(), _MOST_GROUPS) if group not in fitting]
+    found: list[Ticket] = []
+    for groups in (fitting, others):
+        around = (
+            other
+            for group in groups
+            for shelf in group.shelves.values()
+            for other in (
+                *shelf.before(ticket.rating, _MOST_REASONS),
+                *shelf.after((ticket.rating, -math.inf), _MOST_REASONS + 1),
+            )
+            if other is not ticket
+        )
+        found += heapq.nsmallest(
+            _MOST_REASONS - len(found), around, key=lambda other: (abs(other.rating - ticket.rating), other.place)
+        )
+    return found
 
 
 def obstacle(rules: Rules, mine: Ticket, other: Ticket, now: float) -> Obstacle:

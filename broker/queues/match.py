@@ -64,9 +64,10 @@ def quality_of(
         for name, places in teams.items()
         if places and name != NO_TEAM
     ]
+    trips = [ticket.round_trips[region] for ticket in tickets if region is not None and region in ticket.round_trips]
     return Quality(
         max(ratings) - min(ratings),
         max(means) - min(means) if means else 0.0,
         now - min(ticket.since for ticket in tickets),
-        None if region is None else max(ticket.round_trips[region] for ticket in tickets),
+        max(trips, default=None),
     )

@@ -1,29 +1,45 @@
-"""The matcher of one queue: pure, and bounded in what one call does.
+"""The matcher of one queue: pure, incremental, and bounded in what one call does.
 
 Tickets enter one at a time. Who enters gets the match that it completes, with those
-who have waited longest among those that it fits with. When a window widens, a wait
-ends or a region comes near enough, whom that concerns is looked at again.
+who have waited longest among those that it fits with. When a window widens far
+enough, a region comes near enough or a wait ends, those whom that concerns are
+looked at again; the times are worked out, nothing is polled, and nobody is compared
+with everybody.
+
+**Nobody is passed over without bound.** A match has an oldest and a youngest ticket.
+When a match takes somebody that a waiting ticket could have had, one of those in it
+has waited longer than the waiting ticket. So a ticket is passed over at most once for
+each ticket that stood before it when it entered (once more each time that such a one
+is put back); who enters later, however many, never comes first. Preferences shift this
+by at most the seconds that they are worth.
 """
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import merge
 
-from ...protocol.errors import TicketError
-from .criteria import chosen, common
-from .explain import Obstacle, Why, obstacle, room_obstacle
-from .gather import Gathering
+from .agenda import Agenda, Event, Refresh
+from .criteria import Scalar, chosen, common
+from .explain import Why, explain
+from .horizon import Horizon
+from .index import Index
 from .match import Match, Progress, quality_of
 from .queue import MatchQueue
-from .rooms import fill, places_for
+from .rooms import SeekingRooms, fill, places_for
 from .rules import Rules
+from .search import Search
+from .shelf import Shelf, padded
 from .teams import Place
-from .tickets import Backfill, Ticket, TicketEvent, TicketState
+from .tickets import Backfill, Ticket, TicketEvent
 from .waits import Waits
 
 __all__ = ["Matcher"]
 
-_MOST_REASONS = 20
+_COST_OF_A_STEP = 64
+"""Candidates looked at that count as a step."""
+_MOST_ENTERING = 2048
+"""Tickets that are looked at when a room begins to seek, before the rest is looked at one by one."""
 
 
 class Matcher:
@@ -44,18 +60,27 @@ class Matcher:
         self.queue = queue
         self.name = name
         self._rules = Rules(queue)
+        self._index = Index()
+        self._rooms = SeekingRooms()
+        self._search = Search(self._rules, self._index)
+        self._horizon = Horizon(self._rules, self._index, self._rooms)
         self._waiting: dict[int, Ticket] = {}
-        self._aside: dict[int, Ticket] = {}
+        self._line: Shelf[Ticket] = Shelf()
+        """Those that wait by their places."""
+        self._overdue: set[int] = set()
+        self._aside: set[int] = set()
         self._entering: deque[Ticket] = deque()
-        self._rooms: dict[str, Backfill] = {}
+        self._pending: dict[int, Ticket] = {}
+        """Those in ``_entering`` that have not been taken out again."""
         self._seeking: deque[Backfill] = deque()
+        self._agenda = Agenda(self._waiting)
+        self._refreshes: deque[Refresh] = deque()
         self._refused: list[Ticket] = []
         self._waits = Waits()
-        self._due = math.inf
 
     def __len__(self) -> int:
         """Tickets that wait; those whose owner is away are not among them."""
-        return len(self._waiting) + sum(ticket.state is TicketState.WAITING for ticket in self._entering)
+        return len(self._waiting) + len(self._pending)
 
     @property
     def rooms(self) -> int:
@@ -73,68 +98,83 @@ class Matcher:
         self.queue.check(ticket)
         self.queue.check_rating(ticket)
         self._entering.append(ticket)
+        self._pending[ticket.number] = ticket
 
     def remove(self, ticket: Ticket) -> None:
-        """A ticket is out, whatever it was: call it with the event that ends it, before or after."""
-        self._waiting.pop(ticket.number, None)
-        self._aside.pop(ticket.number, None)
-        if ticket in self._entering:
-            self._entering.remove(ticket)
+        """A ticket is out: it was cancelled, or has expired. Its state is the caller's to change."""
+        self._aside.discard(ticket.number)
+        self._pending.pop(ticket.number, None)
+        if ticket.number in self._waiting:
+            self._take_out(ticket)
 
     def set_aside(self, ticket: Ticket) -> None:
-        """Its owner is away: it can't be matched, and keeps its place."""
+        """Its owner is away: it can't be matched, and keeps its place. Raises IllegalTransition."""
         ticket.step(TicketEvent.LEAVE)
         self.remove(ticket)
-        self._aside[ticket.number] = ticket
+        self._aside.add(ticket.number)
 
     def bring_back(self, ticket: Ticket) -> None:
-        """Its owner is here again."""
+        """Its owner is here again. Raises IllegalTransition."""
         ticket.step(TicketEvent.RETURN)
-        del self._aside[ticket.number]
-        self._entering.append(ticket)
+        self._aside.discard(ticket.number)
+        self._come_back(ticket)
 
     def put_back(self, tickets: Iterable[Ticket]) -> None:
-        """Their match came to nothing, and that was not their doing: they have the places that they had."""
-        for ticket in tickets:
+        """Their match came to nothing, and not by their doing: they have the places that they had.
+
+        Raises IllegalTransition.
+        """
+        for ticket in sorted(tickets, key=lambda ticket: ticket.place, reverse=True):
             ticket.step(TicketEvent.PUT_BACK)
-            self._entering.append(ticket)
+            self._come_back(ticket)
 
     def seek(self, backfill: Backfill) -> None:
         """A room seeks members, in place of what it sought before. Raises TicketError."""
         self.queue.check_backfill(backfill)
-        self._rooms[backfill.room] = backfill
-        self._seeking.append(backfill)
+        self._rooms.remove(backfill.room)
+        if backfill.missing:
+            self._rooms.add(backfill)
+            self._seeking.append(backfill)
 
     def stop_seeking(self, room: str) -> None:
         """A room seeks no more."""
-        self._rooms.pop(room, None)
+        self._rooms.remove(room)
 
     # What comes of it.
 
-    def work(self, now: float, steps: int = 256) -> tuple[list[Match], bool]:
-        """Do what there is to do, in steps of about 10 to 100 microseconds.
+    def work(self, now: float, steps: int = 200) -> tuple[list[Match], bool]:
+        """Do what there is to do, up to a number of steps of some 20 to 100 microseconds each.
 
         Returns:
             The matches that were made, and whether there is more to do.
         """
         matches: list[Match] = []
-        while self._entering:
-            ticket = self._entering.popleft()
-            self._waiting[ticket.number] = ticket
-            self._settle(now, matches)
-        self._seeking.clear()
-        self._settle(now, matches)
-        self._due = self._next(now)
-        return matches, False
+        done = 0
+        start = self._search.cost
+        while done + (self._search.cost - start) // _COST_OF_A_STEP < steps:
+            done += 1
+            event = self._agenda.pop(now)
+            if event is not None:
+                self._come_about(event, now, matches)
+            elif self._refreshes:
+                self._refresh(now)
+            elif self._seeking:
+                self._fill_room(self._seeking.popleft(), now, matches)
+            elif self._entering:
+                self._enter(self._entering.popleft(), now, matches)
+            else:
+                return matches, False
+        return matches, True
 
     def due(self) -> float | None:
-        """When something can change without anybody coming; None: never."""
-        if self._entering or self._seeking:
+        """When ``work`` has something to do without anybody coming: a time, possibly past; None: never."""
+        if self._pending or self._seeking or self._refreshes:
             return -math.inf
-        return None if math.isinf(self._due) else self._due
+        due = self._agenda.due()
+        return None if math.isinf(due) else due
 
     def take_refused(self) -> list[Ticket]:
-        """The tickets whose ``max_wait`` ended in a refusal since the last call; they are refused already."""
+        """The tickets whose ``max_wait`` ended in a refusal since the last call; their state says so already."""
         refused, self._refused = self._refused, []
         return refused
 
@@ -147,148 +187,192 @@ class Matcher:
 
     def progress(self, ticket: Ticket, now: float) -> Progress:
         """Where a ticket stands."""
-        place = ticket.place
-        ahead = sum(other.place < place for other in self._waiting.values())
         window = self._rules.reach(ticket, now)
         estimate = self._waits.estimate(now - ticket.since)
-        return Progress(ahead + 1, len(self), estimate, None if math.isinf(window) else window)
+        position = self._line.rank(ticket.place) + 1
+        return Progress(position, len(self), estimate, None if math.isinf(window) else window)
 
     def why(self, ticket: Ticket, now: float) -> Why:
-        """Which candidates there are, and which rule keeps each away."""
-        others = sorted(
-            (other for other in self._waiting.values() if other is not ticket),
-            key=lambda other: (abs(other.rating - ticket.rating), other.place),
-        )
-        obstacles: list[Obstacle] = [
-            room_obstacle(self._rules, ticket, room, places_for(ticket, room) is not None, now)
-            for room in list(self._rooms.values())[:_MOST_REASONS]
-        ]
-        obstacles += [obstacle(self._rules, ticket, other, now) for other in others[:_MOST_REASONS]]
-        players = ticket.size + sum(other.size for other in others if self._rules.meet(ticket, other, now))
-        full = self._rules.shape.full
-        summary = f"{min(players, full)} of {full} players that fit together wait"
-        return Why(ticket.number, ticket.state.value, summary, len(others) + len(self._rooms), obstacles)
+        """Which candidates there are, and which rule keeps each away, by the rules that decide."""
+        return explain(self._rules, self._index, self._rooms, self._search, ticket, now)
 
     # Inside.
 
-    def _settle(self, now: float, matches: list[Match]) -> None:
-        """Match all that can be matched, who has waited longest first."""
-        found = True
-        while found:
-            found = False
-            for ticket in sorted(self._waiting.values(), key=lambda ticket: ticket.place):
-                match = self._evaluate(ticket, now)
-                if match is not None:
-                    matches.append(match)
-                    found = True
-                    break
-                if self._rules.overdue(ticket, now) and self.queue.then == "refuse":
-                    ticket.step(TicketEvent.REFUSE)
-                    self._waiting.pop(ticket.number)
-                    self._refused.append(ticket)
+    def _come_back(self, ticket: Ticket) -> None:
+        """To the head of those who enter: it has waited longer."""
+        self._entering.appendleft(ticket)
+        self._pending[ticket.number] = ticket
 
-    def _evaluate(self, ticket: Ticket, now: float) -> Match | None:
-        if self.queue.prefer_backfill:
-            return self._enter_room(ticket, now) or self._match_up(ticket, now)
-        return self._match_up(ticket, now) or self._enter_room(ticket, now)
+    def _enter(self, ticket: Ticket, now: float, matches: list[Match]) -> None:
+        if self._pending.get(ticket.number) is not ticket:
+            return  # it was taken out before its turn
+        del self._pending[ticket.number]
+        rules, agenda = self._rules, self._agenda
+        end = ticket.since + rules.max_wait
+        if now >= end:
+            self._overdue.add(ticket.number)
+        if self._look(ticket, now, matches):
+            self._overdue.discard(ticket.number)
+            return
+        returned = bool(self._line) and ticket.place < self._line.last()
+        self._waiting[ticket.number] = ticket
+        self._index.add(ticket)
+        self._line.add(ticket.place, ticket)
+        if end <= now and self.queue.then == "refuse":
+            self._refuse(ticket)
+            return
+        if now < end < math.inf:
+            agenda.put(end, agenda.OVERDUE, ticket)
+        if rules.latency is not None:
+            for seconds in ticket.round_trips.values():
+                time = ticket.since + rules.latency.reached(seconds)
+                if now < time < math.inf:
+                    agenda.put(time, agenda.REGION, ticket)
+        if returned:
+            self._refreshes.append(Refresh(rules, self._index, ticket, True))
 
-    def _enter_room(self, ticket: Ticket, now: float) -> Match | None:
-        rooms = self._rooms.values()
-        order = sorted(rooms, key=lambda room: (room.missing if self.queue.prefer_backfill else 0, room.place))
-        for room in order:
-            places = places_for(ticket, room) if self._rules.enters(ticket, room, now) else None
-            if places is not None:
-                fill(room, places)
-                if not room.missing:
-                    del self._rooms[room.room]
-                return self._made([ticket], {places[0].team: places}, room.region, {}, room.room, now)
-        return None
+    def _come_about(self, event: Event, now: float, matches: list[Match]) -> None:
+        ticket = self._waiting[event.number]
+        if event.kind == self._agenda.OVERDUE:
+            if self.queue.then == "refuse":
+                self._refuse(ticket)
+                return
+            self._overdue.add(ticket.number)
+        if not self._look(ticket, now, matches) and event.kind != self._agenda.WINDOW:
+            self._refreshes.append(Refresh(self._rules, self._index, ticket, True))
 
-    def _match_up(self, ticket: Ticket, now: float) -> Match | None:
-        """The match whose youngest ticket is this one."""
-        rules, shape, then = self._rules, self._rules.shape, self.queue.then
-        older = [other for other in self._waiting.values() if other.place < ticket.place]
-        limit = rules.reach(ticket, now)
-        near = [other for other in older if rules.meet(ticket, other, now)]
-        found = self._gather(ticket, near, limit, shape.full, now, None)
-        if found is not None:
-            return found
+    def _refuse(self, ticket: Ticket) -> None:
+        ticket.step(TicketEvent.REFUSE)
+        self._take_out(ticket)
+        self._refused.append(ticket)
 
-        def has_overdue(tickets: Sequence[Ticket]) -> bool:
-            return any(rules.overdue(one, now) for one in tickets)
+    def _look(self, ticket: Ticket, now: float, matches: list[Match]) -> bool:
+        """Whether a ticket can be matched now; if not, when to look again."""
+        ticket.due = math.inf
+        if (
+            (self.queue.prefer_backfill and self._enter_room(ticket, now, matches))
+            or self._match_up(ticket, now, matches)
+            or (not self.queue.prefer_backfill and self._enter_room(ticket, now, matches))
+        ):
+            return True
+        shape = self._rules.shape
+        needed = shape.fewest if self._overdue else shape.full
+        self._agenda.look(self._horizon.next(ticket, now, needed), ticket)
+        return False
 
-        if then == "wider" and rules.window is not None:
-            return self._gather(ticket, near, rules.window.most, shape.full, now, has_overdue)
-        if then in ("smaller", "bots"):
-            sizes = shape.sizes[1:] if then == "smaller" else range(shape.full - 1, shape.fewest - 1, -1)
-            for size in sizes:
-                found = self._gather(ticket, near, limit, size, now, has_overdue)
-                if found is not None:
-                    return found
-        return None
-
-    def _gather(
-        self,
-        ticket: Ticket,
-        near: Iterable[Ticket],
-        limit: float,
-        size: int,
-        now: float,
-        wants: Callable[[Sequence[Ticket]], bool] | None,
-    ) -> Match | None:
-        gathering = Gathering(self._rules, [ticket], self._rules.ordered(ticket, near), limit, size, now, wants)
-        tickets = gathering.find()
-        if tickets is None:
-            return None
+    def _match_up(self, ticket: Ticket, now: float, matches: list[Match]) -> bool:
+        found = self._search.match(ticket, now, self._overdue)
+        if found is None and ticket.number in self._overdue and self.queue.then != "refuse":
+            found = self._search.match_overdue(ticket, now)
+        if found is None:
+            return False
+        tickets, teams = found
         region = None
         if self._rules.latency is not None:
             shared = frozenset.intersection(*(self._rules.regions(one, now) or frozenset() for one in tickets))
             region = min(shared, key=lambda name: (max(one.round_trips[name] for one in tickets), name))
         bots: dict[str, int] = {}
         if self.queue.then == "bots":
-            lacking = {name: places - len(gathering.teams[name]) for name, places in self._rules.shape.teams}
+            lacking = {name: places - len(teams[name]) for name, places in self._rules.shape.teams}
             bots = {name: count for name, count in lacking.items() if count}
-        return self._made(tickets, gathering.teams, region, bots, None, now)
+        self._make(tickets, teams, region, bots, None, now, matches)
+        return True
 
-    def _made(
+    def _enter_room(self, ticket: Ticket, now: float, matches: list[Match]) -> bool:
+        if not self._rooms:
+            return False
+        near = self._rooms.near(ticket, self._rules.reach(ticket, now))
+        self._search.cost += len(near)
+        by_missing = self.queue.prefer_backfill
+        for room in sorted(near, key=lambda room: (room.missing if by_missing else 0, room.place)):
+            places = places_for(ticket, room) if self._rules.enters(ticket, room, now) else None
+            if places is not None:
+                self._into_room(ticket, room, places, now, matches)
+                return True
+        return False
+
+    def _fill_room(self, backfill: Backfill, now: float, matches: list[Match]) -> None:
+        """A room seeks from now on: those who have waited longest come into it."""
+        if backfill not in self._rooms:
+            return
+        rules = self._rules
+        limit = (
+            math.inf if rules.window is None or backfill.rating is None else rules.window.after(now - backfill.since)
+        )
+        low, high = padded(backfill.rating or 0.0, limit)
+        shelves = [
+            shelf
+            for group in self._index.groups(backfill.signature)
+            for shelf in group.shelves.values()
+            if shelf and places_for(next(iter(shelf)), backfill) is not None
+        ]
+        coming: list[tuple[Ticket, list[Place]]] = []
+        looked = 0
+        left = backfill.missing
+        for ticket in merge(*(shelf.oldest(low, high) for shelf in shelves), key=lambda ticket: ticket.place):
+            looked += 1
+            if looked > _MOST_ENTERING or not left:
+                break
+            places = places_for(ticket, backfill) if rules.enters(ticket, backfill, now) else None
+            if places is not None:
+                fill(backfill, places)
+                left -= len(places)
+                coming.append((ticket, places))
+        self._search.cost += looked
+        for ticket, places in coming:
+            self._make([ticket], {places[0].team: places}, backfill.region, {}, backfill.room, now, matches)
+        if left:
+            self._refreshes.append(Refresh(rules, self._index, backfill, looked > _MOST_ENTERING))
+        else:
+            self._rooms.remove(backfill.room)
+
+    def _into_room(self, ticket: Ticket, room: Backfill, places: list[Place], now: float, matches: list[Match]) -> None:
+        fill(room, places)
+        if not room.missing:
+            self._rooms.remove(room.room)
+        self._make([ticket], {places[0].team: places}, room.region, {}, room.room, now, matches)
+
+    def _refresh(self, now: float) -> None:
+        refresh = self._refreshes[0]
+        whose = refresh.whose
+        there = whose.number in self._waiting if isinstance(whose, Ticket) else whose in self._rooms
+        self._search.cost += _COST_OF_A_STEP
+        if not there or refresh.step(self._agenda, now):
+            self._refreshes.popleft()
+
+    def _make(
         self,
-        tickets: list[Ticket],
-        teams: dict[str, list[Place]],
+        tickets: Sequence[Ticket],
+        teams: Mapping[str, Sequence[Place]],
         region: str | None,
-        bots: dict[str, int],
+        bots: Mapping[str, int],
         room: str | None,
         now: float,
-    ) -> Match:
+        matches: list[Match],
+    ) -> None:
         for ticket in tickets:
             ticket.step(TicketEvent.PROPOSE)
-            del self._waiting[ticket.number]
+            if ticket.number in self._waiting:
+                self._take_out(ticket)
             self._waits.add(now - ticket.since)
+        criteria = self._agreed(tickets) if self.queue.hard else {}
+        matches.append(Match(tickets, teams, region, bots, room, quality_of(tickets, teams, region, now), criteria))
+
+    def _agreed(self, tickets: Sequence[Ticket]) -> dict[str, Scalar]:
         accepted = tickets[0].signature
         for ticket in tickets[1:]:
             shared = common(accepted, ticket.signature)
-            if shared is None:
-                raise TicketError("tickets were matched that do not agree")
+            assert shared is not None, "tickets were matched that do not agree"
             accepted = shared
-        criteria = {
+        return {
             name: chosen(values, [one.criteria[name] for one in tickets if name in one.criteria])
             for name, values in zip(self.queue.hard, accepted, strict=True)
             if values is not None
         }
-        return Match(tickets, teams, region, bots, room, quality_of(tickets, teams, region, now), criteria)
 
-    def _next(self, now: float) -> float:
-        """The next time at which a window reaches somebody, a region comes near enough or a wait ends."""
-        rules = self._rules
-        times: list[float] = []
-        waiting = list(self._waiting.values())
-        for index, ticket in enumerate(waiting):
-            times.append(ticket.since + rules.max_wait)
-            if rules.latency is not None:
-                times += [ticket.since + rules.latency.reached(seconds) for seconds in ticket.round_trips.values()]
-            if rules.window is not None:
-                others: list[Ticket | Backfill] = [*waiting[:index], *self._rooms.values()]
-                for other in others:
-                    if other.rating is not None:
-                        distance = abs(ticket.rating - other.rating)
-                        times.append(max(ticket.since, other.since) + rules.window.reached(distance))
-        return min((time for time in times if time > now), default=math.inf)
+    def _take_out(self, ticket: Ticket) -> None:
+        del self._waiting[ticket.number]
+        self._index.remove(ticket)
+        self._line.remove(ticket.place)
+        self._overdue.discard(ticket.number)
+        ticket.due = math.inf

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Literal
 
 from ...protocol.errors import ConfigError, TicketError
-from .criteria import Criterion, Scalar, read_criteria, signature
+from .criteria import Scalar, read_criteria, signature
 from .shape import Shape
 from .tickets import Backfill, Ticket
 from .window import Window
@@ -16,7 +16,8 @@ _MOST_CRITERIA = 16
 _MOST_REGIONS = 32
 _MOST_ROLES = 32
 _LONGEST_NAME = 64
-_FAREST = 60.0
+_FARTHEST = 1e12
+_SLOWEST = 60.0
 _STRONGEST = 3600.0
 _THENS = ("refuse", "smaller", "bots", "wider")
 
@@ -113,7 +114,7 @@ class MatchQueue:
 
     # What the server and the matcher call.
 
-    def read(self, criteria: Mapping[str, Criterion]) -> dict[str, tuple[Scalar, ...]]:
+    def read(self, criteria: Mapping[str, object]) -> dict[str, tuple[Scalar, ...]]:
         """Check what a client asks for. Raises TicketError."""
         return read_criteria(criteria, (*self.hard, *self.prefer))
 
@@ -130,25 +131,30 @@ class MatchQueue:
         if ticket.criteria.keys() - {*self.hard, *self.prefer}:
             raise TicketError(f"this queue's criteria are {', '.join((*self.hard, *self.prefer)) or 'none'}")
         ticket.signature = signature(ticket.criteria, self.hard)
+        if known:
+            ticket.kind = tuple(entrant.roles for entrant in ticket.entrants)
         self._check_regions(ticket)
 
     def check_rating(self, ticket: Ticket) -> None:
         """Check what ``on_ticket`` gave, and work out the party's rating. Raises TicketError."""
-        ratings = [entrant.rating for entrant in ticket.entrants]
-        if self.window is None and None in ratings:
-            ticket.rating = 0.0
-            return
-        for rating in ratings:
-            if isinstance(rating, bool) or not isinstance(rating, int | float) or not math.isfinite(rating):
-                raise TicketError(f"a rating is a finite number that the queue's on_ticket gives, not {rating!r:.40}")
-        given = [float(rating) for rating in ratings if rating is not None]
-        ticket.rating = given[0] if len(given) == 1 else math.fsum(given) / len(given)
+        total = 0.0
+        for entrant in ticket.entrants:
+            rating = entrant.rating
+            if rating is None and self.window is None:
+                rating = 0.0
+            if type(rating) is not float and (type(rating) is not int or abs(rating) > _FARTHEST):
+                raise TicketError(f"a rating is a number that the queue's on_ticket gives, not {rating!r:.40}")
+            total += rating
+        # NaN and the infinities fail this comparison, or a sum of them does.
+        if not -_FARTHEST <= total <= _FARTHEST:
+            raise TicketError(f"a rating is a finite number up to {_FARTHEST:.0e}, not {total!r:.40}")
+        ticket.rating = total / ticket.size
+        ticket.key = (ticket.rating, ticket.number)
 
     def check_backfill(self, backfill: Backfill) -> None:
         """Check what a room seeks. Raises TicketError."""
-        shape = self.shape
-        places = dict(shape.teams)
-        known = {role for role, _ in shape.roles} | {""}
+        places = dict(self.shape.teams)
+        known = {role for role, _ in self.shape.roles} | {""}
         for team, roles in backfill.vacancies.items():
             if team not in places:
                 raise TicketError(f"team {team!r:.70}: this queue has {', '.join(places)}")
@@ -210,8 +216,8 @@ class MatchQueue:
                     raise TicketError(f"a region's name has 1 to {_LONGEST_NAME} characters, not {region!r:.70}")
                 if self.regions and region not in self.regions:
                     raise TicketError(f"region {region!r:.70}: this queue has {', '.join(self.regions)}")
-                if not _number(seconds) or not 0 <= seconds <= _FAREST:
-                    raise TicketError(f"{region}: a round trip is a number of seconds from 0 to {_FAREST:.0f}")
+                if not _number(seconds) or not 0 <= seconds <= _SLOWEST:
+                    raise TicketError(f"{region}: a round trip is a number of seconds from 0 to {_SLOWEST:.0f}")
         first, *others = (entrant.round_trips for entrant in ticket.entrants)
         shared = {
             region: max([float(seconds), *(float(other[region]) for other in others)])

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from .criteria import agree
 from .queue import MatchQueue
+from .shelf import Key
 from .tickets import Backfill, Ticket
 
 __all__ = ["Rules"]
@@ -24,6 +25,8 @@ class Rules:
         self.queue = queue
         self.shape = queue.shape
         self.window = queue.window
+        self.most = math.inf if queue.window is None else queue.window.most
+        """How far windows ever reach."""
         self.latency = queue.latency
         self.max_wait = math.inf if queue.max_wait is None else queue.max_wait
         kind = type(queue)
@@ -61,7 +64,7 @@ class Rules:
         if self.window is None:
             return math.inf
         if self.queue.then == "wider" and (self.overdue(one, now) or self.overdue(other, now)):
-            return self.window.most
+            return self.most
         return self.window.after(now - max(one.since, other.since))
 
     def meet(self, one: Ticket, other: Ticket, now: float) -> bool:
@@ -136,5 +139,5 @@ class Rules:
         )
 
 
-def _place(ticket: Ticket) -> tuple[float, int]:
+def _place(ticket: Ticket) -> Key:
     return ticket.place

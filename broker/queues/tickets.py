@@ -17,8 +17,12 @@ from enum import Enum
 from ...protocol.errors import TicketError
 from ...protocol.lifecycle import Table, step
 from .criteria import Scalar, Signature
+from .shelf import Key
 
-__all__ = ["TICKET", "Backfill", "Entrant", "Ticket", "TicketEvent", "TicketState"]
+__all__ = ["TICKET", "Backfill", "Entrant", "Kind", "Ticket", "TicketEvent", "TicketState"]
+
+Kind = int | tuple[frozenset[str], ...]
+"""A party's size; in a queue with roles, those of each player."""
 
 _NO_ROLES: frozenset[str] = frozenset()
 _NOTHING: Mapping[str, float] = {}
@@ -121,6 +125,8 @@ class Ticket:
         "criteria",
         "due",
         "entrants",
+        "key",
+        "kind",
         "number",
         "owner",
         "place",
@@ -147,10 +153,14 @@ class Ticket:
         self.owner = owner
         self.state = TicketState.WAITING
         self.size = len(entrants)
-        self.place = (since, number)
+        self.place: Key = (since, number)
         """Its place in the queue: the lowest has waited longest."""
         self.rating = 0.0
         """Of the party: the mean. Set when it enters the queue."""
+        self.key: Key = (0.0, number)
+        """Its place by rating."""
+        self.kind: Kind = self.size
+        """What it takes of a match: whoever has the same can stand in for it."""
         self.round_trips: Mapping[str, float] = _NOTHING
         """Of the party: the worst to each region that all can reach."""
         self.signature: Signature = ()
@@ -179,7 +189,7 @@ class Backfill:
         region: where it runs; None when regions don't matter.
     """
 
-    __slots__ = ("criteria", "place", "rating", "region", "room", "signature", "since", "vacancies")
+    __slots__ = ("criteria", "key", "place", "rating", "region", "room", "signature", "since", "vacancies")
 
     def __init__(
         self,
@@ -200,7 +210,9 @@ class Backfill:
         self.rating = rating
         self.criteria = criteria
         self.region = region
-        self.place = (since, room)
+        self.key: Key = (0.0, 0)
+        """Its place by rating, and by when it was told of. Given when it begins to seek."""
+        self.place: Key = (since, 0)
         self.signature: Signature = ()
 
     @property

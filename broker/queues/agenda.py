@@ -1,0 +1,134 @@
+"""What is to be looked at next: at a time, or since somebody came back."""
+
+import math
+from collections.abc import Mapping
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+
+from .criteria import agree
+from .index import Index
+from .rooms import places_for
+from .rules import Rules
+from .shelf import Key, Shelf
+from .tickets import Backfill, Ticket
+
+__all__ = ["Agenda", "Event", "Refresh"]
+
+_CHUNK = 256
+_KEPT_STALE = 1024
+
+
+class Event(NamedTuple):
+    """Something that happens to a ticket by itself; at one time waits end first, and then the oldest comes first."""
+
+    time: float
+    kind: int
+    number: int
+
+
+class Agenda:
+    """The times at which tickets are to be looked at.
+
+    Args:
+        waiting: the tickets that wait, by number: what others were to be looked at for is passed over.
+    """
+
+    OVERDUE, REGION, WINDOW = 0, 1, 2
+
+    def __init__(self, waiting: Mapping[int, Ticket]) -> None:
+        self._waiting = waiting
+        self._events: list[Event] = []
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def put(self, time: float, kind: int, ticket: Ticket) -> None:
+        """A wait ends, or a region comes near enough."""
+        if len(self._events) > _KEPT_STALE + 4 * len(self._waiting):
+            self._events = [event for event in self._events if self._stands(event)]
+            heapify(self._events)
+        heappush(self._events, Event(time, kind, ticket.number))
+
+    def look(self, time: float, ticket: Ticket) -> None:
+        """Look at a ticket at a time, unless it is to be looked at before that anyway."""
+        if time < ticket.due:
+            ticket.due = time
+            self.put(time, self.WINDOW, ticket)
+
+    def pop(self, now: float) -> Event | None:
+        """The next that has come about."""
+        if self.due() > now:
+            return None
+        return heappop(self._events)
+
+    def due(self) -> float:
+        """When the next comes about; infinite: never."""
+        while self._events:
+            if self._stands(self._events[0]):
+                return self._events[0].time
+            heappop(self._events)
+        return math.inf
+
+    def _stands(self, event: Event) -> bool:
+        ticket = self._waiting.get(event.number)
+        return ticket is not None and (event.kind != self.WINDOW or ticket.due == event.time)
+
+
+class Refresh:
+    """Somebody with an old place came, or may meet others from now on: the younger ones around have to know.
+
+    Args:
+        rules: the policy.
+        index: who can be matched.
+        whose: the ticket, or the room.
+        reached: whether those that it fits with by now are to be looked at too, or only those that come later.
+    """
+
+    def __init__(self, rules: Rules, index: Index, whose: Ticket | Backfill, reached: bool) -> None:
+        self.whose = whose
+        self._rules = rules
+        self._reached = reached
+        most = math.inf if rules.window is None or whose.rating is None else rules.window.most
+        self._rating = whose.rating or 0.0
+        self._high = self._rating + most
+        self._start: Key = (self._rating - most, -math.inf)
+        self._shelves: list[Shelf[Ticket]] = [
+            shelf
+            for group in index.groups(whose.signature)
+            for shelf in group.shelves.values()
+            if shelf and self._wanted(next(iter(shelf)))
+        ]
+        self._after: Key = self._start
+
+    def step(self, agenda: Agenda, now: float) -> bool:
+        """Tell some of them. Whether that was all."""
+        if not self._shelves:
+            return True
+        told = self._shelves[-1].after(self._after, _CHUNK)
+        whose, window = self.whose, self._rules.window
+        for ticket in told:
+            if ticket.rating > self._high:
+                break
+            if not agree(whose.signature, ticket.signature):
+                continue
+            if isinstance(whose, Ticket):
+                if ticket.place <= whose.place:
+                    continue
+                since = ticket.since
+            else:
+                since = max(whose.since, ticket.since)
+            time = now
+            if window is not None and whose.rating is not None:
+                time = since + window.reached(abs(ticket.rating - self._rating))
+            if time > now or self._reached:
+                agenda.look(max(now, time), ticket)
+        else:
+            if len(told) == _CHUNK:
+                self._after = told[-1].key
+                return False
+        self._shelves.pop()
+        self._after = self._start
+        return not self._shelves
+
+    def _wanted(self, one: Ticket) -> bool:
+        return isinstance(self.whose, Ticket) or places_for(one, self.whose) is not None
