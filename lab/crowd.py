@@ -16,6 +16,8 @@ __all__ = ["Crowd", "Newcomer", "parse_crowd"]
 _NEAR, _FAR = (0.01, 0.06), (0.08, 0.25)
 """Seconds of a round trip to the region in which one lives, and to the others."""
 _LARGEST_PARTY = 64
+_APART = 0.3
+"""How far a player is from the leader of its party, as a share of how far two strangers are: friends play alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,16 @@ class Crowd:
             patience = max(0.0, self.patience(sources["patience"]))
         return Newcomer(
             recorded.at,
-            recorded.ratings or tuple(self.ratings(sources["ratings"]) for _ in range(size)),
+            recorded.ratings or self._ratings(size, sources["ratings"]),
             recorded.roles or tuple(() if self.roles is None else (self.roles.draw(rest),) for _ in range(size)),
             {**{name: values.draw(rest) for name, values in self.criteria.items()}, **recorded.criteria},
             recorded.regions or self._round_trips(rest),
             patience,
         )
+
+    def _ratings(self, size: int, random: Random) -> tuple[float, ...]:
+        leader = self.ratings(random)
+        return (leader, *(leader + _APART * (self.ratings(random) - leader) for _ in range(size - 1)))
 
     def _round_trips(self, random: Random) -> dict[str, float]:
         if self.regions is None:

@@ -1,6 +1,5 @@
 """Pictures of what policies do to those who wait, side by side. Needs the extra ``[plot]``."""
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -26,7 +25,7 @@ _INK, _FAINT, _RULE = "#1c2330", "#5d6778", "#dde1e8"
 _MOST_POINTS = 1000
 """Of a line: an eye sees no more, and a million make a picture of megabytes."""
 _MOST_MOMENTS = 150
-_WAITS = (1, 5, 15, 60, 300, 1800, 7200, 28800, 172800)
+_WAITS = (1, 3, 10, 30, 60, 120, 300, 900, 3600, 10800, 43200, 172800)
 _SHORTEST = 0.5
 """Seconds at which the axis of waits begins: who waited less is drawn there."""
 _OUTCOMES = {"matched": "#008a63", "cancelled": "#e0a800", "refused": "#b3261e", "waiting": "#8c96a8"}
@@ -81,7 +80,9 @@ def draw_queues(runs: Sequence[Counts], title: str) -> "Figure":
             max(wait, _SHORTEST) for wait, matched in zip(run.waits, run.matched, strict=True) if matched
         ],
     )  # fmt: skip
-    _wait_axis(waits, "x", [wait for run in runs for wait in run.waits])
+    _wait_axis(
+        waits, "x", [wait for run in runs for wait, matched in zip(run.waits, run.matched, strict=True) if matched]
+    )
     _shares(spreads, runs, "rating spread within a match", lambda run: run.spreads)
     _shares(gaps, runs, "team balance: gap of the teams' mean ratings", lambda run: run.gaps)
     _style(by_rating, "90 % of those with this rating waited at most", "rating", "")
@@ -90,7 +91,6 @@ def draw_queues(runs: Sequence[Counts], title: str) -> "Figure":
         middles, told = waits_by_rating(run, 90)
         longest += told
         by_rating.plot(middles, [max(wait, _SHORTEST) for wait in told], label=run.policy, marker=".", **_line(index))
-    by_rating.set_yscale("log")
     _wait_axis(by_rating, "y", longest)
     _style(over_time, "tickets waiting", "hours", "")
     for index, run in enumerate(runs):
@@ -152,17 +152,22 @@ def _smoothed(run: Counts) -> tuple[list[float], list[float]]:
 
 def _wait_axis(axes: "Axes", which: str, waits: Sequence[float]) -> None:
     """Grows by factors, with seconds, minutes and hours at its ticks."""
-    most = max(waits, default=1.0)
-    above = next((tick for tick in _WAITS if tick >= most), math.ceil(most))
-    ticks = [tick for tick in _WAITS if tick <= above]
+    low = max(_SHORTEST, min(waits, default=1.0)) / 1.25
+    high = max(*waits, 2.0, 2 * low) * 1.25 if waits else 2.0
+    ticks: list[float] = []
+    for tick in _WAITS:
+        if low <= tick <= high and (not ticks or tick >= ticks[-1] * (4 if which == "x" else 1.9)):
+            ticks.append(tick)
+    ticks = ticks or [low, high]
     labels = [_short(tick) for tick in ticks]
     if which == "x":
         axes.set_xscale("log")
-        axes.set_xlim(_SHORTEST, above)
+        axes.set_xlim(low, high)
         axes.set_xticks(ticks, labels, minor=False)
         axes.set_xticks([], minor=True)
     else:
-        axes.set_ylim(_SHORTEST, above)
+        axes.set_yscale("log")
+        axes.set_ylim(low, high)
         axes.set_yticks(ticks, labels, minor=False)
         axes.set_yticks([], minor=True)
 
@@ -170,8 +175,8 @@ def _wait_axis(axes: "Axes", which: str, waits: Sequence[float]) -> None:
 def _short(seconds: float) -> str:
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds >= size:
-            return f"{seconds / size:g} {unit}"
-    return f"{seconds:g} s"
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
 
 
 def _outcomes(axes: "Axes", runs: Sequence[Counts]) -> None:
