@@ -7,8 +7,11 @@ from typing import Protocol
 
 from ..protocol.codec import pack_payload
 from ..protocol.errors import (
+    AlreadyWaiting,
     CapacityReached,
     NotAMember,
+    RequestError,
+    TicketError,
     WorkerLost,
 )
 from ..protocol.ids import Entropy
@@ -28,6 +31,7 @@ from ..protocol.messages import (
     RoomLost,
     Rooms,
 )
+from ..protocol.queue_messages import Accept, Enqueue, Party, Reasons, Rematch, Why
 from ..rooms.addresses import AddressBook
 from ..rooms.control import (
     Failed,
@@ -39,17 +43,22 @@ from ..rooms.control import (
     RoomReport,
     RoomUpdated,
     Seated,
+    Seeking,
     Unseated,
 )
 from ..rooms.uplink import Caller
 from .auth import Admission, AdmissionOutbox
 from .directory import Directory
 from .matchmaking import Queues
+from .parties import Parties
 from .placement import Placement, RoomNeeds
+from .queues import MatchQueue
 from .reception import Reception, ReceptionOutbox
+from .rematches import Rematches
 from .searches import Searches
 from .seating import Seating, SeatingOutbox
 from .sessions import Session, Sessions
+from .tickets import Tickets, TicketsOutbox
 from .tokens import TokenMint
 from .workers import WorkerRecord, Workers
 
@@ -83,7 +92,7 @@ class BrokerLimits:
     """Of these, from one IP address."""
 
 
-class BrokerOutbox(ReceptionOutbox, SeatingOutbox, AdmissionOutbox, Protocol):
+class BrokerOutbox(ReceptionOutbox, SeatingOutbox, AdmissionOutbox, TicketsOutbox, Protocol):
     """Where the broker writes what must happen, besides what it says to clients and workers."""
 
     def inspected(self, report: Inspected | Failed) -> None:
@@ -103,6 +112,7 @@ class Broker:
         placement: chooses workers.
         first_client: the first client's number.
         book: what each address may do.
+        match_queues: the policies of the queues by their names.
         asks: whether newcomers are asked who they are.
     """
 
@@ -117,6 +127,7 @@ class Broker:
         placement: Placement | None = None,
         first_client: int = 1,
         book: AddressBook | None = None,
+        match_queues: Mapping[str, MatchQueue] | None = None,
         *,
         asks: bool = False,
     ) -> None:
@@ -142,6 +153,11 @@ class Broker:
             limits.longest_wait,
             room_types,
         )
+        self._parties = Parties(out, entropy, self._party_changes, self._queue_of)
+        self.tickets = Tickets(match_queues or {}, self._searches, out, limits.longest_wait, self._parties.of)
+        self._rematches = Rematches(
+            self.directory, self._searches, out, limits.longest_wait, lambda session: sessions.get(session) is not None
+        )
 
     @property
     def sessions(self) -> Sessions:
@@ -159,17 +175,56 @@ class Broker:
         elif isinstance(message, Goodbye):
             self.reception.end(self._find(connection, message.ref))
         elif isinstance(message, Match):
-            self._searches.match(self._find(connection, message.ref), message)
+            self._searches.match(self._not_waiting(connection, message.ref), message)
         elif isinstance(message, Cancel):
-            self._searches.cancel(self._find(connection, message.ref), message.ask)
+            self._cancel(self._find(connection, message.ref), message.ask)
         elif isinstance(message, Create):
-            self._searches.create(self._find(connection, message.ref), message)
+            self._searches.create(self._not_waiting(connection, message.ref), message)
         elif isinstance(message, JoinById):
-            self._searches.join_by_id(self._find(connection, message.ref), message)
+            self._searches.join_by_id(self._not_waiting(connection, message.ref), message)
         elif isinstance(message, ListRooms):
             self._list(self._find(connection, message.ref), message)
         elif isinstance(message, ListEndpoints):
             self._list_endpoints(self._find(connection, message.ref), message.ask)
+        elif isinstance(message, Enqueue | Accept | Why | Party | Rematch):
+            self._on_queue_message(self._find(connection, message.ref), message)
+
+    def _on_queue_message(self, session: Session, message: Enqueue | Accept | Why | Party | Rematch) -> None:
+        if isinstance(message, Enqueue):
+            if self._rematches.waits(session):
+                raise AlreadyWaiting
+            self.tickets.enqueue(session, message)
+            self._parties.tell_others(session)
+        elif isinstance(message, Accept):
+            self.tickets.accept(session, message)
+        elif isinstance(message, Why):
+            session.say(Reasons(session.ref, message.ask, self.tickets.why(session, message.of)))
+        elif isinstance(message, Party):
+            self._parties.on_message(session, message)
+        else:
+            self._rematches.ask(self._free(session), message)
+
+    def _cancel(self, session: Session, ask: int) -> None:
+        if not self.tickets.cancel(session, ask) and not self._rematches.cancel(session, ask):
+            self._searches.cancel(session, ask)
+
+    def _not_waiting(self, connection: Caller, ref: int) -> Session:
+        session = self._find(connection, ref)
+        if self._rematches.waits(session):
+            raise AlreadyWaiting
+        return self._free(session)
+
+    def _free(self, session: Session) -> Session:
+        if self.tickets.waits(session):
+            raise AlreadyWaiting("this client waits in a queue")
+        return session
+
+    def _queue_of(self, session: Session) -> str | None:
+        return self.tickets.queue_of(session)
+
+    def _party_changes(self, members: tuple[Session, ...]) -> None:
+        for session in members:
+            self.tickets.disband(session)
 
     def _find(self, connection: Caller, ref: int) -> Session:
         session = connection.refs.get(ref)
@@ -182,6 +237,8 @@ class Broker:
     def away(self, session: Session) -> None:
         """Its connection is lost: it can't be matched."""
         self._searches.away(session)
+        self.tickets.away(session)
+        self._parties.tell_others(session)
 
     def back(self, session: Session) -> None:
         """It is here again: it can be matched, and hears what became of its rooms."""
@@ -189,12 +246,17 @@ class Broker:
         for room in lost:
             self._say_lost(session, room)
         self._searches.back(session)
+        self.tickets.back(session)
+        self._parties.back(session)
 
     def _say_lost(self, session: Session, room: str) -> None:
         session.say(RoomLost(session.ref, room, int(WorkerLost.code), WorkerLost.meaning))
 
     def over(self, session: Session) -> None:
         """Its ticket and its memberships end as well."""
+        self.tickets.over(session)
+        self._parties.over(session)
+        self._rematches.over(session)
         self._searches.over(session)
 
     # What there is.
@@ -229,6 +291,8 @@ class Broker:
             self._seated(record, report)
         elif isinstance(report, Unseated):
             self._unseated(record, report)
+        elif isinstance(report, Seeking):
+            self._seeks(record, report)
         elif isinstance(report, Inspected | Failed):
             self._out.inspected(report)
 
@@ -253,6 +317,7 @@ class Broker:
         entry = self.directory.remove(room, record)
         if entry is None:
             return
+        self.tickets.stop_seeking(room)
         for session_id in entry.sessions:
             session = self.sessions.get(session_id)
             if session is not None:
@@ -286,6 +351,19 @@ class Broker:
         if entry is None or entry.worker is not record:
             return
         entry.sessions.discard(report.session)
+        self._rematches.left(report.room, entry.report.type, report.session)
         session = self.sessions.get(report.session)
         if session is not None:
             session.rooms.discard(report.room)
+
+    def _seeks(self, record: WorkerRecord, report: Seeking) -> None:
+        """A room seeks members, or none any more."""
+        entry = self.directory.get(report.room)
+        if entry is None or entry.worker is not record:
+            return
+        try:
+            self.tickets.seek(report)
+        except (RequestError, TicketError) as error:
+            logger.warning(
+                "room %s: queue %r can't fill it: %s", report.room, report.queue, error, extra={"room": report.room}
+            )

@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -44,8 +44,10 @@ from .exposure import check_clients_port, check_workers_port, is_public
 from .logs import LogFormat
 from .metrics import CONTENT_TYPE, Look, exposition
 from .placement import Load, Placement, RoomNeeds
+from .queues import MatchQueue, Ticket
 from .scrape import MetricsPort
 from .sessions import Session
+from .ticket_hook import TicketHook
 from .tokens import TokenMint
 from .workers import LOCAL, WorkerRecord
 
@@ -129,6 +131,11 @@ class Application(Protocol):
 
     def on_auth(self, credentials: Any, peer: Peer) -> Any:
         """Who somebody is that wants to open a session."""
+
+    @property
+    def queues(self) -> Mapping[str, type[MatchQueue]]:
+        """The policies of the queues by their names."""
+        ...
 
     def make_room(self, ruleset: RuleSet) -> tuple[str, Room]:
         """The room for a ruleset, and the name of its type."""
@@ -223,11 +230,12 @@ class Host:
         self.broker.reception.say_goodbye(Code.SERVER_STOPPING, ServerStopping.meaning)
         await self._port.emptied(_LAST_WORDS)
         await self._auth.close()
+        await self._ticket_hook.close()
         await self.worker.stop()
         await self._metrics.close()
         self._opened.close()
         if self._own_network is not None:
-            await asyncio.get_running_loop().run_in_executor(None, self._own_network.close)
+            await self._own_network.end()
         self._server.bind(None)
         logger.info("stopped")
 
@@ -238,6 +246,7 @@ class Host:
         if self._cluster is not None:
             self._cluster.close()
         await self._auth.close()
+        await self._ticket_hook.close()
         await self.worker.stop()
         await self._metrics.close()
         self._server.bind(None)
@@ -285,8 +294,10 @@ class Host:
             self._server.placement,
             self._state.next_client if self._state is not None else 1,
             book,
+            {name: queue() for name, queue in self._server.queues.items()},
             asks=self._server.asks,
         )
+        self._ticket_hook = TicketHook(self.broker.tickets.rated, self._port.touch, self.policy_failed)
         self._auth = AuthHook(
             self._server.on_auth, self.broker.admission, self.worker, self._port.touch, self._auth_failed
         )
@@ -514,6 +525,18 @@ class Host:
     def _auth_failed(self, error: BaseException) -> None:
         if len(self._application) < _MOST_WAITING:
             self._application.post(self._application.call, "on_error", self._server.on_error, ("on_auth", error))
+
+    def rate(self, queue: MatchQueue, ticket: Ticket) -> None:
+        """See ``TicketsOutbox.rate``."""
+        self._ticket_hook.start(queue, ticket)
+
+    def stop_rating(self, ticket: Ticket) -> None:
+        """See ``TicketsOutbox.stop_rating``."""
+        self._ticket_hook.stop(ticket)
+
+    def policy_failed(self, queue: str, error: BaseException) -> None:
+        """See ``TicketsOutbox.policy_failed``."""
+        logger.error("queue %s: a hook raised %s", queue, type(error).__name__, exc_info=error)
 
     def after_application(self, then: Callable[[], None]) -> None:
         """See ``BrokerOutbox.after_application``."""

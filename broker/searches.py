@@ -7,7 +7,7 @@ joined yet. Requests that are asked again after a reconnect are answered again.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..protocol.errors import (
     AlreadyWaiting,
@@ -28,10 +28,10 @@ from .directory import Directory
 from .matchmaking import Queues
 from .matchmaking import Ticket as StandingTicket
 from .placement import RoomNeeds
-from .seating import HeldSeats, NewRoom, Seating, SeatingOutbox
+from .seating import HeldSeats, NewRoom, Seating, SeatingOutbox, Then
 from .sessions import Session
 
-__all__ = ["Searches"]
+__all__ = ["Claim", "Searches"]
 
 _AT_ONCE = 0.1
 """Seconds in which a match is at once: only who waits longer is told so with a TICKET."""
@@ -51,8 +51,15 @@ class _Search:
     """Until when that seat is held."""
 
 
-_Seat = tuple[Session, int, dict[str, Any]]
-"""Who wants a seat, the number of its request, and its options."""
+class Claim(NamedTuple):
+    """Who wants a seat."""
+
+    session: Session
+    ask: int
+    """The number of its request."""
+    options: dict[str, Any]
+    place: tuple[str, str] | None = None
+    """The team and role that its queue gave it."""
 
 
 class Searches:
@@ -116,9 +123,9 @@ class Searches:
             return
         ruleset = self._ruleset(message.ruleset)
         self._check_room_limit()
-        seats = [(session, message.ask, message.options)]
+        seats = [Claim(session, message.ask, message.options)]
         new = NewRoom(ruleset, self._needs(ruleset), message.options, False)
-        self._seating.open(new, self._wish(seats), lambda answer: self._seats_answered(seats, answer))
+        self._seating.open(new, self._wish(seats), lambda answer: self.seats_answered(seats, answer))
 
     def join_by_id(self, session: Session, message: JoinById) -> None:
         """Have a seat held in a room that is there. Raises the RequestError that the client is told."""
@@ -128,8 +135,8 @@ class Searches:
             raise AlreadyWaiting("this client is in that room already")
         if message.room not in self._directory:
             raise RoomNotFound
-        seats = [(session, message.ask, message.options)]
-        self._seating.reserve(message.room, self._wish(seats), lambda answer: self._seats_answered(seats, answer))
+        seats = [Claim(session, message.ask, message.options)]
+        self._seating.reserve(message.room, self._wish(seats), lambda answer: self.seats_answered(seats, answer))
 
     def cancel(self, session: Session, ask: int) -> None:
         """Give up a ticket, or the seat that it has led to."""
@@ -219,10 +226,10 @@ class Searches:
         for ticket in matched:
             self._clear_deadline(ticket.session)
             self._searches[ticket.session].ticket = None
-        seats = [(ticket.session, ticket.ask, ticket.options) for ticket in matched]
+        seats = [Claim(ticket.session, ticket.ask, ticket.options) for ticket in matched]
         ruleset = matched[0].ruleset
         new = NewRoom(ruleset, self._needs(ruleset), {}, True)
-        self._seating.open(new, self._wish(seats), lambda answer: self._seats_answered(seats, answer))
+        self._seating.open(new, self._wish(seats), lambda answer: self.seats_answered(seats, answer))
 
     def _give_up_seat(self, session: Session, search: _Search) -> None:
         assert search.assigned is not None
@@ -257,21 +264,62 @@ class Searches:
         self._out.clear_alarm(self._still_waiting, session)
         self._out.clear_alarm(self._deadline_passed, session)
 
-    def _wish(self, seats: list[_Seat]) -> list[SeatWish]:
-        for session, ask, _ in seats:
+    def _wish(self, claims: list[Claim]) -> list[SeatWish]:
+        for session, ask, _, _ in claims:
             self._searches[session].pending = ask
-        return [SeatWish(session.session, session.data, options, session.vouched.key) for session, _, options in seats]
+        return [
+            SeatWish(session.session, session.data, options, session.vouched.key, place)
+            for session, _, options, place in claims
+        ]
 
-    def _seats_answered(self, seats: list[_Seat], answer: HeldSeats | RequestError) -> None:
+    def seats_answered(self, claims: list[Claim], answer: HeldSeats | RequestError) -> None:
+        """Tell everybody of the seat that is held for them, or why there is none."""
         if isinstance(answer, RequestError):
-            for session, ask, _ in seats:
-                search = self._searches.get(session)
-                if search is not None:
-                    search.pending = None
-                    session.say(Error(session.ref, ask, int(answer.code), answer.text[:512], None))
-            return
-        room, worker, reservations, timeout = answer
-        for (session, ask, _), reservation in zip(seats, reservations, strict=True):
+            for session, ask, _, _ in self.not_held(claims):
+                session.say(Error(session.ref, ask, int(answer.code), answer.text[:512], None))
+        else:
+            self.assign(claims, answer)
+
+    # For those whom queues send.
+
+    def may_begin(self, session: Session, ask: int) -> bool:
+        """Whether a session may look for a room by this request; False: it was answered again.
+
+        Raises:
+            AlreadyWaiting, CapacityReached: it may not.
+        """
+        return self._begin(session, ask) is not None
+
+    def known_type(self, name: str) -> str | None:
+        """The room type of this name, as rulesets have it; None leaves it to ``create_room``."""
+        return name if self._room_types is not None and name in self._room_types else None
+
+    def hold_new(self, ruleset: RuleSet, claims: list[Claim], match: dict[str, object], then: Then) -> None:
+        """Have a room made for a match, with these seats held; the answer is for ``then`` to deal with."""
+        self._seating.open(NewRoom(ruleset, self._needs(ruleset), {}, True, match), self._wish(claims), then)
+
+    def hold_in(self, room: str, claims: list[Claim], then: Then) -> None:
+        """Have these seats held in a room that is there."""
+        self._seating.reserve(room, self._wish(claims), then)
+
+    def not_held(self, claims: list[Claim]) -> list[Claim]:
+        """No seats were held. Whom it concerns: who has ended meanwhile is not among them."""
+        left = [claim for claim in claims if claim.session in self._searches]
+        for claim in left:
+            self._searches[claim.session].pending = None
+        return left
+
+    def give_back(self, claims: list[Claim], held: HeldSeats) -> None:
+        """The seats are held, and not wanted any more."""
+        self.not_held(claims)
+        if held.worker.desk is not None:
+            for claim in claims:
+                held.worker.desk.order(ReleaseSeats(claim.session.session, [held.room], joined=False))
+
+    def assign(self, claims: list[Claim], held: HeldSeats) -> None:
+        """Tell everybody of the seat that is held for them."""
+        room, worker, reservations, timeout = held
+        for (session, ask, _, _), reservation in zip(claims, reservations, strict=True):
             search = self._searches.get(session)
             if search is None:  # it ended meanwhile
                 if worker.desk is not None:

@@ -1,7 +1,7 @@
 """Seating: from seats that sessions want to reservations that a worker holds for them."""
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from ..protocol.errors import CapacityReached, Code, NoWorker, RequestError, RoomNotFound, WorkerLost, error_for
@@ -12,7 +12,7 @@ from .directory import Directory
 from .placement import RoomNeeds
 from .workers import WorkerRecord, Workers
 
-__all__ = ["HeldSeats", "NewRoom", "Seating", "SeatingOutbox"]
+__all__ = ["HeldSeats", "NewRoom", "Seating", "SeatingOutbox", "Then"]
 
 _LONGEST_WAIT = 8.0
 """Seconds that a new room waits for a worker that can take it: less than clients wait for an answer."""
@@ -72,6 +72,8 @@ class NewRoom:
     needs: RoomNeeds
     options: dict[str, object]
     matched: bool
+    match: dict[str, object] = field(default_factory=dict)
+    """What its queue says of the match."""
 
 
 @dataclass(slots=True, eq=False)
@@ -210,7 +212,7 @@ class Seating:
         if wish.new is not None:
             new = wish.new
             record.promised[ask] = len(wish.seats)
-            record.desk.order(OpenRoom(ask, wish.room, new.ruleset, new.options, new.matched, wish.seats))
+            record.desk.order(OpenRoom(ask, wish.room, new.ruleset, new.options, new.matched, wish.seats, new.match))
         else:
             record.desk.order(ReserveSeats(ask, wish.room, wish.seats))
 

@@ -25,6 +25,7 @@ from .matchmaking import MatchMaker
 from .options import RunOptions, host_options
 from .placement import Placement
 from .process import stop_signals, tuned_collector
+from .queues import MatchQueue
 from .sessions import Session
 
 __all__ = ["Server"]
@@ -50,6 +51,7 @@ class Server:
             rooms. 0: only workers that join from elsewhere host rooms. None:
             rooms live in this process, on one port.
         placement: chooses the worker of each new room.
+        queues: MatchQueue classes by the name that clients enter them with. Each is made once, when the server runs.
 
     Raises:
         ConfigError: something else was given.
@@ -65,9 +67,11 @@ class Server:
         address_limits: AddressLimits | None = None,
         workers: int | None = None,
         placement: Placement | None = None,
+        queues: Mapping[str, type[MatchQueue]] | None = None,
     ) -> None:
         self.match_maker = match_maker or MatchMaker()
         self.rooms = dict(rooms or {})
+        self.queues = dict(queues or {})
         self.limits = limits or Limits()
         if self.limits.unacked > MOST_REFUSALS:  # one that is forgotten would seem to be applied
             raise ConfigError(f"Limits.unacked is at most {MOST_REFUSALS}, not {self.limits.unacked}")
@@ -87,6 +91,14 @@ class Server:
                 raise ConfigError(f"a room type's name has 1 to 64 characters, not {name!r:.60}")
             if not (isinstance(room_class, type) and issubclass(room_class, Room)):
                 raise ConfigError(f"rooms[{name!r}] is a subclass of Room, not {room_class!r:.60}")
+        for name, queue in self.queues.items():
+            if not isinstance(name, str) or not 1 <= len(name) <= 64:
+                raise ConfigError(f"a queue's name has 1 to 64 characters, not {name!r:.60}")
+            if not (isinstance(queue, type) and issubclass(queue, MatchQueue)):
+                raise ConfigError(f"queues[{name!r}] is a subclass of MatchQueue, not {queue!r:.60}")
+            if queue.room is not None and queue.room not in self.rooms:
+                known = ", ".join(sorted(self.rooms)) or "none"
+                raise ConfigError(f"queue {name!r} is for room type {queue.room!r}; registered are: {known}")
 
     # Hooks. Override them. They run in the broker's process, on its loop, one at a time.
 

@@ -4,5 +4,17 @@ from .async_client import AsyncClient, connect
 from .blocking import Client
 from .received import Received
 from .room import ClientRoom
+from .ticket import ClientParty, MatchFound, PartyMember, QueueProgress, QueueTicket
 
-__all__ = ["AsyncClient", "Client", "ClientRoom", "Received", "connect"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "ClientParty",
+    "ClientRoom",
+    "MatchFound",
+    "PartyMember",
+    "QueueProgress",
+    "QueueTicket",
+    "Received",
+    "connect",
+]

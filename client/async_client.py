@@ -1,12 +1,13 @@
 """AsyncClient: the client for asyncio programs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..protocol.errors import ClientClosedError, NotInRoomError, ServerRoomError
 from ..protocol.messages import Create, Endpoints, JoinById, Kind, ListEndpoints, ListRooms, Match, Message, Rooms
 from ..protocol.names import ClientData
+from ..protocol.queue_messages import Enqueue, Rematch
 from ..protocol.rulesets import RuleSet
 from ..transport.network import Network
 from .access import Access
@@ -14,6 +15,7 @@ from .life import ClientState
 from .received import Received
 from .room import ClientRoom
 from .shell import Shell
+from .ticket import ClientParty, QueueTicket, ask_party
 
 __all__ = ["AsyncClient", "connect"]
 
@@ -205,6 +207,71 @@ class AsyncClient:
             TimedOut: none came.
         """
         return await self._enter(lambda ask: JoinById(self._ref, ask, room_id, options or {}), timeout)
+
+    async def enqueue(
+        self,
+        queue: str,
+        criteria: Mapping[str, Any] | None = None,
+        *,
+        roles: Sequence[str] = (),
+        regions: Mapping[str, float] | None = None,
+        options: dict[str, Any] | None = None,
+        timeout: float = 60.0,
+    ) -> QueueTicket:
+        """Wait in a queue of the server's. The leader of a party enters for all; the others come along.
+
+        ::
+
+            ticket = await client.enqueue("ranked", {"mode": "ctf", "map": ["dust", "mill"]})
+            room = await ticket.room()
+
+        Args:
+            queue: its name.
+            criteria: what the match is to be: a value for each name, or a list of those that will do.
+            roles: that we play; none: any.
+            regions: seconds of a round trip to each region, as we have measured them.
+            options: for the room's ``on_join``.
+            timeout: seconds until the ticket expires; the server may have it shorter.
+
+        Returns:
+            The ticket; what the queue thinks of it shows there.
+        """
+        wishes = (dict(criteria or {}), list(roles), dict(regions or {}), options or {}, float(timeout))
+        return QueueTicket(self._shell, lambda ask: Enqueue(self._ref, ask, queue, *wishes))
+
+    async def party(self, *, timeout: float = 10.0) -> ClientParty:
+        """Make a party and lead it; give its ``code`` to those who are to join.
+
+        Raises:
+            AlreadyWaiting: we are in one.
+            TimedOut: no answer.
+        """
+        return ClientParty(self._shell, await ask_party(self._shell, "make", None, timeout))
+
+    async def join_party(self, code: str, *, timeout: float = 10.0) -> ClientParty:
+        """Join the party that has this code.
+
+        Raises:
+            PartyNotFound, PartyFull, AlreadyWaiting, RateLimited: the server's answer.
+            TimedOut: no answer.
+        """
+        return ClientParty(self._shell, await ask_party(self._shell, "join", code, timeout))
+
+    async def rematch(
+        self, room_id: str, *, options: dict[str, Any] | None = None, timeout: float = 30.0
+    ) -> ClientRoom:
+        """Play again with those who were in this room: waits until they want it too.
+
+        Args:
+            room_id: the room that we are in, or have left within a minute.
+            options: for the new room's ``on_join``.
+            timeout: seconds to wait at most; then those who want it play, if they are at least two.
+
+        Raises:
+            RoomNotFound: we were not in that room lately.
+            MatchExpired: nobody else wanted it.
+        """
+        return await self._enter(lambda ask: Rematch(self._ref, ask, room_id, options or {}, timeout), timeout + 10.0)
 
     async def rooms(self, type: str | None = None, *, timeout: float = 10.0) -> list[dict[str, Any]]:  # noqa: A002
         """The rooms of one type, or of all: ``room``, ``type``, ``clients``, ``max_clients``, ``locked``, ``metadata``.

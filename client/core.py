@@ -52,6 +52,7 @@ from ..protocol.messages import (
     parse,
 )
 from ..protocol.names import ClientData
+from ..protocol.queue_messages import Accept, Enqueue, Found, Party, PartyState, Progress, Reasons, Rematch, Why
 from ..protocol.streams import Position
 from ..transport.network import Failure
 from .asks import FIRST_ASK, Asks, MakeMessage
@@ -64,6 +65,13 @@ from .outbox import ClientOutbox
 __all__ = ["ClientCore"]
 
 _RETRY_FULL = 0.02
+_ASKED_BY: dict[type[Message], type[Message]] = {
+    Rooms: ListRooms,
+    Endpoints: ListEndpoints,
+    Reasons: Why,
+    PartyState: Party,
+}
+"""Which request each answer is for."""
 _BEAT = 1.0
 
 
@@ -289,11 +297,24 @@ class ClientCore:
         make = self._asks.pop(ask)
         if self._memberships.stop_entering(ask):
             return
-        if make is not None and isinstance(make(ask), Match):
-            if self.broker.online:
-                self.broker.say(Cancel(self.home.ref, ask))
-            else:
-                self._to_cancel.append(ask)
+        if make is not None and isinstance(make(ask), Match | Enqueue | Rematch):
+            self._say_cancel(ask)
+
+    def cancel(self, ask: int) -> None:
+        """Give a ticket up; ``answered`` tells that it is."""
+        if not self._memberships.is_entering(ask):
+            self._say_cancel(ask)
+
+    def accept(self, ask: int, match: int, *, yes: bool) -> None:
+        """Say whether we play the match that was found for a ticket. Lost with the connection, it is asked again."""
+        if self.broker.online:
+            self.broker.say(Accept(self.home.ref, ask, match, yes))
+
+    def _say_cancel(self, ask: int) -> None:
+        if self.broker.online:
+            self.broker.say(Cancel(self.home.ref, ask))
+        else:
+            self._to_cancel.append(ask)
 
     def send(self, membership: Membership, kind: Kind, name: str, data: Any) -> int:
         """Send a message or a request; its number.
@@ -343,10 +364,15 @@ class ClientCore:
             self._assigned(message, now)
         elif isinstance(message, RoomLost):
             self._memberships.room_lost(message.room, error_for(message.code, message.text))
-        elif isinstance(message, Rooms | Endpoints):
-            self._asks.check(message.ask, ListRooms if isinstance(message, Rooms) else ListEndpoints)
+        elif isinstance(message, PartyState) and not message.ask:
+            self._out.party_changed(message.party)
+        elif isinstance(message, Rooms | Endpoints | Reasons | PartyState):
+            self._asks.check(message.ask, _ASKED_BY[type(message)])
             if self._asks.pop(message.ask) is not None:
                 self._out.answered(message.ask, message)
+        elif isinstance(message, Progress | Found):
+            self._asks.check(message.ask, Enqueue)
+            self._out.told(message.ask, message)
         # TICKET is a sign of life.
 
     def _welcome(self, message: Welcome, now: float) -> None:
@@ -387,7 +413,7 @@ class ClientCore:
     def _assigned(self, message: Assigned, now: float) -> None:
         if self._memberships.is_entering(message.ask):
             return  # one answer is enough
-        self._asks.check(message.ask, Match, Create, JoinById)
+        self._asks.check(message.ask, Match, Create, JoinById, Enqueue, Rematch)
         if self._asks.pop(message.ask) is None:
             self.broker.say(Cancel(self.home.ref, message.ask))  # not wanted any more: somebody else may have the seat
             return

@@ -4,10 +4,14 @@ from typing import Any, Protocol
 
 from ..protocol.errors import RemoteError, ServerRoomError
 from ..protocol.messages import Endpoints, Rooms
+from ..protocol.queue_messages import Found, PartyState, Progress, Reasons
 from .contact import ContactOutbox
 from .membership import Membership
 
-__all__ = ["ClientOutbox"]
+__all__ = ["Answer", "ClientOutbox"]
+
+Answer = Rooms | Endpoints | Reasons | PartyState | Membership
+"""What answers a request."""
 
 
 class ClientOutbox(ContactOutbox, Protocol):
@@ -28,8 +32,14 @@ class ClientOutbox(ContactOutbox, Protocol):
     def interrupted(self, reason: str) -> None:
         """The connection is lost; the core tries to come back."""
 
-    def answered(self, ask: int, answer: Rooms | Endpoints | Membership | RemoteError) -> None:
+    def answered(self, ask: int, answer: "Answer | RemoteError") -> None:
         """A request has its answer."""
+
+    def told(self, ask: int, message: Progress | Found) -> None:
+        """How a ticket stands that waits in a queue."""
+
+    def party_changed(self, party: dict[str, Any]) -> None:
+        """Our party has changed."""
 
     def replied(self, membership: Membership, number: int, reply: Any, error: RemoteError | None) -> None:
         """A room answered the request that has this number."""

@@ -18,7 +18,8 @@ from ..protocol.errors import (
     TimedOut,
 )
 from ..protocol.limits import Limits
-from ..protocol.messages import Endpoints, Kind, Message, Rooms
+from ..protocol.messages import Kind, Message
+from ..protocol.queue_messages import Found, Progress
 from ..transport.network import Network, Sent
 from .access import Access
 from .contact import Contact
@@ -26,6 +27,7 @@ from .core import ClientCore
 from .life import ClientState
 from .links import Links
 from .membership import Membership, MembershipState
+from .outbox import Answer
 from .received import Received
 from .shared_network import SharedNetwork
 
@@ -85,7 +87,10 @@ class Shell:
         self._connect_timeout = connect_timeout
         self._links: Links | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._answers: dict[int, asyncio.Future[Rooms | Endpoints | Membership]] = {}
+        self.on_party: Callable[[dict[str, Any]], None] = lambda party: None
+        """Called when our party has changed."""
+        self._answers: dict[int, asyncio.Future[Answer]] = {}
+        self._told: dict[int, Callable[[Progress | Found], None]] = {}
         self._replies: dict[tuple[Membership, int], asyncio.Future[Any]] = {}
         self._refusals: dict[tuple[Membership, int], RemoteError | None] = {}
         self._waiters: dict[asyncio.Future[None], None] = {}  # in the order of waiting: a run can be repeated
@@ -215,17 +220,37 @@ class Shell:
         assert isinstance(answer, Membership)
         return answer
 
-    async def ask(self, make: Callable[[int], Message], timeout: float) -> Rooms | Endpoints | Membership:
+    def begin(
+        self, make: Callable[[int], Message], told: Callable[[Progress | Found], None]
+    ) -> "tuple[int, asyncio.Future[Answer]]":
+        """Ask the broker something that takes long; its number, and what will be the answer.
+
+        Args:
+            make: makes the request.
+            told: called with what comes before the answer.
+        """
+        self._check_ready()
+        ask = self.core.ask(make)
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+        self._answers[ask], self._told[ask] = answer, told
+        answer.add_done_callback(lambda _: self._conclude(ask))
+        return ask, answer
+
+    def _conclude(self, ask: int) -> None:
+        self._told.pop(ask, None)
+        answer = self._answers.pop(ask)
+        if not answer.cancelled():
+            answer.exception()  # who never asks for it was not interested
+        self._wake()
+
+    async def ask(self, make: Callable[[int], Message], timeout: float) -> Answer:
         """Ask the broker; its answer. Raises what it refuses with, or TimedOut."""
-        if self.closed:
-            raise self.error or ClientClosedError("the client is closed")
-        if self.core.state is ClientState.IDLE:
-            raise ConfigError("the client is not connected: use it with 'async with'")
+        self._check_ready()
         ask = self.core.ask(make)
         answer = self._answers[ask] = self._loop.create_future()
         try:
             async with asyncio.timeout(timeout):
-                result: Rooms | Endpoints | Membership = await answer
+                result: Answer = await answer
                 return result
         except BaseException as error:
             # In one turn with the end of our patience, as after a process was stopped, the answer may have come too.
@@ -238,7 +263,13 @@ class Shell:
             del self._answers[ask]
             self.core.forget(ask)
 
-    def _give_back(self, answer: Rooms | Endpoints | Membership) -> None:
+    def _check_ready(self) -> None:
+        if self.closed:
+            raise self.error or ClientClosedError("the client is closed")
+        if self.core.state is ClientState.IDLE:
+            raise ConfigError("the client is not connected: use it with 'async with'")
+
+    def _give_back(self, answer: Answer) -> None:
         """Nobody takes this answer any more: leave the room that it may be."""
         if isinstance(answer, Membership):
             self.core.leave(answer)
@@ -306,7 +337,17 @@ class Shell:
         self._loop.call_soon(self._tick)  # the next attempt may be due before what the timer was set for
         self._wake()
 
-    def answered(self, ask: int, answer: Rooms | Endpoints | Membership | RemoteError) -> None:
+    def told(self, ask: int, message: Progress | Found) -> None:
+        told = self._told.get(ask)
+        if told is not None:
+            told(message)
+            self._wake()
+
+    def party_changed(self, party: dict[str, Any]) -> None:
+        self.on_party(party)
+        self._wake()
+
+    def answered(self, ask: int, answer: Answer | RemoteError) -> None:
         future = self._answers.get(ask)
         if future is None or future.done():
             if not isinstance(answer, RemoteError):

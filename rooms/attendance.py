@@ -240,6 +240,7 @@ class Attendance:
         if seat is not None and seat.state is SeatState.RESERVED:
             runner.seats.expire(seat)
             runner.report()
+            runner.not_taken(seat.place)
             runner.mailbox.post(self._after_departure)
 
     def remove(self, member: Member, code: Code, text: str) -> None:

@@ -45,6 +45,7 @@ __all__ = [
     "RoomUpdated",
     "SeatWish",
     "Seated",
+    "Seeking",
     "Settled",
     "Unseated",
     "order_from_wire",
@@ -62,6 +63,8 @@ class SeatWish(NamedTuple):
     options: dict[str, Any]
     key: bytes | None = None
     """The public key of its client, 32 bytes: only who proves to have it may take the seat. None: it has none."""
+    place: tuple[str, str] | None = None
+    """The team and the role that its queue gave it. None: no queue sent it."""
 
 
 # Orders.
@@ -76,6 +79,8 @@ class OpenRoom(NamedTuple):
     options: Map
     matched: Flag
     seats: Annotated[list[SeatWish], ARRAY]
+    match: Map = {}  # noqa: RUF012  # nobody writes to it
+    """What the queue says of the match: ``Room.match``. Empty: no queue made it."""
 
 
 class ReserveSeats(NamedTuple):
@@ -197,6 +202,17 @@ class Failed(NamedTuple):
     text: Sentence
 
 
+class Seeking(NamedTuple):
+    """This room seeks members from a queue, in place of what it sought before; no vacancies: it seeks none."""
+
+    room: RoomId
+    queue: TypeName
+    vacancies: Map
+    """For each team a map: how many of each role."""
+    about: Map
+    """``rating``, ``criteria`` and ``region`` of those who are in."""
+
+
 class Draining(NamedTuple):
     """This worker takes no new rooms any more."""
 
@@ -205,7 +221,9 @@ class Settled(NamedTuple):
     """After a registration that kept its rooms: all of them are reported now."""
 
 
-RoomReport = Reserved | Refused | RoomUpdated | Seated | Unseated | RoomEnded | Inspected | Failed | Draining | Settled
+RoomReport = (
+    Reserved | Refused | RoomUpdated | Seated | Unseated | RoomEnded | Inspected | Failed | Draining | Settled | Seeking
+)
 
 
 # Between processes.
@@ -236,6 +254,7 @@ class ReportKind(IntEnum):
     FAILED = 8
     DRAINING = 9
     SETTLED = 10
+    SEEKING = 11
 
 
 ORDER_SHAPES: dict[OrderKind, type[Order]] = {
@@ -246,7 +265,7 @@ REPORT_SHAPES: dict[ReportKind, type[RoomReport]] = {
     ReportKind.RESERVED: Reserved, ReportKind.REFUSED: Refused, ReportKind.UPDATED: RoomUpdated,
     ReportKind.SEATED: Seated, ReportKind.UNSEATED: Unseated, ReportKind.ENDED: RoomEnded,
     ReportKind.INSPECTED: Inspected, ReportKind.FAILED: Failed, ReportKind.DRAINING: Draining,
-    ReportKind.SETTLED: Settled,
+    ReportKind.SETTLED: Settled, ReportKind.SEEKING: Seeking,
 }  # fmt: skip
 
 _orders: Shapes[Order] = Shapes(ORDER_SHAPES)
@@ -295,12 +314,14 @@ def report_from_wire(item: object) -> RoomReport:
 
 
 def _seat_wish(seat: object) -> SeatWish:
-    if type(seat) is not list or len(seat) != 4 or type(seat[0]) is not str or type(seat[2]) is not dict:
-        raise BadMessage("a seat's wish is [session, client, options, key]")
-    key = seat[3]
+    if type(seat) is not list or len(seat) != 5 or type(seat[0]) is not str or type(seat[2]) is not dict:
+        raise BadMessage("a seat's wish is [session, client, options, key, place]")
+    key, place = seat[3], seat[4]
     if key is not None and (type(key) is not bytes or len(key) != KEY_SIZE):
         raise BadMessage("a client's key has 32 bytes")
-    return SeatWish(seat[0], _client(seat[1]), seat[2], key)
+    if place is not None and (type(place) is not list or [type(one) for one in place] != [str, str]):
+        raise BadMessage("a place is [team, role]")
+    return SeatWish(seat[0], _client(seat[1]), seat[2], key, tuple(place) if place is not None else None)
 
 
 def _client(value: object) -> ClientData:

@@ -69,6 +69,16 @@ class Member(Uplink, ClientFace):
         return self.seat.client
 
     @property
+    def team(self) -> str:
+        """The team that a queue has put it into; empty where there are no teams."""
+        return self.seat.place[0] if self.seat.place is not None else ""
+
+    @property
+    def role(self) -> str:
+        """The role that a queue gave it; empty where there are no roles, or any will do."""
+        return self.seat.place[1] if self.seat.place is not None else ""
+
+    @property
     def lagging(self) -> bool:
         """Whether it is connected, and what is said waits in the history, because it takes nothing just now.
 

@@ -1,6 +1,6 @@
 """Room: the contract between a room's owner and the framework. The machinery is in ``runner.py``."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..protocol.errors import Code, ConfigError
@@ -9,6 +9,7 @@ from ..protocol.rulesets import RuleSet
 from ..protocol.streams import HistoryLimits
 from .handlers import HandlerTable, find_handlers
 from .member import Member
+from .seeking import Seeker
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -195,6 +196,12 @@ class Room:
         return self._ruleset
 
     @property
+    def match(self) -> dict[str, Any]:
+        """What the queue says that made this room: ``queue``, ``region``, ``teams`` (numbers of clients by team) and
+        ``bots`` (places by team that nobody takes). Empty where no queue did. A copy."""
+        return dict(self._running.match)
+
+    @property
     def clients(self) -> list[Member]:
         """The members, dropped ones included, in the order of joining. A copy."""
         return list(self._running.members.values())
@@ -251,6 +258,37 @@ class Room:
     def unlock(self) -> None:
         """Take new members again, as far as there are seats."""
         self._running.set_locked(False)
+
+    def backfill(
+        self,
+        queue: str,
+        vacancies: int | Mapping[str, int | Mapping[str, int]],
+        *,
+        rating: float | None = None,
+        criteria: Mapping[str, Any] | None = None,
+        region: str | None = None,
+    ) -> None:
+        """Seek members from a queue: those that it finds come in, also while the room is locked.
+
+        What is sought shrinks as seats are held, and grows again by seats that
+        were not taken. Called again, what is said now counts.
+
+        Args:
+            queue: its name.
+            vacancies: how many are missing; or of each team; or of each role of each team.
+            rating: of those who are in: who comes has to be near it. None: anybody will do.
+            criteria: what is played here, by the names that are ``hard`` in the queue.
+            region: where the room runs, if regions matter in the queue.
+
+        Raises:
+            ConfigError: these are no vacancies. What the queue does not know is logged by the broker.
+        """
+        about = {"rating": rating, "criteria": dict(criteria or {}), "region": region}
+        self._running.seek(Seeker(queue, vacancies, about))
+
+    def stop_backfill(self) -> None:
+        """Seek nobody any more. Who has a seat held already may still come."""
+        self._running.seek(None)
 
     def close(self, text: str = "") -> None:
         """End the room: members are told code 2100 and ``text``, ``on_leave`` and ``on_dispose`` run."""

@@ -37,7 +37,7 @@ from ..protocol.rulesets import RuleSet
 from ..protocol.streams import renumbered
 from .attendance import Attendance
 from .audience import Audience, DownlinkDesk
-from .control import RoomEnded, RoomReport, RoomUpdated
+from .control import RoomEnded, RoomReport, RoomUpdated, Seeking
 from .fanout import FramesOut, UnicastFanout
 from .farewells import Farewells
 from .lines import Line
@@ -46,6 +46,7 @@ from .member import Member
 from .patience import SHORTEST_PAUSE
 from .room import Room
 from .seats import Seat, Seats, SeatState
+from .seeking import Seeker
 from .timers import AlarmClock, Timers
 from .topic import TopicFanout, TopicsOut
 
@@ -117,6 +118,7 @@ class Runner:
         limits: sizes of messages.
         out: where to write.
         entropy: where epoch and secrets come from.
+        match: what the queue says that has put them together.
     """
 
     __slots__ = (
@@ -132,12 +134,14 @@ class Runner:
         "farewells",
         "id",
         "mailbox",
+        "match",
         "matched",
         "members",
         "metadata",
         "out",
         "room",
         "seats",
+        "seeker",
         "timers",
         "type",
     )
@@ -153,12 +157,17 @@ class Runner:
         limits: Limits,
         out: RoomOutbox,
         entropy: Entropy,
+        match: dict[str, Any] | None = None,
     ) -> None:
         self.room = room
         self.id = room_id
         self.type = type_name
         self.out = out
         self.matched = matched
+        self.match = match or {}
+        """What the queue that made it says of the match."""
+        self.seeker: Seeker | None = None
+        """What it seeks of a queue."""
         self.metadata: dict[str, Any] = {}
         self.members: dict[int, Member] = {}
         self.seats = Seats(room.max_clients or ruleset.clients, entropy)
@@ -496,6 +505,24 @@ class Runner:
         """Tell the broker what the room looks like now."""
         if self._state is RoomState.OPEN:
             self.out.report(self, self.summary())
+
+    def seek(self, seeker: Seeker | None) -> None:
+        """Seek members from a queue; None: no more."""
+        if seeker is None and self.seeker is not None:
+            self.out.report(self, Seeking(self.id, "", {}, {}))
+        self.seeker = seeker
+        self.report_seeking()
+
+    def report_seeking(self) -> None:
+        """Tell the broker what the room seeks now."""
+        if self.seeker is not None and self._state is RoomState.OPEN:
+            self.out.report(self, self.seeker.report(self.id))
+
+    def not_taken(self, place: tuple[str, str] | None) -> None:
+        """A seat that was held for somebody whom a queue sent is free again."""
+        if self.seeker is not None and place is not None:
+            self.seeker.give_back(place)
+            self.report_seeking()
 
     def summary(self) -> RoomUpdated:
         """What the directory knows of the room."""

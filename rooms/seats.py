@@ -66,6 +66,7 @@ class Seat:
         "key",
         "options",
         "owner",
+        "place",
         "reservation",
         "session",
         "state",
@@ -81,8 +82,11 @@ class Seat:
         reservation: bytes,
         deadline: float,
         owner: bytes | None,
+        place: tuple[str, str] | None = None,
     ) -> None:
         self.key = key
+        self.place = place
+        """The team and the role that a queue gave to whom it is for."""
         self.owner = owner
         """The public key that whoever takes it must have proved to have; None: nobody has one."""
         self.session = session
@@ -156,19 +160,27 @@ class Seats:
         return self.capacity - len(self._taken)
 
     def reserve(
-        self, session: str, client: ClientData, options: dict[str, Any], deadline: float, owner: bytes | None = None
+        self,
+        session: str,
+        client: ClientData,
+        options: dict[str, Any],
+        deadline: float,
+        owner: bytes | None = None,
+        place: tuple[str, str] | None = None,
     ) -> Seat:
         """Hold a seat for a session until ``deadline``, for whoever has the key ``owner``.
+
+        A lock is for those who come by themselves: whom a queue sends has a place.
 
         Raises:
             RoomFull: there is none.
             RoomLocked: the room takes no new members.
         """
-        if self.locked:
+        if self.locked and place is None:
             raise RoomLocked
         if not self.free:
             raise RoomFull
-        seat = Seat(self._next_key, session, client, options, new_token(self._entropy), deadline, owner)
+        seat = Seat(self._next_key, session, client, options, new_token(self._entropy), deadline, owner, place)
         self._next_key += 1
         self._taken[seat.key] = seat
         self._of[session] = (*self.of(session), seat)

@@ -195,6 +195,8 @@ class Worker:
                 for member in runner.members.values():
                     if member.admitted:
                         yield Seated(runner.id, member.session, member.data)
+                if runner.seeker is not None:
+                    yield runner.seeker.report(runner.id)
         if self.draining:
             yield Draining()
 
@@ -256,6 +258,7 @@ class Worker:
             type_name,
             wanted.ruleset,
             matched=wanted.matched,
+            match=wanted.match,
             limits=self._port.limits,
             out=self,
             entropy=self._entropy,
@@ -295,15 +298,25 @@ class Worker:
             # The broker may not know yet that a session is in here.
             if any(runner.seats.of(wish.session) for wish in wanted.seats):
                 raise AlreadyWaiting("this client is in that room already")
+            places = [wish.place for wish in wanted.seats if wish.place is not None]
+            if places and runner.seats.free >= len(wanted.seats):
+                if runner.seeker is None:
+                    raise RoomFull("the room seeks nobody")
+                runner.seeker.take(places)
             self._hold(runner, wanted.ask, wanted.seats)
         except RequestError as error:
             self._on_report(Refused(wanted.ask, error.code, error.text))
+            if runner is not None:
+                runner.report_seeking()  # it was asked for what it does not seek any more
 
     def _hold(self, runner: Runner, ask: int, wishes: list[SeatWish]) -> None:
         deadline = self.now + runner.room.reservation_time
         if runner.seats.free < len(wishes):
             raise RoomFull
-        seats = [runner.seats.reserve(wish.session, wish.client, wish.options, deadline, wish.key) for wish in wishes]
+        seats = [
+            runner.seats.reserve(wish.session, wish.client, wish.options, deadline, wish.key, wish.place)
+            for wish in wishes
+        ]
         for seat in seats:
             self.alarm(deadline, runner.attendance.time_is_up, seat.key)
         reservations = [seat.reservation for seat in seats]

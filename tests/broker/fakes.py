@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from server_room_system import BrokerLimits, ClientData, Limits, RemoteError, Session
 from server_room_system.broker.auth import Asking
 from server_room_system.broker.broker import Broker
+from server_room_system.broker.queues import MatchQueue, Ticket
 from server_room_system.broker.tokens import TokenMint
 from server_room_system.broker.workers import LOCAL, Desk, WorkerRecord
 from server_room_system.protocol import Ack, Alarms, Error, Message, Welcome, download_decoder, encode, parse
@@ -63,6 +64,11 @@ class FakeOutbox:
         """Where credentials were shown that are not good."""
         self.later: list[Callable[[], None]] = []
         """What waits for the application."""
+        self.to_rate: list[tuple[MatchQueue, Ticket]] = []
+        self.rated: Callable[[Ticket, BaseException | None], None] | None = None
+        """Called at once with each ticket that is to be rated; None: tests answer themselves."""
+        self.failures: list[tuple[str, BaseException]] = []
+        """What hooks of queues have raised."""
         self.flush: Callable[[], None] = lambda: None
 
     # What the broker calls.
@@ -117,6 +123,18 @@ class FakeOutbox:
 
     def auth_refused(self, address: str) -> None:
         self.refused_at.append(address)
+
+    def rate(self, queue: MatchQueue, ticket: Ticket) -> None:
+        self.to_rate.append((queue, ticket))
+        if self.rated is not None:
+            queue.on_ticket(ticket)
+            self.rated(ticket, None)
+
+    def stop_rating(self, ticket: Ticket) -> None:
+        self.to_rate = [asked for asked in self.to_rate if asked[1] is not ticket]
+
+    def policy_failed(self, queue: str, error: BaseException) -> None:
+        self.failures.append((queue, error))
 
     def order(self, order: Order) -> None:
         """The desk of the worker."""
@@ -245,13 +263,26 @@ class Bench:
     """A broker with a recording outbox, and the clients that come to it."""
 
     def __init__(
-        self, limits: BrokerLimits | None = None, announced: Limits | None = None, *, asks: bool = False, life: int = 1
+        self,
+        limits: BrokerLimits | None = None,
+        announced: Limits | None = None,
+        *,
+        asks: bool = False,
+        life: int = 1,
+        queues: dict[str, MatchQueue] | None = None,
     ) -> None:
         self.out = FakeOutbox()
         mint = TokenMint(b"key of these tests", life)
         self.broker = Broker(
-            announced or Limits(), self.out, Random(life + 4).randbytes, limits or BrokerLimits(), mint, asks=asks
+            announced or Limits(),
+            self.out,
+            Random(life + 4).randbytes,
+            limits or BrokerLimits(),
+            mint,
+            match_queues=queues,
+            asks=asks,
         )
+        self.out.rated = self.broker.tickets.rated
         self.worker = a_worker(LOCAL, self.out)
         self.broker.workers.add(self.worker)
         self.out.flush = self.broker.reception.flush

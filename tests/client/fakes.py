@@ -7,11 +7,12 @@ from server_room_system.client.contact import Contact
 from server_room_system.client.core import ClientCore
 from server_room_system.client.life import ClientState
 from server_room_system.client.membership import Membership
+from server_room_system.client.outbox import Answer
 from server_room_system.protocol import (
     Ack,
     Assigned,
     Deliver,
-    Endpoints,
+    Found,
     Hello,
     Item,
     Join,
@@ -20,10 +21,10 @@ from server_room_system.protocol import (
     Kind,
     Limits,
     Message,
+    Progress,
     Recover,
     RemoteError,
     Resume,
-    Rooms,
     Send,
     ServerRoomError,
     Welcome,
@@ -79,7 +80,9 @@ class FakeOutbox:
         self.interruptions: list[str] = []
         self.fetching: list[int] = []
         """For which openings the application was asked who it is."""
-        self.answers: list[tuple[int, Rooms | Endpoints | Membership | RemoteError]] = []
+        self.answers: list[tuple[int, Answer | RemoteError]] = []
+        self.told_of: list[tuple[int, Progress | Found]] = []
+        self.parties: list[dict[str, Any]] = []
         self.replies: list[tuple[Membership, int, Any, RemoteError | None]] = []
         self.refusals: list[tuple[Membership, int, RemoteError]] = []
         self.progress: list[Membership] = []
@@ -129,7 +132,13 @@ class FakeOutbox:
     def interrupted(self, reason: str) -> None:
         self.interruptions.append(reason)
 
-    def answered(self, ask: int, answer: Rooms | Endpoints | Membership | RemoteError) -> None:
+    def told(self, ask: int, message: Progress | Found) -> None:
+        self.told_of.append((ask, message))
+
+    def party_changed(self, party: dict[str, Any]) -> None:
+        self.parties.append(party)
+
+    def answered(self, ask: int, answer: Answer | RemoteError) -> None:
         self.answers.append((ask, answer))
 
     def replied(self, membership: Membership, number: int, reply: Any, error: RemoteError | None) -> None:

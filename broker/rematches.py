@@ -1,0 +1,185 @@
+"""Rematches: those who were in a room together play again, in a new one.
+
+The first who asks opens it, for all who are in that room, or have left it within
+a minute. When all of them have asked, they get a room; at the deadline those who
+have, if they are at least two.
+"""
+
+from collections.abc import Callable, Hashable
+from typing import Protocol
+
+from ..protocol.errors import AlreadyWaiting, Code, MatchCancelled, MatchExpired, RequestError, RoomNotFound
+from ..protocol.messages import Error, Ticket
+from ..protocol.queue_messages import Rematch
+from ..protocol.rulesets import RuleSet
+from .directory import Directory
+from .searches import Claim, Searches
+from .seating import HeldSeats
+from .sessions import Session
+
+__all__ = ["Rematches", "RematchesOutbox"]
+
+_REMEMBERED = 60.0
+"""Seconds that it is remembered who has left a room."""
+
+
+class RematchesOutbox(Protocol):
+    """Where it writes what must happen."""
+
+    @property
+    def now(self) -> float:
+        """The time of this turn, monotonic seconds."""
+        ...
+
+    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
+        """Call back at that time."""
+
+    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
+        """Do not call back."""
+
+
+class _Round:
+    def __init__(self, group: set[str], ruleset: RuleSet, deadline: float) -> None:
+        self.group = group
+        """Ids of the sessions that may play."""
+        self.ruleset = ruleset
+        self.deadline = deadline
+        self.claims: dict[Session, Claim] = {}
+
+
+class Rematches:
+    """Who wants to play again.
+
+    Args:
+        directory: who is in which room.
+        searches: where seats come from.
+        out: where to write.
+        longest_wait: seconds that somebody may wait at most.
+        is_live: whether a session with this id is here.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        searches: Searches,
+        out: RematchesOutbox,
+        longest_wait: float,
+        is_live: Callable[[str], bool],
+    ) -> None:
+        self._directory = directory
+        self._searches = searches
+        self._out = out
+        self._longest_wait = longest_wait
+        self._is_live = is_live
+        self._rounds: dict[str, _Round] = {}
+        self._round_of: dict[Session, str] = {}
+        self._left: dict[str, dict[str, str]] = {}
+        """Of each room, the sessions that have left it lately, and its type."""
+
+    def waits(self, session: Session) -> bool:
+        """Whether a session waits for a rematch."""
+        return session in self._round_of
+
+    def left(self, room: str, room_type: str, session: str) -> None:
+        """A session is no member of a room any more."""
+        if room not in self._left:
+            self._left[room] = {}
+            self._out.alarm(self._out.now + _REMEMBERED, self._forget, room)
+        self._left[room][session] = room_type
+
+    def ask(self, session: Session, message: Rematch) -> None:
+        """Somebody wants to play again. Raises the RequestError that the client is told."""
+        waits_for = self._round_of.get(session)
+        if waits_for is not None:
+            there = self._rounds[waits_for]
+            if there.claims[session].ask != message.ask:
+                raise AlreadyWaiting
+            session.say(Ticket(session.ref, message.ask, max(0.001, there.deadline - self._out.now)))
+            return
+        if not self._searches.may_begin(session, message.ask):
+            return
+        there = self._rounds.get(message.room) or self._open(session, message)
+        if session.session not in there.group:
+            raise RoomNotFound("this client was not in that room lately")
+        there.claims[session] = Claim(session, message.ask, message.options)
+        self._round_of[session] = message.room
+        self._look(message.room)
+
+    def cancel(self, session: Session, ask: int) -> bool:
+        """Give it up. False: this session does not wait for one by that number."""
+        room = self._round_of.get(session)
+        if room is None or self._rounds[room].claims[session].ask != ask:
+            return False
+        self._out_of(session, room)
+        session.say(Error(session.ref, ask, int(Code.MATCH_CANCELLED), MatchCancelled.meaning, None))
+        return True
+
+    def over(self, session: Session) -> None:
+        """It has ended: the others do not wait for it."""
+        room = self._round_of.get(session)
+        if room is not None:
+            self._out_of(session, room)
+        for other, there in list(self._rounds.items()):
+            if session.session in there.group:
+                there.group.discard(session.session)
+                self._look(other)
+
+    # Inside.
+
+    def _open(self, session: Session, message: Rematch) -> _Round:
+        entry, left = self._directory.get(message.room), self._left.get(message.room, {})
+        group = {*left, *(entry.sessions if entry is not None else ())}
+        if session.session not in group:
+            raise RoomNotFound("this client was not in that room lately")
+        live = {one for one in group if self._is_live(one)}
+        room_type = entry.report.type if entry is not None else left[session.session]
+        ruleset = RuleSet(max(1, len(live)), self._searches.known_type(room_type))
+        deadline = self._out.now + min(float(message.timeout), self._longest_wait)
+        there = self._rounds[message.room] = _Round(live, ruleset, deadline)
+        self._out.alarm(deadline, self._time_is_up, message.room)
+        return there
+
+    def _out_of(self, session: Session, room: str) -> None:
+        there = self._rounds[room]
+        del there.claims[session]
+        del self._round_of[session]
+        if not there.claims:
+            self._close(room)
+
+    def _look(self, room: str) -> None:
+        there = self._rounds.get(room)
+        if there is None:
+            return
+        if len(there.claims) < len(there.group) or len(there.group) < 2:
+            return
+        self._play(room)
+
+    def _time_is_up(self, room: str) -> None:
+        there = self._rounds[room]
+        if len(there.claims) >= 2:
+            self._play(room)
+            return
+        claims = list(there.claims.values())
+        self._close(room)
+        for session, ask, _, _ in claims:
+            session.say(Error(session.ref, ask, int(Code.MATCH_EXPIRED), MatchExpired.meaning, None))
+
+    def _play(self, room: str) -> None:
+        there = self._rounds[room]
+        claims = list(there.claims.values())
+        self._close(room)
+        ruleset = RuleSet(len(claims), there.ruleset.room)
+
+        def answered(answer: HeldSeats | RequestError) -> None:
+            self._searches.seats_answered(claims, answer)
+
+        self._searches.hold_new(ruleset, claims, {"queue": "", "rematch": room}, answered)
+
+    def _close(self, room: str) -> None:
+        there = self._rounds.pop(room)
+        for session in there.claims:
+            del self._round_of[session]
+        self._out.clear_alarm(self._time_is_up, room)
+
+    def _forget(self, room: str) -> None:
+        self._left.pop(room, None)
