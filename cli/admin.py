@@ -161,7 +161,7 @@ class AdminClient:
             self._line.close()
             self._line = None
         if self._own_network is not None:
-            await asyncio.get_running_loop().run_in_executor(None, self._own_network.close)
+            await self._own_network.end()
             self._own_network = None
 
 

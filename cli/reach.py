@@ -64,7 +64,7 @@ async def _all_looks(broker: str, endpoints: list[str], keys: KeyPair, timeout: 
             ]
         return [look.result() for look in looks]
     finally:
-        await asyncio.get_running_loop().run_in_executor(None, network.close)
+        await network.end()
 
 
 def _no_broker(address: str, error: ServerRoomError) -> Finding:

@@ -65,7 +65,6 @@ def top(
 
 async def _watch(address: str, key: BrokerPass, timeout: float) -> None:
     network = ZmqNetwork()
-    loop = asyncio.get_running_loop()
     try:
         with _keys() as quit_asked:
             watching = asyncio.ensure_future(_Watch(address, key, timeout, network).run())
@@ -79,7 +78,7 @@ async def _watch(address: str, key: BrokerPass, timeout: float) -> None:
             if not watching.cancelled():
                 watching.result()
     finally:
-        await loop.run_in_executor(None, network.close)
+        await network.end()
 
 
 class _Watch:

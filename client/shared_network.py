@@ -31,7 +31,7 @@ class SharedNetwork:
         if self._users == 0:
             loop = asyncio.get_running_loop()
             _networks.pop(loop, None)
-            await loop.run_in_executor(None, self.network.close)
+            await self.network.end()
 
 
 _networks: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, SharedNetwork]" = weakref.WeakKeyDictionary()

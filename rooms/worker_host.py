@@ -208,7 +208,7 @@ class WorkerHost:
         if self._redial is not None:
             self._redial.cancel()
         if self._own_network is not None:
-            await asyncio.get_running_loop().run_in_executor(None, self._own_network.close)
+            await self._own_network.end()
 
     def _start(self) -> None:
         options, limits = self._options, self._application.limits

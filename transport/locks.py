@@ -30,6 +30,7 @@ __all__ = [
     "Porter",
     "Verdict",
     "Vouched",
+    "checked",
     "endpoint_of",
     "is_user_name",
     "key_from_text",
@@ -136,7 +137,19 @@ class Verdict(Enum):
 
 
 Judge = Callable[[Caller], Verdict | Awaitable[Verdict]]
-"""Decides about a caller, on the loop's thread. What takes long is awaited. If it raises: LATER."""
+"""Decides about a caller, on the loop's thread. What takes long is awaited. If it raises, takes over 3 s or returns
+something else: LATER."""
+
+
+def checked(verdict: object) -> Verdict:
+    """What a judge has returned, if it is a verdict.
+
+    Raises:
+        ConfigError: it is none. What it is instead is not repeated: it may be what the caller has shown.
+    """
+    if not isinstance(verdict, Verdict):
+        raise ConfigError(f"a port's judge returned {type(verdict).__name__}, which is no Verdict: nobody gets in.")
+    return verdict
 
 
 class Porter(Protocol):

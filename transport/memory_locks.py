@@ -1,6 +1,7 @@
 """Locks in the network in memory: who has the right key gets in; nothing is encrypted."""
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Callable
 from contextvars import Context
@@ -15,6 +16,7 @@ from .locks import (
     PlainKey,
     Verdict,
     Vouched,
+    checked,
     why_broken,
     why_mismatched,
     why_refused,
@@ -75,7 +77,9 @@ def knock(
 
     try:
         verdict = context.run(lock.judge, caller)
-    except Exception:  # noqa: BLE001  # it is logged
+        if not inspect.isawaitable(verdict):
+            verdict = checked(verdict)
+    except (Exception, SystemExit):  # noqa: BLE001  # it is logged
         verdict = failed()
     if isinstance(verdict, Verdict):
         decided(verdict)
@@ -84,8 +88,13 @@ def knock(
 
     async def wait() -> None:
         try:
-            answer = await awaited
-        except Exception:  # noqa: BLE001  # it is logged
+            async with asyncio.timeout(_SILENCE):
+                answer = checked(await awaited)
+        except TimeoutError:
+            failed()
+            put_off()
+            return
+        except (Exception, SystemExit):  # noqa: BLE001  # it is logged
             answer = failed()
         decided(answer)
 

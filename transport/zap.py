@@ -14,7 +14,7 @@ from collections.abc import Awaitable
 import zmq
 
 from ..protocol.errors import ConfigError
-from .locks import KEY_SIZE, NOBODY, Caller, Lock, Verdict, Vouched, is_user_name
+from .locks import KEY_SIZE, NOBODY, Caller, Lock, Verdict, Vouched, checked, is_user_name
 from .sockets import EVENTS, NOBLOCK, POLLIN, ZmqSocket, open_socket
 
 __all__ = ["Gatekeeper", "vouched"]
@@ -28,6 +28,10 @@ _MOST_AT_ONCE = 128
 """Answers in one go; other tasks run in between."""
 _MOST_WAITING = 256
 """Judgements that are awaited at once; who comes meanwhile is to come later."""
+_LONGEST = 3.0
+"""Seconds that a judgement may take: after them libzmq has given the handshake up."""
+_LAST_TIME = 1.0
+"""Seconds that judgements have to end in which nobody waits for any more."""
 _DOMAIN = "srs-"
 
 
@@ -74,6 +78,11 @@ class Gatekeeper:
         if not self._locks:
             self._close()
 
+    async def ended(self) -> None:
+        """Wait for judgements that were given up with the last port: for a second, since a judge may refuse to end."""
+        if self._waiting:
+            await asyncio.wait(list(self._waiting), timeout=_LAST_TIME)
+
     def _open(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._socket = socket = open_socket(self._context, zmq.ROUTER)
@@ -119,13 +128,15 @@ class Gatekeeper:
             return
         try:
             verdict = lock.judge(caller)
-        except Exception:
+            if not inspect.isawaitable(verdict):
+                verdict = checked(verdict)
+        except (Exception, SystemExit):
             logger.exception("it could not be decided whether %s may connect", caller.address)
             verdict = Verdict.LATER
         if isinstance(verdict, Verdict):
             self._say(who, number, verdict, caller)
         elif len(self._waiting) < _MOST_WAITING:
-            task = self._loop.create_task(self._await(who, number, verdict, caller))
+            task = self._loop.create_task(self._await(self._socket, who, number, verdict, caller))
             self._waiting.add(task)
             task.add_done_callback(self._waiting.discard)
         else:
@@ -139,13 +150,17 @@ class Gatekeeper:
         ours = domain.startswith(_DOMAIN.encode()) and number.isdigit() and int(number) <= self._last
         return Verdict.LATER if ours else Verdict.NEVER
 
-    async def _await(self, who: bytes, number: bytes, waiting: Awaitable[Verdict], caller: Caller) -> None:
+    async def _await(
+        self, socket: ZmqSocket | None, who: bytes, number: bytes, waiting: Awaitable[Verdict], caller: Caller
+    ) -> None:
         try:
-            verdict = await waiting
-        except Exception:
+            async with asyncio.timeout(_LONGEST):
+                verdict = checked(await waiting)
+        except (Exception, SystemExit):
             logger.exception("it could not be decided whether %s may connect", caller.address)
             verdict = Verdict.LATER
-        self._say(who, number, verdict, caller)
+        if self._socket is socket:  # of the next one, somebody else may have this name
+            self._say(who, number, verdict, caller)
 
     def _say(self, who: bytes, number: bytes, verdict: Verdict, caller: Caller | None = None) -> None:
         if self._socket is None:

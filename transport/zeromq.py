@@ -3,6 +3,7 @@
 ``zmq.asyncio`` is not used: it costs four times as much a message.
 """
 
+import asyncio
 import ctypes
 import os
 
@@ -62,6 +63,12 @@ class ZmqNetwork:
         if self._context is not None:
             self._context.term()
             self._context = self._gate = None
+
+    async def end(self) -> None:
+        """The same without holding the loop up, and behind the last judgement about who may connect."""
+        if self._gate is not None:
+            await self._gate.ended()
+        await asyncio.get_running_loop().run_in_executor(None, self.close)
 
     def _gatekeeper(self) -> Gatekeeper:
         if self._gate is None:

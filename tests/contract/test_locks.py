@@ -1,12 +1,14 @@
 """Locks: who gets in with which key, who is told no, and what a port hears of whom it let in."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from server_room_system import ConfigError
 from server_room_system.transport import Caller, CurveKey, Key, Lock, PlainKey, Sent, Verdict, Vouched
 from server_room_system.transport.curve import make_pair
+from server_room_system.transport.locks import Judge
 from server_room_system.transport.network import Failure
 
 from .ground import Ground, Mouth, on_both
@@ -173,10 +175,17 @@ async def test_a_judge_who_raises_lets_nobody_in_and_keeps_nobody_out(ground: Gr
     def early(caller: Caller) -> Verdict:
         raise RuntimeError("the database is away")
 
-    ports = [ground.listen(lock=Lock(judge=judge)) for judge in (early, late)]
+    def no_verdict(caller: Caller) -> Any:
+        return True
+
+    async def no_verdict_later(caller: Caller) -> Any:
+        return "200"
+
+    judges: tuple[Judge, ...] = (early, late, no_verdict, no_verdict_later)
+    ports = [ground.listen(lock=Lock(judge=judge)) for judge in judges]
     failures = await asyncio.gather(*(fails(ground, listener.address, None) for listener, _ in ports))
     assert Failure.REFUSED not in [failure for failure, _ in failures]
-    assert [ear.voices for _, ear in ports] == [[], []]
+    assert [ear.voices for _, ear in ports] == [[]] * len(judges)
 
 
 @on_both

@@ -73,4 +73,4 @@ async def lines(*addresses: str) -> AsyncIterator[list[Line]]:
     finally:
         for line in made:
             line.link.close()
-        await asyncio.get_running_loop().run_in_executor(None, network.close)
+        await network.end()

@@ -88,7 +88,7 @@ async def behind_keys() -> AsyncIterator[Callable[[str, Key], Coroutine[Any, Any
     finally:
         for line in made:
             line.link.close()
-        await asyncio.get_running_loop().run_in_executor(None, network.close)
+        await network.end()
 
 
 async def fails(address: str, key: Key | None) -> Failure | None:
@@ -101,7 +101,7 @@ async def fails(address: str, key: Key | None) -> Failure | None:
         assert not line.ready.is_set()
         return line.link.failure
     finally:
-        await asyncio.get_running_loop().run_in_executor(None, network.close)
+        await network.end()
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import wraps
 from typing import Any
 
+import pytest
 import zmq
 
 from server_room_system.transport import Caller, Lock, Verdict
+from server_room_system.transport import zap as module
 from server_room_system.transport.curve import make_pair
+from server_room_system.transport.locks import Judge
 from server_room_system.transport.zap import Gatekeeper
 
 KEYS = make_pair()
@@ -47,11 +51,11 @@ async def gate() -> AsyncIterator[Gate]:
         made.context.destroy(linger=0)
 
 
-def on_a_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    def run() -> None:
-        asyncio.run(test())
+def on_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    @wraps(test)
+    def run(**fixtures: Any) -> None:
+        asyncio.run(test(**fixtures))
 
-    run.__doc__ = test.__doc__
     return run
 
 
@@ -149,4 +153,89 @@ async def test_nothing_is_left_of_it_behind_the_last_port() -> None:
             assert port.get_string(zmq.ZAP_DOMAIN).rstrip("\0") == domain
             assert port.get(ENFORCE_DOMAIN) == 1
             assert (await it.asks(domain))[3] == b"200"
+            it.keeper.remove(domain)
+
+
+class Unmoved:
+    """A judge's work that does not end when it is told to, but somewhat later."""
+
+    def __init__(self) -> None:
+        self.ended = False
+
+    async def judge(self, caller: Caller) -> Verdict:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        self.ended = True
+        return Verdict.WELCOME
+
+
+@on_a_loop
+async def test_whoever_waits_for_its_end_waits_for_the_judgements_that_it_gave_up() -> None:
+    work = Unmoved()
+    async with gate() as it:
+        with it.socket(zmq.ROUTER) as port, it.socket(zmq.ROUTER) as next_port:
+            domain = it.keeper.install(port, Lock(judge=work.judge))
+            asking = asyncio.ensure_future(it.asks(domain))
+            while not it.keeper._waiting:
+                await asyncio.sleep(0.002)
+            it.keeper.remove(domain)
+            domain = it.keeper.install(next_port, Lock())
+            said: list[bytes] = []
+            it.keeper._say = lambda *answer: said.append(answer[1])  # type: ignore[method-assign]
+            await it.keeper.ended()
+            assert work.ended
+            assert not it.keeper._waiting
+            assert said == [], "what was asked at the one before is not answered at the next"
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            it.keeper.remove(domain)
+
+
+def nobody_knows(caller: Caller) -> Any:
+    return "200 but for s3cret"
+
+
+async def nobody_knows_later(caller: Caller) -> Any:
+    return b"200"
+
+
+def exits(caller: Caller) -> Any:
+    raise SystemExit
+
+
+async def exits_later(caller: Caller) -> Any:
+    raise SystemExit
+
+
+@pytest.mark.parametrize("judge", [nobody_knows, nobody_knows_later, lambda caller: None, exits, exits_later],
+                         ids=["text", "bytes, later", "nothing", "an exit", "an exit, later"])  # fmt: skip
+def test_a_judge_that_returns_no_verdict_lets_nobody_in(judge: Judge, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with gate() as it:
+            with it.socket(zmq.ROUTER) as port:
+                domain = it.keeper.install(port, Lock(judge=judge))
+                for _ in range(2):
+                    assert (await it.asks(domain))[3:7] == [b"300", b"", b"", b""]
+                it.keeper.remove(domain)
+
+    asyncio.run(test())
+    assert caplog.text.count("it could not be decided whether 192.0.2.7 may connect") == 2
+    assert "s3cret" not in caplog.text
+
+
+@on_a_loop
+async def test_judges_that_never_end_do_not_keep_others_out_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LONGEST", 0.01)
+
+    async def never(caller: Caller) -> Verdict:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with gate() as it:
+        with it.socket(zmq.ROUTER) as port:
+            domain = it.keeper.install(port, Lock(judge=never))
+            assert (await it.asks(domain))[3] == b"300"
+            assert not it.keeper._waiting
             it.keeper.remove(domain)
