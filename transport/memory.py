@@ -19,9 +19,8 @@ from random import Random
 
 from ..protocol.errors import AddressInUse, ConfigError
 from .locks import Key, Lock, Vouched
-from .memory_locks import knock
 from .memory_topics import MemoryPublisher, MemorySubscription
-from .memory_wires import FarEnd, NearEnd, Wire
+from .memory_wires import HERE, FarEnd, NearEnd, Wire, open_port
 from .network import (
     Failure,
     Link,
@@ -37,7 +36,6 @@ from .network import (
 
 __all__ = ["MemoryNetwork"]
 
-_HERE = "127.0.0.1"
 _HANDSHAKE = 3.0
 """Seconds that a handshake may take."""
 _LOOK_AGAIN = 0.1
@@ -270,7 +268,7 @@ class _MemoryListener:
                 continue
             if known is None:
                 self._silent.pop(peer, None)
-                known = self._peers[peer] = self._sink.accept(peer, _HERE, self._vouched.pop(peer))
+                known = self._peers[peer] = self._sink.accept(peer, HERE, self._vouched.pop(peer))
             known.receive(frame)
         self._sink.flush()
 
@@ -284,27 +282,15 @@ class _MemoryLink:
         self._network = network
         self._sink: LinkSink | None = sink
         self._wire: Wire | None = None
-        network.reach(address, self._connected)
+        network.reach(address, self._answered)
 
-    def _connected(self, bound: FarEnd | None, why_not: str) -> None:
-        if self._sink is None:
-            return
-        if not isinstance(bound, _MemoryListener):
-            self.lost(why_not if bound is None else "the handshake failed")
-            return
-        port = bound
+    def _answered(self, port: FarEnd | None, why_not: str) -> None:
+        open_port(self._network, self, self._key, port, why_not, _MemoryListener)
 
-        def opened(vouched: Vouched) -> None:
-            if self._sink is None:
-                return
-            if self._network.find(port.address) is not port:
-                self.lost("the handshake failed")
-                return
-            self._wire = self._network.wire(self, port)
-            port.accepted(self._wire, vouched)
+    def opened(self, wire: Wire) -> None:
+        self._wire = wire
+        if self._sink is not None:
             self._sink.up()
-
-        knock(self, port.lock, self._key, _HERE, opened, port.context)
 
     @property
     def over(self) -> bool:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..protocol.ids import TOPIC_SIZE
 from .locks import Key, Lock, Vouched
-from .memory_locks import knock
-from .memory_wires import FarEnd, Wire
+from .memory_wires import FarEnd, Wire, open_port
 from .network import Failure, LinkSink, PublisherSink
 from .roll import MOST_SAID, Attached, Roll, Said
 from .tokens import Tokens
@@ -194,7 +193,7 @@ class MemorySubscription:
         self._sink: LinkSink | None = sink
         self._wire: Wire | None = None
         self._tokens = Tokens(self._show)
-        network.reach(address, self._connected)
+        network.reach(address, self._answered)
 
     @property
     def over(self) -> bool:
@@ -215,6 +214,12 @@ class MemorySubscription:
 
     # What wires tell.
 
+    def opened(self, wire: Wire) -> None:
+        """The connection stands."""
+        self._wire = wire
+        if self._sink is not None:
+            self._sink.up()
+
     def arrived(self, frame: bytes) -> None:
         """Something was published."""
         self._tokens.heard(frame[:TOPIC_SIZE])
@@ -228,25 +233,8 @@ class MemorySubscription:
         if sink is not None:
             sink.down(reason)
 
-    def _connected(self, bound: FarEnd | None, why_not: str) -> None:
-        if self._sink is None:
-            return
-        if not isinstance(bound, MemoryPublisher):
-            self.lost(why_not if bound is None else "the handshake failed")
-            return
-        port = bound
-
-        def opened(vouched: Vouched) -> None:
-            if self._sink is None:
-                return
-            if self._network.find(port.address) is not port:
-                self.lost("the handshake failed")
-                return
-            self._wire = self._network.wire(self, port)
-            port.accepted(self._wire, vouched)
-            self._sink.up()
-
-        knock(self, port.lock, self._key, "127.0.0.1", opened, port.context)
+    def _answered(self, port: FarEnd | None, why_not: str) -> None:
+        open_port(self._network, self, self._key, port, why_not, MemoryPublisher)
 
     def _show(self, token: bytes) -> None:
         if self._wire is not None:

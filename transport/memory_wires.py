@@ -6,10 +6,14 @@ from contextvars import Context
 from random import Random
 from typing import Protocol
 
-from .locks import Lock, Vouched
+from .locks import Key, Lock, Vouched
+from .memory_locks import Knocking, knock
 from .network import Sent
 
-__all__ = ["FarEnd", "NearEnd", "Wire", "WireOwner"]
+__all__ = ["HERE", "FarEnd", "NearEnd", "Opening", "Wire", "WireOwner", "open_port"]
+
+HERE = "127.0.0.1"
+"""Where everybody connects from."""
 
 
 class NearEnd(Protocol):
@@ -25,6 +29,18 @@ class NearEnd(Protocol):
     def arrived(self, frame: bytes) -> None: ...
 
     def lost(self, reason: str) -> None: ...
+
+
+class Opening(NearEnd, Knocking, Protocol):
+    """A link or subscription whose connection is being made."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it was closed meanwhile."""
+        ...
+
+    def opened(self, wire: "Wire") -> None:
+        """The connection stands."""
 
 
 class FarEnd(Protocol):
@@ -60,8 +76,48 @@ class WireOwner(Protocol):
         """Seconds that the next frame takes."""
         ...
 
+    def find(self, address: str) -> FarEnd | None:
+        """Who is bound there now."""
+        ...
+
+    def wire(self, near: NearEnd, far: FarEnd) -> "Wire":
+        """A new connection."""
+        ...
+
     def unwire(self, wire: "Wire") -> None:
         """Both ends know that it is over."""
+
+
+def open_port(
+    network: WireOwner, near: Opening, key: Key | None, port: FarEnd | None, why_not: str, kind: type[FarEnd]
+) -> None:
+    """Make a connection with what has answered: either ``near.opened`` is called, or ``near.lost``.
+
+    Args:
+        network: whose ends they are.
+        near: who wants in.
+        key: what it has.
+        port: what answered; None: nothing.
+        why_not: why nothing did.
+        kind: what it has to be.
+    """
+    if near.over:
+        return
+    if not isinstance(port, kind):
+        near.lost(why_not if port is None else "the handshake failed")
+        return
+
+    def welcome(vouched: Vouched) -> None:
+        if near.over:
+            return
+        if network.find(port.address) is not port:
+            near.lost("the handshake failed")
+            return
+        wire = network.wire(near, port)
+        port.accepted(wire, vouched)
+        near.opened(wire)
+
+    knock(near, port.lock, key, HERE, welcome, port.context)
 
 
 class _Way:
