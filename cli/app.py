@@ -21,6 +21,7 @@ from .password import password
 from .rooms import rooms
 from .screen import Palette
 from .serve import serve
+from .simulate import simulate
 from .top import top
 from .version import VERSION
 from .worker import worker
@@ -75,7 +76,7 @@ def srs(ctx: click.Context, debug: bool) -> None:
 
 
 for _command in (
-    demo, new, serve, worker, chat, top, rooms, inspect, kick, close, drain, keys, password, bench, doctor,
+    demo, new, serve, worker, chat, top, rooms, inspect, kick, close, drain, keys, password, bench, simulate, doctor,
 ):  # fmt: skip
     srs.add_command(_command)
 
