@@ -24,6 +24,7 @@ from ..protocol.errors import AuthRefused, ConfigError
 from ..transport.keys import read_private
 from ..transport.locks import Caller, is_user_name
 from .auth import Peer
+from .turns import Turns
 
 __all__ = ["PasswordFile", "set_password"]
 
@@ -38,6 +39,8 @@ _MOST_MEMORY = 256 << 20
 _AT_ONCE = 2
 """Checks that run at once: each holds a core and memory."""
 _MOST_REMEMBERED = 10_000
+_LONGEST_FILE = 16 << 20
+"""Bytes: some 150,000 users."""
 _LONGEST_PASSWORD = 255
 _HASH = re.compile(r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{43})")
 
@@ -72,9 +75,11 @@ class PasswordFile:
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         self._hashes: dict[str, tuple[str, _Hash]] = {}
+        self._likes: list[_Hash] = []
+        """The same hashes, one of them for each name that nobody has."""
         self._pepper = secrets.token_bytes(32)
         self._remembered: dict[bytes, None] = {}
-        self._gate: asyncio.Semaphore | None = None
+        self._turns: Turns | None = None
         self._read()
 
     def __repr__(self) -> str:
@@ -90,30 +95,29 @@ class PasswordFile:
         user, password = held.get("user"), held.get("password")
         if not isinstance(user, str) or not isinstance(password, str):
             raise AuthRefused("a user and a password are needed: give them as credentials")
-        if not await self.knows(user, password):
+        if not await self.knows(user, password, peer.address if peer is not None else ""):
             raise AuthRefused("this is not the password of that user")  # which of the two is wrong, nobody is told
         return user
 
     async def check(self, caller: Caller) -> bool:
         """Whether a caller of a port with PLAIN has shown the password of its name."""
-        return (
-            caller.user is not None and caller.password is not None and await self.knows(caller.user, caller.password)
-        )
+        user, password = caller.user, caller.password
+        return user is not None and password is not None and await self.knows(user, password, caller.address)
 
-    async def knows(self, user: str, password: str) -> bool:
-        """Whether this is the user's password. Takes as long for names that nobody has."""
+    async def knows(self, user: str, password: str, address: str = "") -> bool:
+        """Whether this is the user's password. Takes as long for names that nobody has.
+
+        ``address``: who asks. Many of one address do not keep those of others waiting.
+        """
         if len(password) > _LONGEST_PASSWORD:
             return False
         self._read_again()
-        line, wanted = self._hashes.get(user) or ("", self._nobodys())
+        line, wanted = self._hashes.get(user) or ("", self._nobodys(user))
         told = "\0".join((line, user, password)).encode("utf-8", "surrogatepass")
         mark = hmac.digest(self._pepper, told, "sha256")
         if line and mark in self._remembered:
             return True
-        if self._gate is None:
-            self._gate = asyncio.Semaphore(_AT_ONCE)
-        async with self._gate:
-            good = await asyncio.get_running_loop().run_in_executor(None, wanted.matches, password)
+        good = await self._check(wanted, password, address)
         if not good or not line:
             return False
         self._remembered[mark] = None
@@ -121,17 +125,30 @@ class PasswordFile:
             del self._remembered[next(iter(self._remembered))]
         return True
 
-    def _nobodys(self) -> _Hash:
-        """What a name that nobody has is checked against: as slow as the others are."""
+    async def _check(self, wanted: _Hash, password: str, address: str) -> bool:
+        loop = asyncio.get_running_loop()
+        if self._turns is None or self._turns.loop is not loop:
+            self._turns = Turns(_AT_ONCE)
+        turns = self._turns
+        await turns.enter(address)
+        # Who hangs up does not wait any more, but its thread works on: the turn is over when that is done.
+        work = loop.run_in_executor(None, wanted.matches, password)
+        work.add_done_callback(lambda _: turns.leave())
+        return await asyncio.shield(work)
+
+    def _nobodys(self, user: str) -> _Hash:
+        """What a name that nobody has is checked against: as slow as one of the others is, always the same."""
         salt, digest = secrets.token_bytes(_SALT_SIZE), bytes(_HASH_SIZE)
-        for _, like in self._hashes.values():
-            return like._replace(salt=salt, digest=digest)
-        return _Hash(_COST, _BLOCK, _PARALLEL, salt, digest)
+        if not self._likes:
+            return _Hash(_COST, _BLOCK, _PARALLEL, salt, digest)
+        mark = hmac.digest(self._pepper, user.encode("utf-8", "surrogatepass"), "sha256")
+        return self._likes[int.from_bytes(mark, "big") % len(self._likes)]._replace(salt=salt, digest=digest)
 
     def _read(self) -> None:
         self._seen = _look(self._path)
         try:
-            self._hashes = _parse(read_private(self._path), self._path)
+            self._hashes = _parse(read_private(self._path, most=_LONGEST_FILE), self._path)
+            self._likes = [like for _, like in self._hashes.values()]
         except OSError as error:
             raise ConfigError(
                 f"the passwords in {self._path} can't be read: {error.strerror}. 'srs password' makes the file."
@@ -164,7 +181,7 @@ def set_password(path: Path, user: str, password: str) -> bool:
     made = _Hash(_COST, _BLOCK, _PARALLEL, secrets.token_bytes(_SALT_SIZE), b"")
     line = f"{user}:{_written(made._replace(digest=_scrypt(password, made)))}"
     try:
-        lines = read_private(path).splitlines() if path.exists() else []
+        lines = read_private(path, most=_LONGEST_FILE).splitlines() if path.exists() else []
         known = user in _parse("\n".join(lines), path)
         kept = [one for one in lines if one.partition(":")[0] != user]
         _replace(path, "\n".join([*kept, line]) + "\n")
@@ -177,7 +194,7 @@ def _replace(path: Path, text: str) -> None:
     # Whoever reads meanwhile gets the old or the new. mkstemp's files are their owner's alone.
     descriptor, new = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with open(descriptor, "w", encoding="ascii") as file:
+        with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         os.replace(new, path)
     except BaseException:

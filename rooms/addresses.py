@@ -8,11 +8,12 @@ clients try again by themselves.
 import ipaddress
 import logging
 from collections import Counter
+from ipaddress import IPv4Address, IPv6Address
 
 from ..protocol.limits import AddressLimits
 from ..protocol.rates import TokenBucket
 
-__all__ = ["AddressBook"]
+__all__ = ["AddressBook", "counts_as"]
 
 logger = logging.getLogger(__name__.partition(".rooms")[0] + ".addresses")
 
@@ -24,16 +25,23 @@ _FREE_FAILURES = 5
 _FORGIVEN_EACH = 10.0
 """Seconds of innocence that make up for one failure."""
 _MOST_STRIKES = 64
+_GUESSES = 30
+"""Passwords of rooms that may be shown from one address at once, and then one each other second."""
+_GUESS_RATE = 0.5
 _SAID_EACH = 10.0
 """Seconds between two lines of the log about refusals."""
 
-CONNECTIONS, CONNECTION_RATE, HELLO_RATE, SESSIONS, SLOWED, FLOODED = (
+_TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
+"""IPv4 addresses behind a translator (RFC 6052): all of them have the same first 64 bits."""
+
+CONNECTIONS, CONNECTION_RATE, HELLO_RATE, SESSIONS, SLOWED, FLOODED, GUESSES = (
     "too many connections of an address",
     "connections of an address too fast",
     "hellos of an address too fast",
     "too many sessions of an address",
     "failed authentication",
     "bytes that are no messages",
+    "passwords of rooms guessed",
 )
 """Reasons, as metrics count them."""
 
@@ -41,13 +49,14 @@ CONNECTIONS, CONNECTION_RATE, HELLO_RATE, SESSIONS, SLOWED, FLOODED = (
 class _Page:
     """What is known of one address."""
 
-    __slots__ = ("connections", "door", "failed_at", "hellos", "refused_until", "sessions", "strikes")
+    __slots__ = ("connections", "door", "failed_at", "guesses", "hellos", "refused_until", "sessions", "strikes")
 
     def __init__(self, limits: AddressLimits) -> None:
         self.connections = 0
         self.sessions = 0
         self.door = TokenBucket(limits.connection_rate, limits.connections)
         self.hellos = TokenBucket(limits.hello_rate, limits.connections)
+        self.guesses = TokenBucket(_GUESS_RATE, _GUESSES)
         self.strikes = 0.0
         self.failed_at = 0.0
         self.refused_until = 0.0
@@ -103,6 +112,12 @@ class AddressBook:
         if now < page.refused_until:
             return self._no(address, SLOWED, now)
         return page.hellos.allow(now) or self._no(address, HELLO_RATE, now)
+
+    def may_guess(self, address: str, now: float) -> bool:
+        """Whether somebody from there may show a room's password now."""
+        self._now = now
+        page = self._page(address)
+        return page is None or page.guesses.allow(now) or self._no(address, GUESSES, now)
 
     def has_room(self, address: str) -> bool:
         """Whether one more session may begin from there."""
@@ -177,12 +192,29 @@ class AddressBook:
                 self._pages[oldest] = page
 
     def _key(self, address: str) -> str:
-        try:
-            parsed = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return ""  # it is not of a network
-        if parsed.version == 6:
-            parsed = parsed.ipv4_mapped or parsed
-        if any(parsed in network for network in self._exempt if network.version == parsed.version):
+        parsed = _parsed(address)
+        if parsed is None or any(parsed in network for network in self._exempt if network.version == parsed.version):
             return ""
-        return str(parsed) if parsed.version == 4 else str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
+        return _counted(parsed)
+
+
+def counts_as(address: str) -> str:
+    """What an address counts as: of IPv6, a network of 2^64 that one customer has. Empty, if it is none."""
+    parsed = _parsed(address)
+    return _counted(parsed) if parsed is not None else ""
+
+
+def _parsed(address: str) -> IPv4Address | IPv6Address | None:
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return None  # it is not of a network
+    if parsed.version == 4:
+        return parsed
+    if parsed in _TRANSLATED:
+        return IPv4Address(int(parsed) & 0xFFFFFFFF)
+    return parsed.ipv4_mapped or parsed
+
+
+def _counted(parsed: IPv4Address | IPv6Address) -> str:
+    return str(parsed) if parsed.version == 4 else str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))

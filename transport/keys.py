@@ -213,15 +213,16 @@ def _read_state(path: Path) -> _State:
     return _state_of(read_private(path, own=True), path)
 
 
-def read_private(path: Path, *, own: bool = False) -> str:
-    """The text of a file that holds a secret; what is not ASCII comes as question marks.
+def read_private(path: Path, *, own: bool = False, most: int = _LONGEST) -> str:
+    """The text of a file that holds a secret; what is not UTF-8 comes as question marks.
 
     Args:
         path: the file.
         own: whether it must be this user's own, and no link.
+        most: bytes that such a file may have.
 
     Raises:
-        ConfigError: others than its owner may read it, or it is not this user's.
+        ConfigError: others than its owner may read it, it is not this user's, or it is too long.
         OSError: it can't be read.
     """
     no_links = os.O_NOFOLLOW if own else 0
@@ -231,7 +232,10 @@ def read_private(path: Path, *, own: bool = False) -> str:
             raise ConfigError(f"{path} belongs to another user: remove it.")
         if found.st_mode & _OTHERS:
             raise ConfigError(f"{path} holds a secret and is open to other users: chmod 600 {path}")
-        return file.read(_LONGEST).decode("ascii", errors="replace")
+        content = file.read(most + 1)
+    if len(content) > most:  # half of it is not what it says
+        raise ConfigError(f"{path} has over {most} bytes: that is no such file.")
+    return content.decode("utf-8", errors="replace")
 
 
 def _key_of(text: str, where: str) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from server_room_system import AuthRefused, ConfigError, PasswordFile
 from server_room_system.broker import passwords as module
+from server_room_system.broker.auth import Peer
 from server_room_system.broker.passwords import set_password
 from server_room_system.transport.locks import Caller
 
@@ -134,6 +136,102 @@ def test_not_more_than_two_are_checked_at_once(path: Path, monkeypatch: pytest.M
     assert 1 <= most <= 2
 
 
+class Slow:
+    """In scrypt's place: checks that go on until they are let go on, and what was checked in which order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.at_work = self.most = 0
+        self.passwords: list[str] = []
+        self.go = threading.Semaphore(0)
+        self._guard = threading.Lock()
+        monkeypatch.setattr(module, "_scrypt", self._check)
+
+    def _check(self, password: str, like: Any) -> bytes:
+        with self._guard:
+            self.passwords.append(password)
+            self.at_work += 1
+            self.most = max(self.most, self.at_work)
+        assert self.go.acquire(timeout=10)
+        with self._guard:
+            self.at_work -= 1
+        return b""
+
+    async def until(self, at_work: int, begun: int) -> None:
+        async with asyncio.timeout(10):
+            while (self.at_work, len(self.passwords)) != (at_work, begun):
+                await asyncio.sleep(0.001)
+
+
+def test_those_who_hang_up_meanwhile_do_not_set_more_to_work(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(monkeypatch)
+
+    async def test() -> None:
+        file = PasswordFile(path)
+        for _ in range(4):
+            guesses = [asyncio.ensure_future(file.knows("ada", f"guess {number}")) for number in range(8)]
+            await slow.until(2, 2)
+            for guess in guesses:
+                guess.cancel()
+            await asyncio.wait(guesses)
+            assert all(guess.cancelled() for guess in guesses)
+        last = asyncio.ensure_future(file.knows("ada", "the last"))
+        slow.go.release(3)
+        assert not await last
+        assert slow.passwords[2:] == ["the last"], "nobody waits for the others any more"
+
+    asyncio.run(test())
+    assert slow.most == 2
+
+
+def test_many_guesses_of_one_address_do_not_keep_others_waiting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(monkeypatch)
+
+    async def test() -> None:
+        file = PasswordFile(path)
+        flood = [
+            asyncio.ensure_future(file.check(Caller(f"2001:db8::{number:x}", user="ada", password=f"guess {number}")))
+            for number in range(1, 101)
+        ]
+        await slow.until(2, 2)
+        honest = {"user": "bob", "password": "honest"}
+        late = asyncio.ensure_future(file(honest, Peer("192.0.2.1")))
+        given_up = asyncio.ensure_future(file(honest, Peer("192.0.2.2")))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        slow.go.release(2)
+        await slow.until(2, 4)
+        assert sorted(slow.passwords[2:]) == ["guess 3", "honest"]
+        slow.go.release(100)
+        assert not any(await asyncio.gather(*flood))
+        with pytest.raises(AuthRefused):
+            await late
+        assert slow.passwords.count("honest") == 1
+        assert file._turns is not None
+        assert (file._turns._free, file._turns._waiting) == (2, {})
+
+    asyncio.run(test())
+
+
+def test_a_name_that_nobody_has_takes_as_long_as_one_of_the_others_and_always_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_COST", 11)
+    set_password(path, "bob", "slower to guess")
+    made: list[tuple[str, int]] = []
+
+    def counted(password: str, like: Any) -> bytes:
+        made.append((password, like.cost))
+        return b""
+
+    monkeypatch.setattr(module, "_scrypt", counted)
+    file = PasswordFile(path)
+    for _ in range(2):
+        for number in range(64):
+            assert not knows(file, f"nobody {number}", f"{number}")
+    assert {cost for _, cost in made} == {10, 11}
+    assert len(set(made)) == 64
+
+
 def test_callers_of_a_port_are_checked(path: Path) -> None:
     file = PasswordFile(path)
     assert asyncio.run(file.check(Caller("192.0.2.1", user="ada", password="correct horse")))
@@ -160,6 +258,30 @@ def test_it_shows_nothing_of_what_it_holds(path: Path) -> None:
 
 
 # The file.
+
+
+def test_a_file_may_have_many_users_and_is_read_whole_or_not_at_all(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = path.read_text().splitlines()[0].partition(":")[2]
+    path.write_text("".join(f"user {number}:{line}\n" for number in range(2000)))
+    assert not set_password(path, "ada", "one more")
+    assert repr(PasswordFile(path)).endswith("2001 users>")
+    monkeypatch.setattr(module, "_LONGEST_FILE", path.stat().st_size - 1)
+    with pytest.raises(ConfigError, match="has over"):
+        PasswordFile(path)
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match="has over"):
+        set_password(path, "bob", "x")
+    assert path.read_bytes() == before
+
+
+def test_what_people_write_into_it_stays(path: Path) -> None:
+    comment = "# über die Größe"
+    path.write_text(f"{comment}\n{path.read_text()}", encoding="utf-8")
+    assert set_password(path, "ada", "new")
+    assert path.read_text(encoding="utf-8").splitlines()[0] == comment
+    assert knows(PasswordFile(path), "ada", "new")
 
 
 @pytest.mark.parametrize(

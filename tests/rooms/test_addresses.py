@@ -105,6 +105,8 @@ def test_a_flood_of_bytes_slows_at_once(now: float) -> None:
         ("2001:db8::1", "2001:db8:0:1::1", False),
         ("fe80::1%eth0", "fe80::2%eth1", True),
         ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("64:ff9b::192.0.2.1", "192.0.2.1", True),
+        ("64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2", False),
         ("192.0.2.1", "192.0.2.2", False),
     ],
 )
@@ -112,6 +114,7 @@ def test_what_counts_as_one_address(one: str, other: str, same: bool) -> None:
     book = AddressBook(AddressLimits(connections=1))
     assert book.connected(one, 0.0)
     assert book.connected(other, 0.0) is not same
+    assert (addresses.counts_as(one) == addresses.counts_as(other)) is same
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "", "no address"])
