@@ -110,7 +110,8 @@ class Admission:
     def __init__(self, out: AdmissionOutbox, timeout: float, most: int, most_of_an_address: int) -> None:
         self._out = out
         self._timeout = timeout
-        self._most = most
+        self.most = most
+        """How many may wait at once."""
         self._most_of_an_address = most_of_an_address
         self._waiting: set[Asking] = set()
         self._of_address: Counter[str] = Counter()
@@ -132,7 +133,7 @@ class Admission:
             AuthUnavailable: too many wait already.
         """
         address = connection.address
-        if len(self._waiting) >= self._most or self._of_address[address] >= self._most_of_an_address:
+        if len(self._waiting) >= self.most or self._of_address[address] >= self._most_of_an_address:
             raise AuthUnavailable("too many clients are being checked just now")
         vouched = connection.vouched
         key = key_to_text(vouched.key) if vouched.key is not None else None

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..protocol.errors import AuthRefused, PayloadError
+from ..protocol.errors import AuthRefused, AuthUnavailable, PayloadError
 from ..rooms.mailbox import HookRunner, Mailbox
 from .auth import Admission, Asking, Peer
 
@@ -14,6 +14,8 @@ __all__ = ["AuthHook"]
 
 logger = logging.getLogger(__name__.partition(".broker")[0] + ".server")
 
+_MOST_UNENDED = 2
+"""How many tasks there may be for each one that may wait: a hook may go on though it was cancelled."""
 _LOG_EVERY = 1.0
 """Seconds between two tracebacks of a hook that raises: strangers choose how often it is called."""
 
@@ -51,6 +53,9 @@ class AuthHook:
 
     def start(self, asking: Asking) -> None:
         """See ``AdmissionOutbox.check_credentials``."""
+        if len(self._tasks) >= _MOST_UNENDED * self._admission.most:
+            self._failed(asking, AuthUnavailable("too many answers are still under way that nobody waits for"))
+            return
         self._names.current = self._name
         try:
             answer = self._hook(asking.credentials, asking.peer)
@@ -66,14 +71,15 @@ class AuthHook:
         """See ``AdmissionOutbox.stop_checking``."""
         task = self._tasks.get(asking)
         if task is not None:
-            task.cancel()
+            self._loop.call_soon(task.cancel)  # before its first step, it would never begin, nor be forgotten
 
     async def close(self) -> None:
         """Stop all of them, and wait until they have ended: for a second, since a hook may refuse to."""
-        for task in self._tasks.values():
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=1.0)
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            self._loop.call_soon(task.cancel)
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
 
     async def _await(self, asking: Asking, answer: Awaitable[Any]) -> None:
         try:

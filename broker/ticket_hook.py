@@ -51,15 +51,16 @@ class TicketHook:
     def stop(self, ticket: Ticket) -> None:
         """See ``TicketsOutbox.stop_rating``."""
         task = self._tasks.get(ticket)
-        if task is not None:
-            task.cancel()
+        if task is not None:  # before its first step, it would never begin, nor be forgotten
+            asyncio.get_running_loop().call_soon(task.cancel)
 
     async def close(self) -> None:
         """Stop all of them, and wait until they have ended: for a second, since a hook may refuse to."""
-        for task in self._tasks.values():
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=1.0)
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            asyncio.get_running_loop().call_soon(task.cancel)
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
 
     async def _await(self, queue: MatchQueue, ticket: Ticket, waiting: Awaitable[None]) -> None:
         failure: BaseException | None = None

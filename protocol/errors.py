@@ -253,8 +253,9 @@ class RemoteError(ServerRoomError):
     meaning: ClassVar[str] = "the other side reported an error"
 
     def __init__(self, text: str = "", data: object = None) -> None:
-        super().__init__(text or self.meaning)
-        self.text = text or self.meaning
+        # Hooks raise these: whatever they call a text, there is one that can be sent.
+        self.text = str(text or self.meaning).encode("utf-8", "replace").decode()
+        super().__init__(self.text)
         self.data = data
 
 

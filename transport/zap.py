@@ -101,7 +101,7 @@ class Gatekeeper:
     def _close(self) -> None:
         socket, self._socket = self._socket, None
         for task in self._waiting:
-            task.cancel()
+            self._loop.call_soon(task.cancel)  # before its first step, nobody would ever await the judge's answer
         if socket is not None:
             self._loop.remove_reader(socket.fileno())
             socket.unbind(_WHERE)  # closing does it as well, but later
