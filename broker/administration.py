@@ -135,6 +135,7 @@ class Administration:
             "workers": self._workers,
             "rooms": self._rooms,
             "inspect": self._inspect,
+            "why": self._why,
             "kick": self._kick,
             "close": self._close,
             "drain": self._drain,
@@ -189,7 +190,7 @@ class Administration:
             "broker": {"lag": load.lag, "cpu": load.cpu, "rss": load.rss, "messages": load.messages},
             "sessions": len(broker.sessions),
             "rooms": len(broker.directory),
-            "tickets": len(broker.queues),
+            "tickets": len(broker.queues) + len(broker.tickets),
             "workers": [_worker(record, self._out.now) for record in broker.workers],
         }
 
@@ -222,6 +223,13 @@ class Administration:
         self._out.alarm(self._out.now + _ANSWER_TIME, self._no_answer, ask)
         assert entry.worker.desk is not None
         entry.worker.desk.order(Inspect(ask, entry.report.room))
+
+    def _why(self, desk: AdminDesk, command: Command) -> Any:
+        number = command.arguments.get("ticket")
+        told = self._broker.tickets.why_number(number) if type(number) is int else None
+        if told is None:
+            raise NotAMember(f"no ticket {number!r:.40} waits in a queue: it was matched, cancelled, or has expired")
+        return told
 
     def inspected(self, report: Inspected | Failed) -> None:
         """A worker has answered a question."""

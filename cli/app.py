@@ -24,6 +24,7 @@ from .serve import serve
 from .simulate import simulate
 from .top import top
 from .version import VERSION
+from .why import why
 from .worker import worker
 
 __all__ = ["run", "srs"]
@@ -76,7 +77,8 @@ def srs(ctx: click.Context, debug: bool) -> None:
 
 
 for _command in (
-    demo, new, serve, worker, chat, top, rooms, inspect, kick, close, drain, keys, password, bench, simulate, doctor,
+    demo, new, serve, worker, chat, top, rooms, inspect, why, kick, close, drain, keys, password, bench, simulate,
+    doctor,
 ):  # fmt: skip
     srs.add_command(_command)
 

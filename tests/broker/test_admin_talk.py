@@ -126,7 +126,7 @@ def test_a_server_that_knows_no_administrators_is_told_apart(bench: Bench) -> No
 def test_an_unknown_command_names_those_that_there_are(bench: Bench) -> None:
     code, text = Admin(bench).refusal("explode")
     assert code == Code.BAD_MESSAGE
-    assert "workers, rooms, inspect, kick, close, drain" in text
+    assert "workers, rooms, inspect, why, kick, close, drain" in text
 
 
 def test_answers_find_their_commands(bench: Bench) -> None:

@@ -26,8 +26,8 @@ from .programs import SRS, Program, environment, srs
 
 Command = Callable[..., Result]
 COMMANDS = [
-    "demo", "new", "serve", "worker", "chat", "top", "rooms", "inspect", "kick", "close", "drain", "keys", "password",
-    "bench", "doctor",
+    "demo", "new", "serve", "worker", "chat", "top", "rooms", "inspect", "why", "kick", "close", "drain", "keys",
+    "password", "bench", "simulate", "doctor",
 ]  # fmt: skip
 """In the order of use."""
 
@@ -82,6 +82,7 @@ def test_without_a_command_the_help_is_shown() -> None:
         (["new"], "DIR"),
         (["top", "--timeout", "x"], "--timeout"),
         (["inspect"], "ROOM"),
+        (["why"], "TICKET"),
         (["kick", "abcd"], "CLIENT"),
         (["kick", "abcd", "-1"], "-1"),
         (["kick", "abcd", "somebody"], "somebody"),
