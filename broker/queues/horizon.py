@@ -13,8 +13,7 @@ from .criteria import agree
 from .index import Index
 from .rooms import MOST_NEAR, SeekingRooms
 from .rules import Rules
-from .search import able
-from .tickets import Ticket
+from .tickets import Ticket, able
 
 __all__ = ["Horizon"]
 
@@ -52,11 +51,11 @@ class Horizon:
         window = self._rules.window
         if window is None:
             return math.inf
+        nearest = self._next_room(ticket, now) if self._rooms else math.inf
         limit = window.after(now - ticket.since)
         if limit >= window.most:
-            return math.inf
+            return nearest
         lacking = max(1, needed - ticket.size)
-        nearest = self._next_room(ticket, now) if self._rooms else math.inf
         within = self._roles_within(ticket) if self._needed and needed == self._rules.shape.full else 0.0
         if within > window.most:
             return nearest
@@ -126,6 +125,8 @@ class Horizon:
                 ):
                     if len(items) == seen:
                         unseen = min(unseen, abs(items[-1].rating - rating))
+                        if unseen <= limit and self._needed:
+                            return self._step(limit)  # a crowd that lacks somebody: all of it need not be counted
                     side += [
                         (abs(other.rating - rating), other.size)
                         for other in items

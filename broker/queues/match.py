@@ -59,15 +59,11 @@ def quality_of(
 ) -> Quality:
     """Measure a match."""
     ratings = [ticket.rating for ticket in tickets]
-    means = [
-        sum(place.ticket.rating for place in places) / len(places)
-        for name, places in teams.items()
-        if places and name != NO_TEAM
-    ]
-    trips = [ticket.round_trips[region] for ticket in tickets if region is not None and region in ticket.round_trips]
-    return Quality(
-        max(ratings) - min(ratings),
-        max(means) - min(means) if means else 0.0,
-        now - min(ticket.since for ticket in tickets),
-        max(trips, default=None),
-    )
+    gap = 0.0
+    if NO_TEAM not in teams:
+        means = [sum(place.ticket.rating for place in team) / len(team) for team in teams.values() if team]
+        gap = max(means) - min(means)
+    trip = None
+    if region is not None:
+        trip = max((one.round_trips[region] for one in tickets if region in one.round_trips), default=None)
+    return Quality(max(ratings) - min(ratings), gap, now - tickets[0].since, trip)

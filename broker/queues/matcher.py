@@ -36,7 +36,7 @@ from .waits import Waits
 
 __all__ = ["Matcher"]
 
-_COST_OF_A_STEP = 64
+_COST_OF_A_STEP = 16
 """Candidates looked at that count as a step."""
 _MOST_ENTERING = 2048
 """Tickets that are looked at when a room begins to seek, before the rest is looked at one by one."""
@@ -142,8 +142,8 @@ class Matcher:
 
     # What comes of it.
 
-    def work(self, now: float, steps: int = 200) -> tuple[list[Match], bool]:
-        """Do what there is to do, up to a number of steps of some 20 to 100 microseconds each.
+    def work(self, now: float, steps: int = 128) -> tuple[list[Match], bool]:
+        """Do what there is to do, up to a number of steps of some 20 to 50 microseconds each.
 
         Returns:
             The matches that were made, and whether there is more to do.
@@ -336,7 +336,7 @@ class Matcher:
         refresh = self._refreshes[0]
         whose = refresh.whose
         there = whose.number in self._waiting if isinstance(whose, Ticket) else whose in self._rooms
-        self._search.cost += _COST_OF_A_STEP
+        self._search.cost += _COST_OF_A_STEP * 4
         if not there or refresh.step(self._agenda, now):
             self._refreshes.popleft()
 

@@ -123,17 +123,19 @@ class MatchQueue:
         shape = self.shape
         if not 1 <= ticket.size <= shape.party:
             raise TicketError(f"a party of {ticket.size}: this queue takes 1 to {shape.party}")
-        known = {role for role, _ in shape.roles}
+        known = shape.role_names
         for entrant in ticket.entrants:
-            if len(entrant.roles) > _MOST_ROLES or not entrant.roles <= known:
+            if entrant.roles and (len(entrant.roles) > _MOST_ROLES or not entrant.roles <= known):
                 unknown = sorted(map(str, entrant.roles - known))[:3]
                 raise TicketError(f"roles {unknown!r:.100}: this queue has {', '.join(sorted(known)) or 'none'}")
-        if ticket.criteria.keys() - {*self.hard, *self.prefer}:
+        if ticket.criteria and ticket.criteria.keys() - {*self.hard, *self.prefer}:
             raise TicketError(f"this queue's criteria are {', '.join((*self.hard, *self.prefer)) or 'none'}")
-        ticket.signature = signature(ticket.criteria, self.hard)
+        if self.hard:
+            ticket.signature = signature(ticket.criteria, self.hard)
         if known:
             ticket.kind = tuple(entrant.roles for entrant in ticket.entrants)
-        self._check_regions(ticket)
+        if self.latency is not None:
+            self._check_regions(ticket)
 
     def check_rating(self, ticket: Ticket) -> None:
         """Check what ``on_ticket`` gave, and work out the party's rating. Raises TicketError."""
@@ -154,7 +156,7 @@ class MatchQueue:
     def check_backfill(self, backfill: Backfill) -> None:
         """Check what a room seeks. Raises TicketError."""
         places = dict(self.shape.teams)
-        known = {role for role, _ in self.shape.roles} | {""}
+        known = self.shape.role_names | {""}
         for team, roles in backfill.vacancies.items():
             if team not in places:
                 raise TicketError(f"team {team!r:.70}: this queue has {', '.join(places)}")
@@ -206,8 +208,7 @@ class MatchQueue:
         return shape
 
     def _check_regions(self, ticket: Ticket) -> None:
-        if self.latency is None:
-            return
+        assert self.latency is not None
         for entrant in ticket.entrants:
             if len(entrant.round_trips) > _MOST_REGIONS:
                 raise TicketError(f"{len(entrant.round_trips)} regions: at most {_MOST_REGIONS}")

@@ -13,13 +13,14 @@ from .criteria import agree
 from .gather import MOST_LOOKS, Gathering
 from .index import Index
 from .rules import Rules
+from .shape import ANY_ROLE
 from .shelf import padded
-from .teams import Place, seat
-from .tickets import Kind, Ticket
+from .teams import Place
+from .tickets import Ticket, able
 
-__all__ = ["Found", "Search", "able"]
+__all__ = ["Found", "Search"]
 
-_FEWEST_LOOKED_AT = 64
+_FEWEST_LOOKED_AT = 32
 _MOST_YOUNGER = 16
 """Younger tickets from each of which a match with one that is overdue is looked for."""
 
@@ -47,7 +48,7 @@ class Search:
         self._pairs = shape.full == 2 and not shape.roles
         self._places = list(shape.teams)
         self._needed = [(role, count * len(shape.teams)) for role, count in shape.roles]
-        self._most = max(_FEWEST_LOOKED_AT, 2 * shape.full)
+        self._most = max(_FEWEST_LOOKED_AT, 3 * shape.full)
         """Candidates of one kind: those that have waited longest, where there are more."""
         self.cost = 0
         """What was looked at since the start."""
@@ -215,10 +216,21 @@ class Search:
         if not near:
             return None
         first = self._rules.ordered(ticket, near)[0] if len(near) > 1 else near[0]
-        tickets = [first, ticket] if first.place < ticket.place else [ticket, first]
-        teams = seat(tickets, self._places, {})
-        assert teams is not None
-        return Found(tickets, teams)
+        return Found([first, ticket], self._seat_pair(first, ticket))
+
+    def _seat_pair(self, one: Ticket, other: Ticket) -> dict[str, list[Place]]:
+        """As ``seat`` does it: the most frequent of all matches is worth a way of its own."""
+        places = self._places
+        if len(places) == 1:
+            name = places[0][0]
+            return {
+                name: [Place(one, one.entrants[0], name, ANY_ROLE), Place(other, other.entrants[0], name, ANY_ROLE)]
+            }
+        stronger, weaker = (one, other) if (-one.rating, one.place) <= (-other.rating, other.place) else (other, one)
+        return {
+            name: [Place(ticket, ticket.entrants[0], name, ANY_ROLE)]
+            for (name, _), ticket in zip(places, (stronger, weaker), strict=True)
+        }
 
     def _gather(
         self,
@@ -243,11 +255,6 @@ class Search:
         if self._rules.queue.then == "bots":
             return list(range(min(players, shape.full - 1), shape.fewest - 1, -1))
         return [size for size in shape.sizes[1:] if size <= players]
-
-
-def able(kind: Kind, role: str) -> int:
-    """How many players of a kind can play a role."""
-    return 0 if isinstance(kind, int) else sum(not roles or role in roles for roles in kind)
 
 
 def _players(tickets: Iterable[Ticket]) -> int:

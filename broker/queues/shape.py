@@ -29,6 +29,7 @@ class Shape:
         roles: how many of each role a team needs; the other places are anybody's.
         party: the largest party.
         fewest: players of the smallest match; with bots, of a match that bots fill up.
+        role_names: the names in ``roles``.
     """
 
     sizes: tuple[int, ...]
@@ -36,6 +37,7 @@ class Shape:
     roles: tuple[tuple[str, int], ...]
     party: int
     fewest: int
+    role_names: frozenset[str]
 
     @property
     def full(self) -> int:
@@ -101,7 +103,7 @@ class Shape:
         if type(most_party) is not int or not 1 <= most_party <= largest:
             raise ConfigError(f"most_party is a size from 1 to the largest team's {largest}, not {most_party!r:.40}")
         fewest = least if then == "bots" else sizes[-1]
-        return cls(tuple(sizes), named, needed, most_party, fewest)
+        return cls(tuple(sizes), named, needed, most_party, fewest, frozenset(role for role, _ in needed))
 
 
 def _counts(what: str, given: Mapping[str, int] | None, most: int) -> tuple[tuple[str, int], ...]:

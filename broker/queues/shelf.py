@@ -57,14 +57,18 @@ class Shelf(Generic[T]):
             self._lasts.append(key)
             self._ages.append(None)
             return
-        block = bisect_left(self._lasts, key)
-        if block == len(self._lasts):
-            block -= 1
+        if key > self._lasts[-1]:
+            block = len(self._lasts) - 1
             self._lasts[block] = key
-        keys = self._keys[block]
-        at = bisect_left(keys, key)
-        keys.insert(at, key)
-        self._items[block].insert(at, item)
+            keys = self._keys[block]
+            keys.append(key)
+            self._items[block].append(item)
+        else:
+            block = bisect_left(self._lasts, key)
+            keys = self._keys[block]
+            at = bisect_left(keys, key)
+            keys.insert(at, key)
+            self._items[block].insert(at, item)
         self._ages[block] = None
         if len(keys) > _BLOCK:
             self._split(block)

@@ -13,13 +13,14 @@ no waiting.
 import math
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 
 from ...protocol.errors import TicketError
 from ...protocol.lifecycle import Table, step
 from .criteria import Scalar, Signature
 from .shelf import Key
 
-__all__ = ["TICKET", "Backfill", "Entrant", "Kind", "Ticket", "TicketEvent", "TicketState"]
+__all__ = ["TICKET", "Backfill", "Entrant", "Kind", "Ticket", "TicketEvent", "TicketState", "able"]
 
 Kind = int | tuple[frozenset[str], ...]
 """A party's size; in a queue with roles, those of each player."""
@@ -222,3 +223,9 @@ class Backfill:
 
     def __repr__(self) -> str:
         return f"Backfill({self.room!r}, missing {self.missing})"
+
+
+@lru_cache(maxsize=4096)
+def able(kind: Kind, role: str) -> int:
+    """How many players of a kind can play a role."""
+    return 0 if isinstance(kind, int) else sum(not roles or role in roles for roles in kind)

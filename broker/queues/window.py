@@ -42,9 +42,7 @@ class Window:
 
     def after(self, waited: float) -> float:
         """How far it reaches after so many seconds of waiting."""
-        if waited <= 0:
-            return self.start
-        return min(self.most, self.start + self.per_second * (waited + _EARLY))
+        return min(self.most, self.start + self.per_second * (max(0.0, waited) + _EARLY))
 
     def reached(self, distance: float) -> float:
         """After how many seconds of waiting it reaches so far; infinite if never."""
