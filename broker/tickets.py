@@ -276,8 +276,7 @@ class Tickets:
 
     def _open(self, matcher: Matcher, expected: tuple[Session, ...], message: Enqueue) -> Entry:
         policy = matcher.queue
-        of_queue = sum(entry.queue == matcher.name for entry in self._of.get(expected[0], ()))
-        if of_queue >= policy.tickets_of_a_session:
+        if len(self._of.get(expected[0], ())) >= policy.tickets_of_a_session:
             raise AlreadyWaiting
         if len(expected) > policy.shape.party:
             raise TicketRefused(f"a party of {len(expected)}: this queue takes 1 to {policy.shape.party}")

@@ -1,0 +1,492 @@
+"""Tickets of queues in the broker: each way that one can end, and that whoever is not to blame waits on."""
+
+from typing import Any
+
+import pytest
+
+from server_room_system import BrokerLimits, Code, MatchQueue, RuleSet, Window
+from server_room_system.broker.queues import Ticket
+from server_room_system.protocol import (
+    Accept,
+    Assigned,
+    Cancel,
+    Enqueue,
+    Error,
+    Found,
+    Match,
+    Message,
+    Party,
+    PartyState,
+    Progress,
+    Reasons,
+    TicketError,
+    Why,
+)
+from server_room_system.rooms.control import OpenRoom, ReleaseSeats, ReserveSeats, RoomUpdated, Seeking
+
+from .fakes import Bench, Guest
+from .test_broker import come, come_back
+
+
+class Duel(MatchQueue):
+    pass
+
+
+class Careful(MatchQueue):
+    accept = 10.0
+
+
+class Modes(MatchQueue):
+    hard = ("mode",)
+
+
+class Rated(MatchQueue):
+    window = Window(start=100.0, per_second=10.0, most=500.0)
+
+    def on_ticket(self, ticket: Ticket) -> None:
+        for entrant in ticket.entrants:
+            entrant.rating = 1000.0 * entrant.client
+
+
+class Teams(MatchQueue):
+    teams = {"red": 2, "blue": 2}  # noqa: RUF012  # nobody writes to it
+
+
+class Trios(MatchQueue):
+    teams = {"red": 3, "blue": 3}  # noqa: RUF012  # nobody writes to it
+
+
+class Several(MatchQueue):
+    tickets_of_a_session = 2
+
+
+@pytest.fixture
+def bench() -> Bench:
+    policies: dict[str, MatchQueue] = {
+        "duel": Duel(), "careful": Careful(), "modes": Modes(), "rated": Rated(), "teams": Teams(),
+        "trios": Trios(), "several": Several(),
+    }  # fmt: skip
+    return Bench(queues=policies)
+
+
+def enqueue(
+    guest: Guest, queue: str = "duel", *, ask: int = 9, timeout: float = 60.0, **criteria: Any
+) -> list[Message]:
+    """What is heard until the matcher has nothing more to do."""
+    guest.bench.say(guest.caller, Enqueue(guest.ref, ask, queue, criteria, [], {}, {}, timeout))
+    guest.bench.out.advance(0.0)
+    return guest.heard()
+
+
+def only(messages: list[Message], kind: type[Any]) -> Any:
+    (found,) = (message for message in messages if isinstance(message, kind))
+    return found
+
+
+def code_of(messages: list[Message]) -> int:
+    return int(only(messages, Error).code)
+
+
+def waits(guest: Guest) -> bool:
+    return guest.bench.broker.tickets.waits(guest.session)
+
+
+def is_assigned(guest: Guest, bench: Bench) -> bool:
+    wanted = bench.wanted
+    bench.grant(wanted)
+    return any(isinstance(message, Assigned) and message.room == wanted.room for message in guest.heard())
+
+
+# The way into a room.
+
+
+def test_two_are_matched_into_a_room_that_knows_of_it(bench: Bench) -> None:
+    ann, bob = come(bench), come(bench)
+    enqueue(ann, "modes", mode="ctf")
+    enqueue(bob, "modes", mode=["ctf", "koth"])
+    wanted = bench.wanted
+    assert isinstance(wanted, OpenRoom)
+    assert wanted.ruleset == RuleSet(2, mode="ctf")
+    assert wanted.match["teams"] == {"": [ann.session.id, bob.session.id]}
+    assert [seat.place for seat in wanted.seats] == [("", ""), ("", "")]
+    bench.grant(wanted)
+    assert only(ann.heard(), Assigned).room == only(bob.heard(), Assigned).room == wanted.room
+    assert not waits(ann)
+    assert len(bench.broker.tickets) == 0
+
+
+def test_a_request_that_is_asked_again_is_answered_again_and_done_once(bench: Bench) -> None:
+    ann = come(bench)
+    enqueue(ann)
+    (again,) = enqueue(ann)
+    assert isinstance(again, Progress)
+    assert len(bench.broker.tickets) == 1
+    enqueue(come(bench))
+    bench.grant(bench.wanted)
+    first = only(ann.heard(), Assigned)
+    (again,) = enqueue(ann)
+    assert isinstance(again, Assigned)
+    assert again.reservation == first.reservation
+
+
+def test_a_session_waits_for_one_thing_at_a_time(bench: Bench) -> None:
+    ann = come(bench)
+    enqueue(ann)
+    assert code_of(enqueue(ann, ask=10)) == Code.ALREADY_WAITING
+    assert code_of(enqueue(ann, "rated", ask=11)) == Code.ALREADY_WAITING
+    assert code_of(ann.ask(Match(ann.ref, 12, RuleSet(2).to_wire(), {}, 5.0))) == Code.ALREADY_WAITING
+    bob = come(bench)
+    bob.ask(Match(bob.ref, 12, RuleSet(2).to_wire(), {}, 5.0))
+    assert code_of(enqueue(bob)) == Code.ALREADY_WAITING
+
+
+@pytest.mark.parametrize(
+    ("queue", "criteria", "code"),
+    [
+        ("nonsense", {}, Code.UNKNOWN_QUEUE),
+        ("modes", {"colour": "red"}, Code.TICKET_REFUSED),
+        ("modes", {"mode": []}, Code.TICKET_REFUSED),
+        ("modes", {"mode": float("nan")}, Code.TICKET_REFUSED),
+        ("modes", {"mode": {"deep": {}}}, Code.TICKET_REFUSED),
+    ],
+)
+def test_what_a_queue_does_not_allow_is_refused(bench: Bench, queue: str, criteria: Any, code: Code) -> None:
+    ann = come(bench)
+    assert code_of(enqueue(ann, queue, **criteria)) == code
+    assert not waits(ann)
+
+
+# What on_ticket says.
+
+
+def test_a_ticket_enters_when_the_hook_has_answered(bench: Bench) -> None:
+    bench.out.rated = None
+    ann, bob = come(bench), come(bench)
+    enqueue(ann)
+    enqueue(bob)
+    assert not bench.out.asked
+    for _, ticket in bench.out.to_rate:
+        bench.broker.tickets.rated(ticket, None)
+    bench.out.advance(0.0)
+    assert is_assigned(ann, bench)
+
+
+@pytest.mark.parametrize("error", [TicketError("you are banned"), KeyError("ann")])
+def test_what_the_hook_raises_refuses_the_ticket(bench: Bench, error: Exception) -> None:
+    bench.out.rated = None
+    ann = come(bench)
+    enqueue(ann)
+    ((_, ticket),) = bench.out.to_rate
+    bench.broker.tickets.rated(ticket, error)
+    refusal = only(ann.heard(), Error)
+    assert refusal.code == Code.TICKET_REFUSED
+    assert ("banned" in refusal.text) == isinstance(error, TicketError)
+    assert "ann" not in refusal.text
+    assert not waits(ann)
+
+
+def test_the_answer_for_a_ticket_that_was_cancelled_is_not_heard(bench: Bench) -> None:
+    bench.out.rated = None
+    ann, bob = come(bench), come(bench)
+    enqueue(ann)
+    ((_, ticket),) = bench.out.to_rate
+    ann.ask(Cancel(ann.ref, 9))
+    assert not bench.out.to_rate
+    bench.broker.tickets.rated(ticket, None)
+    bench.out.rated = bench.broker.tickets.rated
+    enqueue(bob)
+    assert not bench.out.asked
+
+
+# Ends.
+
+
+def test_a_cancel_that_is_acknowledged_is_final(bench: Bench) -> None:
+    ann, bob = come(bench), come(bench)
+    enqueue(ann)
+    assert code_of(ann.ask(Cancel(ann.ref, 9))) == Code.MATCH_CANCELLED
+    enqueue(bob)
+    assert not bench.out.asked
+    assert waits(bob)
+
+
+def test_a_ticket_expires_at_its_deadline(bench: Bench) -> None:
+    ann = come(bench)
+    enqueue(ann, timeout=5.0)
+    bench.out.advance(4.9)
+    assert waits(ann)
+    bench.out.advance(0.2)
+    assert code_of(ann.heard()) == Code.MATCH_EXPIRED
+    assert not waits(ann)
+
+
+def test_the_server_shortens_a_wait_that_is_too_long() -> None:
+    bench = Bench(BrokerLimits(longest_wait=10.0), queues={"duel": Duel()})
+    ann = come(bench)
+    enqueue(ann, timeout=1e6)
+    bench.out.advance(10.1)
+    assert code_of(ann.heard()) == Code.MATCH_EXPIRED
+
+
+def test_who_is_away_is_not_matched_and_keeps_its_place(bench: Bench) -> None:
+    ann, bob, cid = come(bench), come(bench), come(bench)
+    enqueue(ann)
+    ann.lose()
+    enqueue(bob)
+    assert not bench.out.asked
+    come_back(ann)
+    bench.out.advance(0.0)
+    assert {seat.session for seat in bench.wanted.seats} == {ann.session.session, bob.session.session}
+    enqueue(cid)
+    assert waits(cid)
+
+
+def test_who_never_comes_back_leaves_no_ticket(bench: Bench) -> None:
+    ann = come(bench)
+    enqueue(ann, timeout=600.0)
+    ann.lose()
+    bench.out.advance(61.0)
+    assert len(bench.broker.tickets) == 0
+
+
+# While a worker is asked.
+
+
+def test_a_room_that_cannot_be_made_ends_the_tickets(bench: Bench) -> None:
+    ann, bob = come(bench), come(bench)
+    enqueue(ann)
+    enqueue(bob)
+    ann.heard()
+    bench.refuse(bench.wanted, Code.ROOM_FAILED)
+    assert code_of(ann.heard()) == code_of(bob.heard()) == Code.ROOM_FAILED
+    assert len(bench.broker.tickets) == 0
+
+
+@pytest.mark.parametrize("how", ["cancel", "end"])
+def test_when_one_goes_while_seats_are_held_the_other_waits_on(bench: Bench, how: str) -> None:
+    ann, bob, cid = come(bench), come(bench), come(bench)
+    enqueue(ann)
+    enqueue(bob)
+    asked = bench.wanted
+    if how == "cancel":
+        assert code_of(bob.ask(Cancel(bob.ref, 9))) == Code.MATCH_CANCELLED
+    else:
+        bob.session.end()
+        bench.out.advance(0.0)
+    ann.heard()
+    bench.grant(asked)
+    bench.out.advance(0.0)
+    released = [one for one in bench.out.asked if isinstance(one, ReleaseSeats) and one.rooms == [asked.room]]
+    assert len(released) >= 2
+    assert not any(isinstance(message, Assigned) for message in ann.heard())
+    assert waits(ann)
+    enqueue(cid)
+    assert {seat.session for seat in bench.wanted.seats} == {ann.session.session, cid.session.session}
+    assert is_assigned(ann, bench)
+
+
+# The accept step.
+
+
+def found(guest: Guest) -> Found:
+    return only(guest.heard(), Found)
+
+
+def both_found(bench: Bench) -> tuple[Guest, Guest, int]:
+    ann, bob = come(bench), come(bench)
+    enqueue(ann, "careful")
+    match = only(enqueue(bob, "careful"), Found)
+    assert found(ann).match == match.match
+    assert match.players == 2
+    return ann, bob, match.match
+
+
+def test_a_match_that_all_accept_gets_a_room(bench: Bench) -> None:
+    ann, bob, match = both_found(bench)
+    ann.ask(Accept(ann.ref, 9, match, True))
+    assert not bench.out.asked
+    bob.ask(Accept(bob.ref, 9, match, True))
+    assert is_assigned(ann, bench)
+
+
+def test_who_declines_ends_its_ticket_alone(bench: Bench) -> None:
+    ann, bob, match = both_found(bench)
+    ann.ask(Accept(ann.ref, 9, match, True))
+    assert code_of(bob.ask(Accept(bob.ref, 9, match, False))) == Code.MATCH_CANCELLED
+    assert waits(ann)
+    enqueue(come(bench), "careful")
+    assert found(ann).match != match
+
+
+def test_who_says_nothing_in_time_ends_its_ticket(bench: Bench) -> None:
+    ann, bob, match = both_found(bench)
+    ann.ask(Accept(ann.ref, 9, match, True))
+    bench.out.advance(10.1)
+    assert code_of(bob.heard()) == Code.MATCH_CANCELLED
+    assert waits(ann)
+    assert not bench.out.asked
+
+
+def test_an_answer_to_another_match_is_not_heard(bench: Bench) -> None:
+    ann, bob, match = both_found(bench)
+    ann.ask(Accept(ann.ref, 9, match + 1, True))
+    bob.ask(Accept(bob.ref, 9, match, True))
+    assert not bench.out.asked
+
+
+def test_who_comes_back_is_asked_again(bench: Bench) -> None:
+    ann, bob, match = both_found(bench)
+    ann.lose()
+    come_back(ann)
+    again = enqueue(ann, "careful")
+    assert only(again, Found).match == match
+    ann.ask(Accept(ann.ref, 9, match, True))
+    bob.ask(Accept(bob.ref, 9, match, True))
+    assert is_assigned(ann, bench)
+
+
+def test_the_deadline_of_a_ticket_counts_while_it_is_found(bench: Bench) -> None:
+    ann, bob = come(bench), come(bench)
+    enqueue(ann, "careful", timeout=3.0)
+    enqueue(bob, "careful")
+    bench.out.advance(3.1)
+    assert code_of(ann.heard()) == Code.MATCH_EXPIRED
+    assert waits(bob)
+
+
+# Several tickets of one session.
+
+
+def test_a_session_with_two_tickets_is_never_matched_with_itself_nor_twice(bench: Bench) -> None:
+    ann, bob = come(bench), come(bench)
+    enqueue(ann, "several", ask=9)
+    enqueue(ann, "several", ask=10)
+    assert not bench.out.asked
+    enqueue(bob, "several")
+    bench.out.advance(1.0)
+    assert len({seat.session for seat in bench.wanted.seats}) == 2
+    bench.grant(bench.wanted)
+    heard = ann.heard()
+    assert only(heard, Assigned)
+    assert code_of(heard) == Code.MATCH_CANCELLED
+    assert not waits(ann)
+
+
+# Why, and how long yet.
+
+
+def test_why_names_the_rule_that_keeps_the_other_away(bench: Bench) -> None:
+    ann, bob = come(bench), come(bench)
+    enqueue(ann, "rated")
+    enqueue(bob, "rated")
+    report = only(ann.ask(Why(ann.ref, 20, 9)), Reasons).report
+    (obstacle,) = report["obstacles"]
+    assert obstacle["rule"] == "rating"
+    assert report == bench.broker.tickets.why_number(report["ticket"])
+    assert code_of(ann.ask(Why(ann.ref, 21, 77))) == Code.NOT_A_MEMBER
+
+
+def test_progress_is_told_less_and_less_often(bench: Bench) -> None:
+    ann = come(bench)
+    enqueue(ann)
+    told = []
+    for _ in range(60):
+        bench.out.advance(1.0)
+        told.append(sum(isinstance(message, Progress) for message in ann.heard()))
+    assert [second for second, times in enumerate(told, 1) if times][:5] == [1, 3, 7, 15, 31]
+
+
+# Parties.
+
+
+def party_of(bench: Bench, members: int) -> list[Guest]:
+    guests = [come(bench) for _ in range(members)]
+    code = only(guests[0].ask(Party(guests[0].ref, 3, "make", None)), PartyState).party["code"]
+    for guest in guests[1:]:
+        assert len(only(guest.ask(Party(guest.ref, 3, "join", code)), PartyState).party["members"]) >= 2
+    return guests
+
+
+def test_a_party_enters_when_all_of_it_have_asked_and_is_seated_in_one_team(bench: Bench) -> None:
+    ann, bob = party_of(bench, 2)
+    assert code_of(enqueue(bob, "teams")) == Code.TICKET_REFUSED
+    assert only(enqueue(ann, "teams"), Progress).info["state"] == "gathering"
+    assert [one.party["queue"] for one in bob.heard() if isinstance(one, PartyState)][-1] == "teams"
+    for guest in (come(bench), come(bench)):
+        enqueue(guest, "teams")
+    assert not bench.out.asked
+    enqueue(bob, "teams")
+    team = {seat.session: seat.place for seat in bench.wanted.seats}
+    assert len(team) == 4
+    assert team[ann.session.session] == team[bob.session.session]
+
+
+@pytest.mark.parametrize("how", ["cancel", "leave", "end", "kick"])
+@pytest.mark.parametrize("phase", ["gathering", "waiting"])
+def test_whatever_takes_one_out_takes_the_party_out(bench: Bench, how: str, phase: str) -> None:
+    ann, bob, cid = party_of(bench, 3)
+    enqueue(ann, "trios")
+    enqueue(bob, "trios")
+    if phase == "waiting":
+        enqueue(cid, "trios")
+    ann.heard()
+    if how == "cancel" and phase == "waiting":
+        bob.ask(Cancel(bob.ref, 9))
+    elif how == "cancel":
+        ann.ask(Cancel(ann.ref, 9))
+    elif how == "leave":
+        cid.ask(Party(cid.ref, 5, "leave", None))
+    elif how == "kick":
+        ann.ask(Party(ann.ref, 5, "kick", cid.session.id))
+    else:
+        cid.session.end()
+        bench.out.advance(0.0)
+    assert not waits(ann)
+    assert not waits(bob)
+    assert len(bench.broker.tickets) == 0
+
+
+# Rooms that seek members.
+
+
+def test_a_room_that_seeks_is_filled_and_seeks_again_what_did_not_come(bench: Bench) -> None:
+    ann, bob, cid = come(bench), come(bench), come(bench)
+    room = "c2a94e07d15b4f3896d0a7e1b3f5c842"
+    bench.report(RoomUpdated(room, "duel", 1, 1, 2, True, {}))
+    bench.report(Seeking(room, "modes", {"": {"": 1}}, {"rating": None, "criteria": {"mode": "ctf"}, "region": None}))
+    bench.out.advance(0.0)
+    enqueue(ann, "modes", mode="koth")
+    assert not bench.out.asked
+    enqueue(bob, "modes", mode="ctf")
+    wanted = bench.wanted
+    assert isinstance(wanted, ReserveSeats)
+    assert wanted.room == room
+    bob.ask(Cancel(bob.ref, 9))
+    bench.grant(wanted)
+    enqueue(cid, "modes", mode="ctf")
+    assert [seat.session for seat in bench.wanted.seats] == [cid.session.session]
+    assert is_assigned(cid, bench)
+
+
+def test_a_room_that_is_full_after_all_costs_nobody_the_place(bench: Bench) -> None:
+    ann, bob = come(bench), come(bench)
+    room = "c2a94e07d15b4f3896d0a7e1b3f5c842"
+    bench.report(RoomUpdated(room, "duel", 1, 1, 2, True, {}))
+    bench.report(Seeking(room, "duel", {"": {"": 1}}, {}))
+    enqueue(ann)
+    bench.refuse(bench.wanted, Code.ROOM_FULL)
+    bench.out.advance(0.0)
+    assert waits(ann)
+    enqueue(bob)
+    assert isinstance(bench.wanted, OpenRoom)
+    assert is_assigned(ann, bench)
+
+
+def test_what_a_room_seeks_where_no_such_queue_is_is_only_logged(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    room = "c2a94e07d15b4f3896d0a7e1b3f5c842"
+    bench.report(RoomUpdated(room, "duel", 1, 1, 2, True, {}))
+    bench.report(Seeking(room, "nonsense", {"": {"": 1}}, {}))
+    bench.report(Seeking(room, "modes", {"": {"": 1}}, {"criteria": {"colour": "red"}}))
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
