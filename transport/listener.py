@@ -206,6 +206,8 @@ class ZmqListener:
                 for peer in self._dying[:dying]:
                     self._bury(peer)
                 del self._dying[:dying]
+                if self._when_read:
+                    self._monitor.pump()  # while the loop was held up, others may have got the descriptors
                 when_read, self._when_read = self._when_read, []
                 for then in when_read:
                     then()

@@ -81,6 +81,8 @@ class TopicPump:
         """Read, grant, and tell who is gone."""
         self.read()
         if not self._received:
+            if self._when_read:
+                self._monitor.pump()  # while the loop was held up, others may have got the descriptors
             when_read, self._when_read = self._when_read, []
             for then in when_read:
                 then()

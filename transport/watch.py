@@ -66,7 +66,7 @@ class Watched(Protocol):
         ...
 
     def when_read(self, then: Callable[[], None]) -> None:
-        """Call back, in a turn, as soon as everything that has arrived by now has been read."""
+        """Call back, in a turn, as soon as everything that has arrived by now has been read, and every end is known."""
 
     def flooded(self, fd: int) -> None:
         """This connection has sent too much that is no message: cut it at once."""
@@ -143,17 +143,20 @@ class ByteWatch:
 
     def closed(self, port: Watched, fd: int) -> None:
         """A connection is over."""
-        self._standing.pop((port, fd), None)
+        account = self._standing.pop((port, fd), None)
+        if account is not None:
+            self._suspects.discard(account)
 
     def forget(self, port: Watched) -> None:
         """A port is closed."""
         for standing in [standing for standing in self._standing if standing[0] is port]:
-            del self._standing[standing]
+            self.closed(*standing)
 
     def close(self) -> None:
         """Watch no more."""
         self._standing.clear()
         self._round.clear()
+        self._suspects.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

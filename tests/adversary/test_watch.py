@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
+import os
 import random
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,7 @@ from server_room_system.transport.locks import CurveKey, KeyPair, Lock, Vouched
 from server_room_system.transport.network import Link, Sent
 from server_room_system.transport.watch import Account
 
+from .cluster import Subscriber
 from .wire import COMMAND, MORE, Gone, Zmtp, framed, greeting, ready
 
 PATIENCE = 10.0
@@ -284,3 +288,34 @@ def test_a_system_that_does_not_tell_is_named_once(
     said = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert len(said) == 1
     assert "silence" in said[0].getMessage()
+
+
+@on_linux
+@pytest.mark.parametrize("kind", ["listener", "publisher"])
+def test_nobody_is_judged_by_a_descriptor_that_was_given_up_while_the_loop_was_held_up(kind: str) -> None:
+    async def main() -> None:
+        network, sink, known = ZmqNetwork(), Sink(), list[bool]()
+        port: Any = (network.listen if kind == "listener" else network.publish)(HOST, 0, sink, LARGEST)
+        watched = port if kind == "listener" else port._pump
+        assert network._watch is not None
+        standing = network._watch._standing
+        with await asyncio.to_thread(Zmtp if kind == "listener" else Subscriber, port.address):
+            await until(lambda: standing)
+            ((_, fd),) = standing
+        hold_up_until_closed(fd)
+        watched.when_read(lambda: known.append((watched, fd) in standing))
+        port._turn()
+        assert known == [False]
+        port.close()
+        network.close()
+
+    asyncio.run(main())
+
+
+def hold_up_until_closed(fd: int) -> None:
+    """Nothing of ours runs meanwhile."""
+    deadline = time.monotonic() + PATIENCE
+    with suppress(OSError):
+        while os.fstat(fd):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
