@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from server_room_system.broker.matchmaking import TICKET
+from server_room_system.broker.queues.tickets import TICKET as QUEUE_TICKET
 from server_room_system.broker.sessions import SESSION
 from server_room_system.broker.supervision import SLOT_LIFE
 from server_room_system.broker.workers import WORKER
@@ -23,6 +24,7 @@ DOCUMENT = Path(__file__).with_name("design.md")
 TABLES: dict[str, Mapping[Any, Mapping[Any, Enum]]] = {
     "session": SESSION,
     "ticket": TICKET,
+    "queue ticket": QUEUE_TICKET,
     "seat": SEAT,
     "room": ROOM,
     "client": CLIENT,
