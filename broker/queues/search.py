@@ -61,28 +61,35 @@ class Search:
             now: monotonic seconds.
             overdue: the numbers of the tickets whose ``max_wait`` is over.
         """
-        rules, shape = self._rules, self._rules.shape
-        limit = rules.reach(ticket, now)
+        shape = self._rules.shape
+        limit = self._rules.reach(ticket, now)
         others = shape.full - ticket.size
+        full: Found | None = None
         if self.lacks(ticket, limit) is None:
             near = self.older(ticket, limit, now, others)
-            found = self._full(ticket, near, limit, now) if near or not others else None
-            if found is not None:
-                return found
-        if not overdue:
-            return None
+            full = self._full(ticket, near, limit, now) if near or not others else None
+        if not overdue or ticket.number in overdue or self._rules.queue.then == "refuse":
+            return full
+        late = self._with_overdue(ticket, limit, now, overdue)
+        # Whichever is for who has waited longest; a full one, when it is for the same.
+        if late is None or (full is not None and full.tickets[0].place <= late.tickets[0].place):
+            return full
+        return late
+
+    def _with_overdue(self, ticket: Ticket, limit: float, now: float, overdue: Collection[int]) -> Found | None:
+        """The match that a ticket completes for somebody whose ``max_wait`` is over."""
+        rules, shape = self._rules, self._rules.shape
 
         def any_overdue(tickets: Iterable[Ticket]) -> bool:
             return any(one.number in overdue for one in tickets)
 
         if rules.queue.then == "wider":
-            most = rules.most
-            if self.lacks(ticket, most) is not None:
+            if self.lacks(ticket, rules.most) is not None:
                 return None
-            near = self.older(ticket, most, now, others)
-            return self._gather([ticket], near, most, shape.full, now, any_overdue)
+            near = self.older(ticket, rules.most, now, shape.full - ticket.size)
+            return self._gather([ticket], near, rules.most, shape.full, now, any_overdue)
         near = self.older(ticket, limit, now, 0)
-        if not (ticket.number in overdue or any_overdue(near)):
+        if not any_overdue(near):
             return None
         until = self.cost + MOST_LOOKS
         for size in self._smaller(near, ticket.size):

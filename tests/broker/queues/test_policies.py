@@ -1,6 +1,6 @@
 """Policies as users write them: what they declare, what is refused, and what comes of it."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -81,7 +81,7 @@ def test_who_has_waited_longest_gets_who_comes_though_another_is_nearer() -> Non
 
 def test_preferences_make_up_for_as_much_waiting_as_they_are_worth() -> None:
     class Language(MatchQueue):
-        prefer: ClassVar[dict[str, float]] = {"language": 5.0}
+        prefer = {"language": 5.0}  # noqa: RUF012
 
         def fits(self, one: Ticket, other: Ticket) -> bool:
             return "new" in (one.owner, other.owner)  # so that the first three wait
@@ -136,7 +136,7 @@ def test_one_and_true_are_different() -> None:
 
 def test_teams_are_even_and_parties_stay_together() -> None:
     class Teams(MatchQueue):
-        teams: ClassVar[dict[str, int]] = {"red": 3, "blue": 3}
+        teams = {"red": 3, "blue": 3}  # noqa: RUF012
 
     desk = Desk(Teams())
     party = desk.enter(0.0, 1900, 1700)
@@ -150,8 +150,8 @@ def test_teams_are_even_and_parties_stay_together() -> None:
 
 def test_everybody_has_a_role_that_they_play() -> None:
     class Raid(MatchQueue):
-        teams: ClassVar[dict[str, int]] = {"red": 2, "blue": 2}
-        roles: ClassVar[dict[str, int]] = {"tank": 1, "healer": 1}
+        teams = {"red": 2, "blue": 2}  # noqa: RUF012
+        roles = {"tank": 1, "healer": 1}  # noqa: RUF012
 
     desk = Desk(Raid())
     for roles in ("tank", "tank healer", "tank", "tank"):
@@ -198,7 +198,7 @@ def test_a_smaller_match_comes_when_the_wait_is_over() -> None:
 
 def test_bots_take_the_places_that_are_left() -> None:
     class Bots(MatchQueue):
-        teams: ClassVar[dict[str, int]] = {"red": 2, "blue": 2}
+        teams = {"red": 2, "blue": 2}  # noqa: RUF012
         max_wait, then = 30.0, "bots"
 
     desk = Desk(Bots())
@@ -243,7 +243,7 @@ def test_a_refusal_is_honest() -> None:
 @pytest.mark.parametrize("rooms_first", [True, False])
 def test_a_room_gets_who_has_waited_longest_and_then_whom_the_policy_gives_it(rooms_first: bool) -> None:
     class Rooms(MatchQueue):
-        teams: ClassVar[dict[str, int]] = {"red": 2, "blue": 2}
+        teams = {"red": 2, "blue": 2}  # noqa: RUF012
         window = Window(100, 10, 500)
         prefer_backfill = rooms_first
 
@@ -416,10 +416,10 @@ def test_a_window_that_makes_no_sense_is_refused(numbers: tuple[float, ...]) -> 
 
 
 class Checked(MatchQueue):
-    teams: ClassVar[dict[str, int]] = {"red": 2, "blue": 2}
-    roles: ClassVar[dict[str, int]] = {"tank": 1}
+    teams = {"red": 2, "blue": 2}  # noqa: RUF012
+    roles = {"tank": 1}  # noqa: RUF012
     hard = ("map",)
-    prefer: ClassVar[dict[str, float]] = {"language": 1.0}
+    prefer = {"language": 1.0}  # noqa: RUF012
     latency = Window(0.1, 0.0)
     regions = ("eu", "us")
 
