@@ -66,6 +66,10 @@ _SETTLE = 2.0
 """Seconds that workers of a broker before us have to come by themselves, before others are started."""
 _NUMBERS_KEPT = 10_000
 """Client numbers that are set aside for us at once: a broker after us begins above them."""
+_LIVES_A_SECOND = 1024
+"""A life of a broker is named by the time at which it began, that finely: a next one may begin at once."""
+_GENERATIONS_A_SECOND = 1 << 20
+"""Registrations that a broker can count in a second, and stay below those of one that begins then."""
 _MOST_ROOMS = 1 << 30
 
 
@@ -289,7 +293,7 @@ class Host:
             self,
             self._entropy,
             limits,
-            TokenMint(key, int(self._wall()) & 0xFFFFFFFF),
+            TokenMint(key, int(self._wall() * _LIVES_A_SECOND) & 0xFFFFFFFF),
             {name: _needs(name, room_class) for name, room_class in self._server.rooms.items()},
             self._server.placement,
             self._state.next_client if self._state is not None else 1,
@@ -367,10 +371,9 @@ class Host:
     def _open_cluster(self, network: Network, options: ClusterOptions, key: bytes) -> None:
         if self._state is not None and self._state.left_over:
             options = replace(options, settle=_SETTLE)
-        # Above what any broker before us gave, also if the clock was set back meanwhile: seconds, with room for a
-        # million registrations in each.
+        # Above what any broker before us gave, also if it began just now, or the clock was set back meanwhile.
         before = self._state.generation if self._state is not None else 0
-        generation = max(int(self._wall()), (before >> 20) + 1) << 20
+        generation = max(int(self._wall() * _GENERATIONS_A_SECOND), before + _GENERATIONS_A_SECOND)
         self._cluster = Cluster(
             self.broker,
             options,

@@ -172,8 +172,8 @@ class Registrar:
         directory: what is known of their rooms.
         out: where to write.
         entropy: where nonces come from.
-        first_generation: above every generation of an earlier broker: the wall
-            clock's seconds, shifted, say.
+        first_generation: above every generation of an earlier broker: by the
+            wall clock, say.
     """
 
     def __init__(

@@ -34,8 +34,8 @@ class TokenMint:
 
     Args:
         key: the cluster key, or any other secret of 32 bytes: tokens are good as long as it stays.
-        life: names this life of the broker, so that a session that has ended in it is not taken back: seconds of
-            the wall clock, say. Below 2^32.
+        life: names this life of the broker, so that a session that has ended in it is not taken back: the time
+            of its beginning, say, as finely as brokers can follow each other. Below 2^32.
     """
 
     def __init__(self, key: bytes, life: int) -> None:

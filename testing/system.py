@@ -110,7 +110,8 @@ class InMemorySystem:
     async def restart_broker(self) -> None:
         """Start a broker after ``kill_broker``, at the same addresses, with what the one before has left on its disk.
 
-        Give it a second since the last start, by ``wall``: a life of a broker is named by the time of its beginning.
+        Give it a thousandth of a second since the last start, by ``wall``: a life of a broker is named by the time of
+        its beginning.
         """
         if self.broker_runs:
             raise ConfigError("the broker runs: kill it first")

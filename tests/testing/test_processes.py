@@ -155,6 +155,30 @@ def test_rooms_on_workers_live_on_while_their_broker_is_dead_and_its_successor_t
     run(play)
 
 
+def test_a_broker_that_is_started_again_within_the_second_takes_the_sessions_back() -> None:
+    async def play() -> None:
+        async with echo(workers=1) as s:
+            ann, bob = await s.client(), await s.client()
+            room = await ann.create(RuleSet(3, room="echo"))
+            generations = []
+            for _ in range(5):
+                began = s.wall + s.now
+                generations.append(s.workers["w1"].registration.generation)
+                await s.kill_broker()
+                await s.sleep(0.002)
+                await s.restart_broker()
+                assert s.wall + s.now - began < 0.1
+                await s.sleep(0.1)
+            await s.sleep(8.0)
+            assert (ann.connected, bob.connected) == (True, True)
+            await (await bob.join_by_id(room.id)).send("said", 2, ack=True)
+            assert (await room.receive()).data == 2
+            generations.append(s.workers["w1"].registration.generation)
+            assert generations == sorted(generations)
+
+    run(play)
+
+
 def test_rooms_beside_the_broker_go_with_it() -> None:
     async def play() -> None:
         async with echo() as s:
