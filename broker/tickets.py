@@ -452,7 +452,7 @@ class Tickets:
             entry.ticket.step(TicketEvent.MATCH)
             self._forget(entry)
         self._searches.assign(claims, answer)
-        for session in {session for entry in entries for session in entry.players}:
+        for session in [session for entry in entries for session in entry.players]:
             for other in list(self._of.get(session, ())):
                 self._withdraw(
                     other, MatchCancelled("matched in another queue"), "a member was matched elsewhere", None
