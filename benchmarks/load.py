@@ -10,6 +10,7 @@ from benchmarks.idle import idle_rooms
 from benchmarks.job import Job, Result, job_from_json, result_to_json
 from benchmarks.machine import pin
 from benchmarks.outage import kill_launched, kill_started
+from benchmarks.queueing import duels, raids
 from benchmarks.start import start
 from benchmarks.traffic import echo, flood, listen
 from benchmarks.wire import LoadError
@@ -30,6 +31,8 @@ _WORKS: dict[str, Callable[[Job], Result]] = {
     "idle": idle_rooms,
     "kill-launched": kill_launched,
     "kill-started": kill_started,
+    "duels": duels,
+    "raids": raids,
     "start": start,
 }
 

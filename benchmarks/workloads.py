@@ -256,6 +256,31 @@ WORKLOADS = (
         beside=None,
     ),
     Workload(
+        "match-duels",
+        "match 1v1 by rating, 10,000 waiting: the pure matcher",
+        replace(_job("duels", "none", 2, rooms=10_000), seconds=3.0),
+        (
+            Figure("matched", "tickets matched a second", 0, Bound("least", 20_000, relative=False)),
+            Figure("pass", "longest pass, ms", 1, Bound("most", 20.0, relative=False)),
+        ),
+        bouts=1,
+        ours=Side("ours", None),
+        beside=None,
+    ),
+    Workload(
+        "match-raids",
+        "100,000 waiting for 5v5 with roles, 1,000 a second coming: the pure matcher",
+        replace(_job("raids", "none", 10, rooms=100_000), seconds=3.0),
+        (
+            Figure("memory", "memory a ticket, bytes", 0, Bound("most", 2048, relative=False)),
+            Figure("pass", "longest pass, ms", 1, Bound("most", 20.0, relative=False)),
+            Figure("busy", "of a core, %", 0),
+        ),
+        bouts=1,
+        ours=Side("ours", None),
+        beside=None,
+    ),
+    Workload(
         "start",
         "srs serve with 4 workers, from the command on",
         replace(_job("start", "single", 1), times=3),
