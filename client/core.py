@@ -217,7 +217,7 @@ class ClientCore:
         contact = contact or self.broker
         contact.heard(now)
         try:
-            self._handle(contact, parse(self._decode(frame)), now)
+            self._handle(contact, parse(self._decode(frame)), now, len(frame))
         except UnknownKind:
             return  # a newer server's; nothing that we asked for
         except BadMessage as error:
@@ -232,7 +232,7 @@ class ClientCore:
                 raise BadMessage("a downlink carries bundles, resets, and the end")
             addressed = self._memberships.addressed_below(membership, message)
             if isinstance(message, Deliver):
-                self._deliver(addressed, message, now)
+                self._deliver(addressed, message, now, len(frame))
             elif isinstance(message, LeftRoom):
                 self._memberships.left_below(addressed, message, now)
             else:
@@ -344,9 +344,9 @@ class ClientCore:
 
     # What servers say.
 
-    def _handle(self, contact: Contact, message: Message, now: float) -> None:
+    def _handle(self, contact: Contact, message: Message, now: float, size: int) -> None:
         if isinstance(message, Deliver):
-            self._deliver(self._memberships.addressed(contact, message), message, now)
+            self._deliver(self._memberships.addressed(contact, message), message, now, size)
         elif isinstance(message, Error):
             self._error(contact, message, now)
         elif isinstance(message, Goodbye):
@@ -420,8 +420,8 @@ class ClientCore:
         contact = self.broker if message.endpoint is None else self._worker(message.endpoint, now)
         self._memberships.enter(message, contact)
 
-    def _deliver(self, membership: Membership | None, message: Deliver, now: float) -> None:
-        if not self._memberships.deliver(membership, message) and membership is not None:
+    def _deliver(self, membership: Membership | None, message: Deliver, now: float, size: int) -> None:
+        if not self._memberships.deliver(membership, message, size) and membership is not None:
             self.read_on(membership, now)
 
     def _error(self, contact: Contact, message: Error, now: float) -> None:

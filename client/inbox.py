@@ -6,6 +6,9 @@ from .received import Received
 
 __all__ = ["Inbox"]
 
+_MOST_REST = 64 * 1024 * 1024
+"""Bytes that may come when there is no limit any more: no server of ours keeps more of what is over."""
+
 
 class Inbox:
     """A bounded queue of messages.
@@ -21,6 +24,7 @@ class Inbox:
         self._most: int | None = most
         self._messages: deque[Received] = deque()
         self._left_out = False
+        self._spare = 0
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -41,11 +45,20 @@ class Inbox:
             Whether something was left out, and has to be fetched.
         """
         left_out, self._left_out = self._left_out, False
-        self._most = None
+        if self._most is not None:
+            self._most, self._spare = None, _MOST_REST
         return left_out
 
+    def bears(self, size: int) -> bool:
+        """Count a bundle of so many bytes. False: this is no rest any more."""
+        if self._most is None:
+            self._spare -= size
+        return self._spare >= 0
+
     def put(self, message: Received) -> None:
-        """Take a message."""
+        """Take a message. Of resets that follow each other, the newest stands for all."""
+        if message.kind == "reset" and self._messages and self._messages[-1].kind == "reset":
+            self._messages.pop()
         self._messages.append(message)
 
     def take(self) -> tuple[Received, bool]:

@@ -7,7 +7,7 @@ contact tells is about those of its own alone, whatever reference it names.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..protocol.errors import BadMessage, Code, RemoteError, error_for
+from ..protocol.errors import BadMessage, Code, ProtocolViolation, RemoteError, error_for
 from ..protocol.ids import mark_of
 from ..protocol.limits import Limits
 from ..protocol.messages import (
@@ -242,13 +242,16 @@ class Memberships:
             membership.reset(place, message.snapshot)
             self._out.progressed(membership)
 
-    def deliver(self, membership: Membership | None, message: Deliver) -> bool:
-        """Read a bundle. False: something is missing before it."""
+    def deliver(self, membership: Membership | None, message: Deliver, size: int) -> bool:
+        """Read a bundle that came in so many bytes. False: something is missing before it."""
         if membership is None or membership.reader.epoch != message.epoch:
             self._out.misrouted(message.epoch)
             return True
         # A downlink overtakes the answer to RECOVER, which comes on the other connection: there, all is read.
         if (membership.recovering and membership.downlink is None) or not membership.inbox.has_room():
+            return True
+        if not membership.inbox.bears(size):
+            self._finish(membership, ProtocolViolation("the server says more behind the end than it can have kept"))
             return True
         try:
             for number, reply, error in membership.read(message.offset, message.items):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from server_room_system.client import inbox
 from server_room_system.client.membership import Membership, MembershipState
 from server_room_system.protocol import (
     Code,
@@ -11,6 +12,7 @@ from server_room_system.protocol import (
     Leave,
     Left,
     LeftRoom,
+    ProtocolViolation,
     Recover,
     Reset,
     RoomClosed,
@@ -217,3 +219,27 @@ def test_who_leaves_while_the_rest_is_waited_for_does_not_wait_either(stage: Sta
 def test_the_end_of_somebody_else_is_not_ours(stage: Stage, room: Membership) -> None:
     end_below(stage, room, secret(91))
     assert room.state is MembershipState.JOINED
+
+
+def test_the_rest_of_a_room_that_is_over_has_an_end(
+    stage: Stage, room: Membership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "_MOST_REST", 10_000)
+    stage.reconnect()
+    [recover] = stage.heard(Recover)
+    for number in range(200):  # a server that never comes to the end, and says once more that now comes the rest
+        if number % 50 == 0:
+            joined = stage.recovered(recover, downlink=None, info={"over": True})
+        if room.state is MembershipState.ENDED:
+            break
+        stage.say(Deliver(EPOCH, joined.ref, number, [broadcast("x" * 1000)]))
+    assert 8 <= len(room.inbox) <= 10
+    assert type(room.error) is ProtocolViolation
+    assert "more behind the end" in str(room.error)
+
+
+def test_a_server_that_resets_again_and_again_fills_no_memory(stage: Stage, room: Membership) -> None:
+    for number in range(1, 101):
+        stage.say(Reset(room.ref, EPOCH, number, 0, f"snapshot {number}"))
+    [only] = [room.inbox.take()[0] for _ in range(len(room.inbox))]
+    assert (only.kind, only.data, only.position.offset) == ("reset", "snapshot 100", 100)

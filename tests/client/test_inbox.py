@@ -1,8 +1,10 @@
 """What came and is not read yet, and when the rest of it is fetched."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server_room_system.client import inbox as module
 from server_room_system.client.inbox import Inbox
 from server_room_system.client.received import Received
 from server_room_system.protocol import Position
@@ -86,3 +88,24 @@ def test_whoever_reads_everything_is_told_to_fetch_what_was_left_out(most: int, 
     while len(inbox):
         owed = not inbox.take()[1] and owed
     assert not owed
+
+
+def test_what_is_left_is_taken_whole_and_has_an_end_that_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_REST", 1000)
+    inbox = filled(4, 4)
+    assert inbox.bears(1_000_000), "until then, messages are counted"
+    assert not inbox.has_room()
+    assert inbox.lift()
+    assert inbox.has_room()
+    assert inbox.bears(600)
+    assert not inbox.lift()
+    assert inbox.bears(400)
+    assert not inbox.bears(1)
+
+
+def test_of_resets_that_follow_each_other_the_newest_is_read() -> None:
+    inbox = Inbox(4)
+    kinds = ["broadcast", "reset", "reset", "broadcast", "reset", "reset"]
+    for number, kind in enumerate(kinds):
+        inbox.put(Received(kind, number, Position(1, number, 0), kind))
+    assert [inbox.take()[0].data for _ in range(len(inbox))] == [0, 2, 3, 5]
