@@ -113,7 +113,7 @@ def test_a_refused_connection_is_tried_again_until_the_time_is_over() -> None:
     assert stage.core.state is ClientState.CLOSED
     pauses = [after - before for before, after in zip(stage.out.dialled, stage.out.dialled[1:], strict=False)]
     assert pauses == sorted(pauses)
-    assert pauses[0] == pytest.approx(0.25 * 0.6)
+    assert pauses[0] == pytest.approx(0.16 * 0.6)
 
 
 def test_silence_is_given_up_after_five_seconds_and_tried_again() -> None:
@@ -154,7 +154,7 @@ def test_after_a_welcome_the_pauses_begin_anew(stage: Stage) -> None:
     stage.core.up(stage.now)
     stage.welcome(stage.last(Hello).ask)
     stage.lose()
-    assert stage.core.tick(stage.now) == pytest.approx(stage.now + 0.25 * 0.6)
+    assert stage.core.tick(stage.now) == pytest.approx(stage.now + 0.16 * 0.6)
 
 
 @pytest.mark.parametrize("code", [Code.VERSION_MISMATCH, Code.SERVER_STOPPING])
