@@ -289,7 +289,8 @@ def test_when_one_goes_while_seats_are_held_the_other_waits_on(bench: Bench, how
 
 
 def found(guest: Guest) -> Found:
-    return only(guest.heard(), Found)
+    told: Found = only(guest.heard(), Found)
+    return told
 
 
 def both_found(bench: Bench) -> tuple[Guest, Guest, int]:

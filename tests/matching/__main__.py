@@ -9,7 +9,8 @@ from collections import Counter
 
 from tests.sim.farm import in_parallel
 
-from .world import Outcome, play
+from .outcome import Outcome
+from .world import play
 
 __all__ = ["main"]
 

@@ -7,6 +7,7 @@ import heapq
 import itertools
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from server_room_system import BrokerLimits, ClientData, Code, Limits
@@ -141,7 +142,7 @@ class Desk:
             ids = {other["client"] for other in others}
             for other in [one for one in self.clients.values() if one.welcome.client_id in ids and one is not client]:
                 if other.here and other.ask is None and other.room is None:
-                    self._at(self.random.choice((0.0, 0.5)), lambda other=other: self._follow(other, queue))
+                    self._at(self.random.choice((0.0, 0.5)), partial(self._follow, other, queue))
 
     def _follow(self, client: Client, queue: str) -> None:
         if client.here and not client.gone and client.ask is None and client.room is None and client.party:
@@ -302,10 +303,13 @@ class Desk:
             self._at(self.random.choice((0.0, 2.0)), lambda: self._refuse(order))
         elif self._wrong() and self._wrong():
             self.counts["workers said nothing"] += 1
-            self._at(_LONGEST, lambda: self._pending.pop(order.ask, None))
+            self._at(_LONGEST, lambda: self._forget(order.ask))
             self._at(_LONGEST + 5.0, lambda: self._grant_too_late(order))
         else:
             self._at(self.random.choice((0.0, 0.0, 0.3, 2.0)), lambda: self._grant(order))
+
+    def _forget(self, ask: int) -> None:
+        self._pending.pop(ask, None)
 
     def _together(self, session: str) -> bool:
         client = self.clients.get(session)
