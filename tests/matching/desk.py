@@ -303,12 +303,12 @@ class Desk:
             self._at(self.random.choice((0.0, 2.0)), lambda: self._refuse(order))
         elif self._wrong() and self._wrong():
             self.counts["workers said nothing"] += 1
-            self._at(_LONGEST, lambda: self._forget(order.ask))
+            self._at(_LONGEST, lambda: self._drop(order.ask))
             self._at(_LONGEST + 5.0, lambda: self._grant_too_late(order))
         else:
             self._at(self.random.choice((0.0, 0.0, 0.3, 2.0)), lambda: self._grant(order))
 
-    def _forget(self, ask: int) -> None:
+    def _drop(self, ask: int) -> None:
         self._pending.pop(ask, None)
 
     def _together(self, session: str) -> bool:
