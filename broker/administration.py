@@ -256,13 +256,16 @@ class Administration:
             raise BadMessage("kick takes room, client (a number) and text")
         entry = self._find(command)
         room, members = entry.report.room, map(self._broker.sessions.get, entry.sessions)
-        if not any(member is not None and client == member.data.ID for member in members):
+        meant = [member for member in members if member is not None and client == member.data.ID]
+        if not meant:
             raise NotAMember(f"client {client} is not in room {room}")
         assert entry.worker.desk is not None
         logger.info(
             "room %s: client %d kicked by an administrator", room, client, extra={"room": room, "client": client}
         )
-        entry.worker.desk.order(Kick(room, client, text[:512]))
+        kick = Kick(room, client, text[:512])
+        entry.worker.to_go.update(((room, member.session), kick) for member in meant)
+        entry.worker.desk.order(kick)
         return {"room": room, "client": client}
 
     def _close(self, desk: AdminDesk, command: Command) -> Any:
@@ -273,7 +276,8 @@ class Administration:
         room = entry.report.room
         assert entry.worker.desk is not None
         logger.info("room %s: closed by an administrator", room, extra={"room": room})
-        entry.worker.desk.order(CloseRoom(room, int(Code.ROOM_CLOSED), text[:512]))
+        order = entry.worker.to_go[room, ""] = CloseRoom(room, int(Code.ROOM_CLOSED), text[:512])
+        entry.worker.desk.order(order)
         return {"room": room}
 
     def _drain(self, desk: AdminDesk, command: Command) -> Any:

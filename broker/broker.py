@@ -314,6 +314,7 @@ class Broker:
         self.seating.retry()
 
     def _room_ended(self, record: WorkerRecord, room: str) -> None:
+        record.is_gone(room)
         entry = self.directory.remove(room, record)
         if entry is None:
             return
@@ -351,6 +352,7 @@ class Broker:
         if entry is None or entry.worker is not record:
             return
         entry.sessions.discard(report.session)
+        record.is_gone(report.room, report.session)
         self._rematches.left(report.room, entry.report.type, report.session)
         session = self.sessions.get(report.session)
         if session is not None:

@@ -326,6 +326,10 @@ class Cluster:
         """See ``RegistrarOutbox.worker_returned``."""
         self._broker.seating.unheard(record)
 
+    def worker_settled(self, record: WorkerRecord) -> None:
+        """See ``RegistrarOutbox.worker_settled``."""
+        record.order_again()
+
     def worker_gone(self, record: WorkerRecord) -> None:
         """See ``RegistrarOutbox.worker_gone``."""
         if self._supervisor is not None:

@@ -120,6 +120,9 @@ class RegistrarOutbox(Protocol):
     def worker_returned(self, record: WorkerRecord) -> None:
         """A worker is back; what it was asked and had not answered may be lost."""
 
+    def worker_settled(self, record: WorkerRecord) -> None:
+        """A worker that came back has told all that it has."""
+
     def worker_gone(self, record: WorkerRecord) -> None:
         """A worker and its rooms are no more."""
 
@@ -371,6 +374,7 @@ class Registrar:
         elif isinstance(report, Settled):
             for room, session in sorted(self._unconfirmed.pop(record, ()), key=lambda one: not one[1]):
                 self._out.worker_report(record, Unseated(room, session) if session else RoomEnded(room))
+            self._out.worker_settled(record)
         else:
             unconfirmed = self._unconfirmed.get(record)
             if unconfirmed is not None and isinstance(report, RoomUpdated | Seated):

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from ..protocol.errors import ConfigError
 from ..protocol.lifecycle import Table, step
-from ..rooms.control import Order
+from ..rooms.control import CloseRoom, Kick, Order
 from ..rooms.registration import WorkerDescription
 from .placement import Load, Placement, RoomNeeds, WorkerView
 
@@ -82,6 +82,7 @@ class WorkerRecord:
         "rooms",
         "since",
         "state",
+        "to_go",
     )
 
     def __init__(
@@ -105,6 +106,8 @@ class WorkerRecord:
         """Its rooms, and how many seats are taken or held in each."""
         self.promised: dict[int, int] = {}
         """Seats that it was asked for and has not answered, by the number of the question."""
+        self.to_go: dict[tuple[str, str], CloseRoom | Kick] = {}
+        """What it was ordered to end and has not reported as ended, by room and session; of rooms, without session."""
 
     def step(self, event: WorkerEvent) -> None:
         self.state = step(WORKER, self.state, event)
@@ -113,6 +116,20 @@ class WorkerRecord:
     def busy(self) -> bool:
         """Whether it has rooms, or soon will."""
         return bool(self.rooms or self.promised)
+
+    def is_gone(self, room: str, session: str = "") -> None:
+        """A room has ended, or a session is in it no more: whatever was ordered about it is done."""
+        if session:
+            self.to_go.pop((room, session), None)
+        else:
+            for key in [key for key in self.to_go if key[0] == room]:
+                del self.to_go[key]
+
+    def order_again(self) -> None:
+        """It has lost its connection, and has told by now what it has: what is to go still is ordered once more."""
+        if self.desk is not None:
+            for order in dict.fromkeys(self.to_go.values()):
+                self.desk.order(order)
 
     def hosts(self, needs: RoomNeeds) -> bool:
         """Whether it could ever take such a room."""

@@ -118,6 +118,7 @@ class FakeRegistrarOutbox(FakeClock):
         self.renewed: list[WorkerRecord] = []
         self.returned: list[WorkerRecord] = []
         self.gone: list[WorkerRecord] = []
+        self.settled: list[WorkerRecord] = []
         self.refused: list[str] = []
         """Addresses of those who have shown a wrong key."""
         self.reports: list[tuple[WorkerRecord, RoomReport]] = []
@@ -140,6 +141,9 @@ class FakeRegistrarOutbox(FakeClock):
 
     def worker_returned(self, record: WorkerRecord) -> None:
         self.returned.append(record)
+
+    def worker_settled(self, record: WorkerRecord) -> None:
+        self.settled.append(record)
 
     def auth_refused(self, address: str) -> None:
         self.refused.append(address)

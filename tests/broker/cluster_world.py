@@ -267,6 +267,9 @@ class Side(FakeOutbox):
     def worker_returned(self, record: WorkerRecord) -> None:
         self.broker.seating.unheard(record)
 
+    def worker_settled(self, record: WorkerRecord) -> None:
+        record.order_again()
+
     def auth_refused(self, address: str) -> None:
         raise AssertionError("everybody here has the cluster key")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from server_room_system import Code
+from server_room_system import ClientData, Code
 from server_room_system.broker.administration import AdminDesk, Administration
 from server_room_system.broker.placement import Load
 from server_room_system.protocol import (
@@ -35,7 +35,10 @@ from server_room_system.rooms.control import (
     Inspect,
     Inspected,
     Kick,
+    RoomEnded,
     RoomUpdated,
+    Seated,
+    Unseated,
 )
 
 from .cluster_fakes import KEY, FakeConnection
@@ -289,6 +292,36 @@ def test_a_member_is_kicked(office: Office, admin: Admin) -> None:
 def test_a_room_is_closed(office: Office, admin: Admin) -> None:
     assert admin.command("close", room=ROOM, text="maintenance") == {"room": ROOM}
     assert office.worker_out.asked == [CloseRoom(ROOM, Code.ROOM_CLOSED, "maintenance")]
+
+
+def test_a_kick_that_was_lost_with_its_connection_is_ordered_again(office: Office, admin: Admin) -> None:
+    guest, broker, worker = come(office.bench), office.bench.broker, office.worker
+    session, client = guest.welcome.session, guest.welcome.client_id
+    for room in (ROOM, OTHER):
+        broker.on_report(worker, Seated(room, session, ClientData(client, "")))
+    admin.command("kick", room=ROOM, client=client, text="out")
+    admin.command("kick", room=OTHER, client=client)
+    kick, other = office.worker_out.asked
+    worker.order_again()
+    assert office.worker_out.asked == [kick, other] * 2, "it has told that both are still there"
+    broker.on_report(worker, Unseated(ROOM, session))
+    worker.order_again()
+    assert office.worker_out.asked == [kick, other] * 2 + [other]
+    broker.on_report(worker, Seated(ROOM, session, ClientData(client, "")))
+    broker.on_report(worker, RoomEnded(OTHER))
+    worker.order_again()
+    assert len(office.worker_out.asked) == 5, "who was kicked and has come back since is not kicked again"
+    assert not worker.to_go
+
+
+def test_the_end_of_a_room_that_was_lost_with_its_connection_is_ordered_again(office: Office, admin: Admin) -> None:
+    admin.command("close", room=ROOM, text="maintenance")
+    office.worker.order_again()
+    assert office.worker_out.asked == [CloseRoom(ROOM, Code.ROOM_CLOSED, "maintenance")] * 2
+    office.bench.broker.on_report(office.worker, RoomEnded(ROOM))
+    office.worker.order_again()
+    assert len(office.worker_out.asked) == 2
+    assert not office.worker.to_go
 
 
 def test_a_worker_is_drained(office: Office, admin: Admin) -> None:

@@ -506,7 +506,9 @@ def test_what_a_returned_worker_does_not_name_again_has_ended(office: Office) ->
     told = [report for _, report in office.out.reports]
     assert told == [room("r1", 1), Seated("r1", "bob", BOB), room("r4")], "nothing is judged before all is told"
     office.out.reports.clear()
+    assert office.out.settled == []
     back.report(Settled())
+    assert office.out.settled == [record]
     rest = [report for _, report in office.out.reports]
     assert sorted(map(repr, rest)) == sorted(
         map(repr, [RoomEnded("r2"), RoomEnded("r3"), Unseated("r1", "ann"), Unseated("r3", "cid")])

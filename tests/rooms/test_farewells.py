@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from server_room_system import Code, HistoryLimits, Member
+from server_room_system import Code, HistoryLimits, Member, ReservationRefused
 from server_room_system.protocol import Deliver, Joined, LeftRoom, Message, Position, Reset, StreamReader
 from server_room_system.rooms.control import RoomEnded
 from server_room_system.rooms.fanout import UnicastFanout
@@ -306,3 +306,22 @@ def test_no_more_members_are_kept_than_the_bound(monkeypatch: pytest.MonkeyPatch
         room.close()
     found = [bench.runner.farewells.find(token) is not None for token in tokens]
     assert found == [False, False, True, True, True]
+
+
+def test_who_is_kicked_while_it_is_away_is_a_member_no_more_and_hears_so_when_it_is_back() -> None:
+    room = Diary()
+    bench = Bench(room)
+    bench.join()
+    bob = bench.join()
+    token, position = farewell_of(bob)
+    bob.drop()
+    with bench.out.turn():
+        room.broadcast("m", "you missed this")
+        bob.member.kick("out")
+    assert [member.id for member in room.clients] == [1]
+    answer = ask(bench, token, position)
+    assert rest(answer, position) == ["you missed this"]
+    assert isinstance(answer[-1], LeftRoom)
+    assert (answer[-1].code, answer[-1].text) == (Code.KICKED, "out")
+    with pytest.raises(ReservationRefused):
+        bench.runner.seats.reclaim(token, None)

@@ -8,15 +8,18 @@ import pytest
 from server_room_system import (
     BrokerUnreachable,
     ClientData,
+    Code,
     ConfigError,
     Limits,
     Member,
     NotInRoomError,
     Room,
+    RoomClosed,
     RuleSet,
     Server,
     WorkerLost,
 )
+from server_room_system.rooms.control import CloseRoom
 from server_room_system.testing import InMemorySystem, Process, VirtualLoop, run, system
 
 QUICK = Limits(ping_interval=1.0, ping_timeout=3.0)
@@ -175,6 +178,25 @@ def test_a_broker_that_is_started_again_within_the_second_takes_the_sessions_bac
             assert (await room.receive()).data == 2
             generations.append(s.workers["w1"].registration.generation)
             assert generations == sorted(generations)
+
+    run(play)
+
+
+def test_an_order_that_was_lost_with_the_connection_to_a_worker_is_given_again() -> None:
+    async def play() -> None:
+        async with echo(workers=1) as s:
+            room, other = [await (await s.client()).create(RuleSet(1, room="echo")) for _ in range(2)]
+            record = s.host.broker.workers.get("w1")
+            assert record is not None
+            record.to_go[room.id, ""] = CloseRoom(room.id, int(Code.ROOM_CLOSED), "tidied up")  # it never arrived
+            for wire in s.network.standing:
+                if wire._far is not None and wire._far.address == s.host.worker_address:
+                    wire.cut()
+            await s.sleep(2.0)
+            assert s.workers["w1"].registered
+            assert (type(room.error), str(room.error)) == (RoomClosed, "tidied up")
+            assert other.error is None
+            assert not record.to_go
 
     run(play)
 
