@@ -390,11 +390,11 @@ def lose_next(at: ClientRoom) -> None:
     deliver = core._deliver
     lost: list[Any] = []
 
-    def lose(membership: Any, message: Any, now: float) -> None:
+    def lose(membership: Any, message: Any, now: float, size: int) -> None:
         if membership is at._membership and message.items and not lost:
             lost.append(message)
         else:
-            deliver(membership, message, now)
+            deliver(membership, message, now, size)
 
     core._deliver = lose  # type: ignore[method-assign]
 
