@@ -7,7 +7,7 @@ contact tells is about those of its own alone, whatever reference it names.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..protocol.errors import BadMessage, Code, ProtocolViolation, RemoteError, error_for
+from ..protocol.errors import BadMessage, Code, ProtocolViolation, RemoteError, RequestError, error_for
 from ..protocol.ids import mark_of
 from ..protocol.limits import Limits
 from ..protocol.messages import (
@@ -286,7 +286,8 @@ class Memberships:
         membership = next((room for room in self.rooms.values() if room.recover_ask == ask), None)
         if membership is None:
             return False
-        if error.code in (Code.ROOM_NOT_FOUND, Code.RESERVATION_REFUSED):
+        # What is no error of one request is the end of the membership.
+        if error.code in (Code.ROOM_NOT_FOUND, Code.RESERVATION_REFUSED) or not isinstance(error, RequestError):
             self._finish(membership, membership.ending or error)
         else:
             membership.recovering = False

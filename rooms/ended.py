@@ -1,5 +1,6 @@
-"""Rooms that are over: what they said last is kept for a while, for those who have not got it."""
+"""Rooms that are over: what they said last is kept for a while, for those who have not got it; why, for longer."""
 
+from ..protocol.errors import Code, RemoteError, RoomNotFound, WorkerLost, error_for
 from .farewells import KEPT, Farewells
 from .timers import AlarmClock
 
@@ -8,6 +9,8 @@ __all__ = ["EndedRooms"]
 _MOST = 4096
 _MOST_KEPT = 64 * 1024 * 1024
 """Rooms, and bytes, about, that are kept at once; the oldest are forgotten first."""
+_MOST_CODES = 16_384
+"""Rooms of which no more is known than why they ended: about 3 MiB."""
 
 
 class EndedRooms:
@@ -17,16 +20,24 @@ class EndedRooms:
         clock: calls back when their time is over.
     """
 
-    __slots__ = ("_clock", "_kept", "_size")
+    __slots__ = ("_clock", "_codes", "_has_all", "_kept", "_size")
 
     def __init__(self, clock: AlarmClock) -> None:
         self._clock = clock
         self._kept: dict[str, tuple[Farewells, int]] = {}
         """By id, the oldest first, with their bytes."""
         self._size = 0
+        self._codes: dict[str, Code] = {}
+        """Why rooms ended, the oldest first."""
+        self._has_all = True
+        """Of each room that has ended here, it is known why."""
 
-    def keep(self, room: str, farewells: Farewells) -> None:
-        """A room is over."""
+    def keep(self, room: str, farewells: Farewells, code: Code) -> None:
+        """A room is over; ``code`` says why."""
+        self._codes[room] = code
+        if len(self._codes) > _MOST_CODES:
+            del self._codes[next(iter(self._codes))]
+            self._has_all = False
         if not farewells:
             return
         size = farewells.size
@@ -41,8 +52,16 @@ class EndedRooms:
         kept = self._kept.get(room)
         return kept[0] if kept is not None else None
 
+    def why(self, room: str) -> RemoteError:
+        """Why a room is not here, for one of its members."""
+        code = self._codes.get(room)
+        if code is not None:
+            return error_for(int(code))  # what was said about it is the members' own; the code is no secret
+        return WorkerLost("the room is gone: its worker was started anew") if self._has_all else RoomNotFound()
+
     def clear(self) -> None:
         """Forget all of them."""
+        self._codes.clear()
         for room in list(self._kept):
             self._forget(room)
 

@@ -148,6 +148,7 @@ class Runner:
 
     def __init__(
         self,
+        "why",
         room: Room,
         room_id: str,
         type_name: str,
@@ -236,6 +237,7 @@ class Runner:
         """The time to dispose is over: the room ends, whatever its hooks do."""
         if self._state is RoomState.CLOSING:
             self.out.stop_hook(self.mailbox)
+        self.why = code
             self.flush()
             self.attendance.dismiss_silently(Code.ROOM_CLOSED, RoomClosed.meaning)
             self._end(None, None)

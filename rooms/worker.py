@@ -14,7 +14,6 @@ from ..protocol.errors import (
     Code,
     RemoteError,
     RequestError,
-    ReservationRefused,
     RoomFailed,
     RoomFull,
     RoomNotFound,
@@ -353,15 +352,13 @@ class Worker:
     def _recover(self, runner: Runner | None, connection: Connection, message: Recover) -> None:
         position = Position(message.epoch, message.offset, message.direct)
         farewells = runner.farewells if runner is not None else self._ended.get(message.room)
-        if farewells is None:
-            raise RoomNotFound
-        farewell = farewells.find(message.token, connection.vouched.key)
-        if farewell is not None:
+        farewell = farewells.find(message.token, connection.vouched.key) if farewells is not None else None
+        if farewells is not None and farewell is not None:
             if runner is not None:
                 runner.flush()
             farewells.say(farewell, connection, message.ask, position)
         elif runner is None:
-            raise ReservationRefused
+            raise self._ended.why(message.room)
         else:  # also while it closes: those who are not dismissed yet have their turn
             seat = runner.seats.reclaim(message.token, connection.vouched.key)
             runner.attendance.come_back(seat, connection, message.ask, position)
@@ -462,7 +459,7 @@ class Worker:
                 self.clear_alarm(runner.attendance.time_is_up, seat.key)
             self.clear_alarm(runner.catch_up)
             self.clear_alarm(runner.attendance.forget_farewells)
-            self._ended.keep(runner.id, runner.farewells)
+            self._ended.keep(runner.id, runner.farewells, runner.why)
             self._over_now(runner)
         self._on_report(report)
 

@@ -329,7 +329,9 @@ def test_a_worker_that_sends_nonsense_is_dialled_again(yard: Yard) -> None:
     assert yard.core.state is ClientState.ONLINE
 
 
-@pytest.mark.parametrize("code", [Code.ROOM_NOT_FOUND, Code.RESERVATION_REFUSED])
+@pytest.mark.parametrize(
+    "code", [Code.ROOM_NOT_FOUND, Code.RESERVATION_REFUSED, Code.ROOM_CLOSED, Code.WORKER_LOST, Code.WORKER_DRAINED]
+)
 def test_a_room_that_is_gone_when_it_is_recovered_has_ended(yard: Yard, code: Code) -> None:
     membership = yard.enter("r1", 71)
     contact = yard.worker()

@@ -13,16 +13,30 @@ from server_room_system import (
     Limits,
     Member,
     Room,
+    RoomClosed,
     RoomFailed,
     RoomLocked,
     RuleSet,
     UnknownRoomType,
     WorkerDrained,
 )
-from server_room_system.protocol import Deliver, Error, Join, Joined, LeftRoom, Message, Recover, Send, encode
+from server_room_system.protocol import (
+    Deliver,
+    Error,
+    Join,
+    Joined,
+    LeftRoom,
+    Message,
+    Recover,
+    Send,
+    encode,
+    error_for,
+)
+from server_room_system.rooms import ended
 from server_room_system.rooms.control import (
     CloseRoom,
     OpenRoom,
+    Order,
     Refused,
     ReleaseSeats,
     Reserved,
@@ -72,7 +86,7 @@ class Factory:
         self.publishers.append(publisher)
         return publisher
 
-    def ask(self, message: OpenRoom | ReserveSeats | ReleaseSeats) -> list[RoomReport]:
+    def ask(self, message: Order) -> list[RoomReport]:
         """What the worker reports on it, in a turn of its own."""
         before = len(self.reports)
         self.port.begin(self.loop.now)
@@ -360,7 +374,7 @@ def test_where_connections_carry_no_sessions_the_reservation_is_enough() -> None
     [
         (Join(5, "nowhere", bytes(16), {}), Code.ROOM_NOT_FOUND),
         (Join(5, "r1", bytes(16), {}), Code.RESERVATION_REFUSED),
-        (Recover(5, "nowhere", bytes(16), 1, 0, 0), Code.ROOM_NOT_FOUND),
+        (Recover(5, "nowhere", bytes(16), 1, 0, 0), Code.WORKER_LOST),
         (Recover(5, "r1", bytes(16), 1, 0, 0), Code.RESERVATION_REFUSED),
     ],
 )
@@ -419,12 +433,31 @@ def test_who_comes_back_to_a_room_that_is_over_gets_the_rest_for_a_minute() -> N
     assert left == LeftRoom(again.ref, int(Code.ROOM_CLOSED), "good night", 1, 0)
     (refused,) = factory.say(factory.connect("bob"), recover._replace(token=bytes(16)))
     assert isinstance(refused, Error)
-    assert refused.code == Code.RESERVATION_REFUSED
+    assert (refused.code, refused.text) == (Code.ROOM_CLOSED, RoomClosed.meaning)
     factory.loop.advance(60.1)
     (refused,) = factory.say(factory.connect("ann"), recover)
     assert isinstance(refused, Error)
-    assert refused.code == Code.ROOM_NOT_FOUND
+    assert (refused.code, refused.text) == (Code.ROOM_CLOSED, RoomClosed.meaning)
     assert factory.loop.armed == []
+
+
+def test_why_rooms_ended_is_known_for_long_but_not_of_all_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ended, "_MOST_CODES", 2)
+    factory = Factory(lambda ruleset: Diary())
+
+    def recover(room: str) -> tuple[int, str]:
+        (refused,) = factory.say(factory.connect("ann"), Recover(7, room, bytes(16), 1, 0, 0))
+        assert isinstance(refused, Error)
+        return refused.code, refused.text
+
+    for number, code in enumerate((Code.ROOM_CLOSED, Code.WORKER_DRAINED, Code.BELOW_MINIMUM), 1):
+        assert recover(f"r{number}")[0] == Code.WORKER_LOST, "what never was here was there before us, it seems"
+        factory.ask(OpenRoom(number, f"r{number}", RuleSet(4), {}, False, []))
+        factory.ask(CloseRoom(f"r{number}", int(code), "for members only"))
+        assert recover(f"r{number}") == (code, error_for(int(code)).text)
+    assert [recover(f"r{number}")[0] for number in (1, 2, 3, 9)] == [
+        Code.ROOM_NOT_FOUND, Code.WORKER_DRAINED, Code.BELOW_MINIMUM, Code.ROOM_NOT_FOUND,
+    ]  # fmt: skip
 
 
 def test_what_rooms_said_that_are_over_is_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
