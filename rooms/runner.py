@@ -144,11 +144,11 @@ class Runner:
         "seeker",
         "timers",
         "type",
+        "why",
     )
 
     def __init__(
         self,
-        "why",
         room: Room,
         room_id: str,
         type_name: str,
@@ -228,6 +228,7 @@ class Runner:
         if self._state is not RoomState.OPEN:
             return
         self._step(RoomEvent.CLOSE)
+        self.why = code
         self.seats.locked = True
         self.timers.end()
         self.out.alarm(self.out.now + _DISPOSE_TIME, self.dispose_now)
@@ -237,7 +238,6 @@ class Runner:
         """The time to dispose is over: the room ends, whatever its hooks do."""
         if self._state is RoomState.CLOSING:
             self.out.stop_hook(self.mailbox)
-        self.why = code
             self.flush()
             self.attendance.dismiss_silently(Code.ROOM_CLOSED, RoomClosed.meaning)
             self._end(None, None)
