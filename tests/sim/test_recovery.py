@@ -201,7 +201,7 @@ def test_a_client_gives_up_after_the_time_that_it_was_told() -> None:
         began = s.now
         with pytest.raises((NotInRoomError, BrokerUnreachable)):
             await at.receive(timeout=60.0)
-        assert 19.0 < s.now - began < 27.0
+        assert 15.0 < s.now - began < 27.0, "it makes no attempt that would be too late, and they are 5 s apart"
         await s.sleep(6.0)
         assert client.closed
 
