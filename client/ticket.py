@@ -36,6 +36,24 @@ class QueueProgress(NamedTuple):
     missing: int | None = None
     """Members of the party who have not entered."""
 
+    @classmethod
+    def read(cls, info: Mapping[str, Any]) -> "QueueProgress":
+        """The map of a PROGRESS; what is no number there is left out."""
+
+        def number(name: str) -> Any:
+            value = info.get(name)
+            return value if type(value) in (int, float) else None
+
+        return cls(
+            str(info.get("state", "waiting")),
+            number("left") or 0.0,
+            number("position"),
+            number("waiting"),
+            number("estimate"),
+            number("window"),
+            number("missing"),
+        )
+
 
 class MatchFound(NamedTuple):
     """A match that everybody has to accept: ``QueueTicket.accept``."""
@@ -152,8 +170,7 @@ class QueueTicket:
             self._events.append(self._found)
             return
         self.number = message.ticket or self.number
-        known = {name: value for name, value in message.info.items() if name in QueueProgress._fields}
-        self._events.append(QueueProgress(**{"state": "waiting", "left": 0.0, **known}))
+        self._events.append(QueueProgress.read(message.info))
 
 
 class PartyMember(NamedTuple):

@@ -114,11 +114,10 @@ async def test_the_servers_ratings_keep_apart_and_the_ticket_says_why() -> None:
 async def test_who_declines_loses_the_ticket_and_the_other_waits_on() -> None:
     async with a_server().listen(LOCAL, 0) as host, clients(host, 3) as (ann, bob, cid):
         first, second = await entered("careful", ann, bob)
-        found = [event async for event in _until_found(first)][-1]
+        found = await _found(first)
         assert found.players == 2
         await first.accept()
-        async for _ in _until_found(second):
-            pass
+        await _found(second)
         await second.decline()
         with pytest.raises(MatchCancelled):
             await second.room(PATIENCE)
@@ -132,8 +131,7 @@ async def test_who_declines_loses_the_ticket_and_the_other_waits_on() -> None:
 async def test_who_says_nothing_in_time_loses_the_ticket() -> None:
     async with a_server().listen(LOCAL, 0) as host, clients(host, 2) as (ann, bob):
         first, second = await entered("hasty", ann, bob)
-        async for _ in _until_found(first):
-            pass
+        await _found(first)
         await first.accept()
         with pytest.raises(MatchCancelled):
             await second.room(PATIENCE, accept=False)
@@ -207,8 +205,8 @@ async def test_what_a_queue_does_not_know_is_refused() -> None:
             await (await ann.enqueue("duel", timeout=0.1)).room(PATIENCE)
 
 
-async def _until_found(ticket: QueueTicket) -> Any:
+async def _found(ticket: QueueTicket) -> MatchFound:
     async for event in ticket:
         if isinstance(event, MatchFound):
-            yield event
-            return
+            return event
+    raise AssertionError("no match was found")
