@@ -61,6 +61,7 @@ from ..protocol.rates import TokenBucket
 from ..transport.locks import NOBODY, Lock, Vouched
 from ..transport.network import Listener, Network, PeerSink, Sent
 from .addresses import AddressBook
+from .backlog import Backlog
 from .uplink import Uplink
 
 __all__ = ["Connection", "Desk", "Port"]
@@ -212,6 +213,7 @@ class Connection:
         if desk is not None:
             desk.lost()
         self.port.clear_alarm(self._say_unsent)
+        self._unsent = None
         while self.refs:
             _, uplink = self.refs.popitem()
             uplink.lost()
@@ -228,17 +230,20 @@ class Connection:
             self._unsent = deque()
             self.port.alarm(self.port.now + _RETRY, self._say_unsent)
         self._unsent.append(frame)
+        self.port.backlog.put(self, len(frame))
         if len(self._unsent) > _MOST_UNSENT:
-            self.port.counts["too slow"] += 1
-            self.port.hang_up(self)  # it comes back, and gets what it missed
+            self.port.give_up(self)
+        for slowest in self.port.backlog.too_slow():
+            self.port.give_up(slowest)
 
     def _say_unsent(self) -> None:
         while self._unsent:
             if self.port.listener.send(self.peer, self._unsent[0]) is Sent.FULL:
                 self.port.alarm(self.port.now + _RETRY, self._say_unsent)
                 return
-            self._unsent.popleft()
+            self.port.backlog.taken(self, len(self._unsent.popleft()))
         self._unsent = None
+        self.port.backlog.forget(self)
 
     def refuse(self, error: RemoteError, ref: int = 0, ask: int = 0) -> None:
         """Answer with an error. A peer that makes us answer all the time is cut."""
@@ -329,6 +334,8 @@ class Port:
         self.on_begin: Callable[[float], None] = _nothing
         """Called as each turn begins, before anything is heard."""
         self.on_flush: Callable[[], None]
+        self.backlog = Backlog[Connection]()
+        """What waits for those who do not read."""
         self._connections: dict[bytes, Connection] = {}
         self._alarms: Alarms[tuple[Callable[..., None], tuple[Any, ...]]] = Alarms()
         self._armed: asyncio.TimerHandle | None = None
@@ -424,8 +431,15 @@ class Port:
             self.listener.cut(connection.peer)
             connection.gone()
 
+    def give_up(self, connection: Connection) -> None:
+        """Too much waits for it. It comes back, and gets what it missed."""
+        self.counts["too slow"] += 1
+        self.backlog.forget(connection)
+        self.hang_up(connection)
+
     def forget(self, connection: Connection) -> None:
         """A connection is gone."""
+        self.backlog.forget(connection)
         if self._connections.get(connection.peer) is connection:
             del self._connections[connection.peer]
             if not self._connections:

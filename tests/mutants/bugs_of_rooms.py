@@ -166,8 +166,8 @@ ROOMS = [
     bug(
         "what waits for a slow peer leaves last first",
         "rooms/port.py",
-        "            self._unsent.popleft()\n        self._unsent = None",
-        "            self._unsent.rotate(1)\n            self._unsent.popleft()\n        self._unsent = None",
+        "            self.port.backlog.taken(self, len(self._unsent.popleft()))",
+        "            self._unsent.rotate(1)\n            self.port.backlog.taken(self, len(self._unsent.popleft()))",
         "tests/rooms/test_port.py::test_messages_wait_for_a_full_queue_and_keep_their_order",
     ),
     bug(

@@ -32,6 +32,7 @@ from server_room_system.protocol import (
     Welcome,
     encode,
 )
+from server_room_system.rooms import backlog
 from server_room_system.rooms.addresses import AddressBook
 from server_room_system.rooms.port import Connection, Port
 from server_room_system.rooms.uplink import Uplink
@@ -709,3 +710,41 @@ def test_a_trusted_peer_whose_frame_cannot_be_read_begins_anew() -> None:
     assert isinstance(answer, Goodbye)
     assert answer.code == Code.PROTOCOL_VIOLATION
     assert desk.losses == 1
+
+
+def test_what_waits_for_all_who_do_not_read_has_an_end_and_who_has_most_goes_first(
+    house: Gatehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "_MOST", 100_000)
+    names = [b"peer %d" % number for number in range(12)]
+    slow = [house.connect(name) for name in names]
+    ears = [Ear() for _ in slow]
+    for ear, connection in zip(ears, slow, strict=True):
+        ear.attach(connection)
+    house.listener.full.update(names)
+    for connection in slow[:-1]:
+        connection.say_frame(bytes(1000))
+    for _ in range(20):
+        for connection in slow[:8]:
+            connection.say_frame(bytes(1000))
+        assert house.port.backlog.size <= 100_000
+    assert {names.index(cut) for cut in house.listener.cuts} <= set(range(8))
+    assert [ear.log for ear in ears[8:]] == [[]] * 4, "little waits for these"
+    assert house.port.counts["too slow"] == len(house.listener.cuts) == sum(ear.log == ["lost"] for ear in ears) > 0
+    house.listener.full.clear()
+    house.loop.advance(1.0)
+    assert house.port.backlog.size == 0
+    assert not house.port.backlog._of
+    assert house.loop.armed == []
+
+
+def test_what_is_said_to_one_that_was_given_up_is_kept_for_nobody(house: Gatehouse) -> None:
+    connection = house.connect()
+    house.listener.full.add(b"peer")
+    connection.say(Pong(1))
+    house.port.hang_up(connection)
+    house.listener.full.clear()
+    for number in range(1000):
+        connection.say(Pong(number))
+    assert not connection.clogged
+    assert house.port.backlog.size == 0
