@@ -29,11 +29,13 @@ _HEARD_ENOUGH = (Code.LEFT, Code.TOO_SLOW)
 class Attendance:
     """The comings and goings of one room's members."""
 
-    __slots__ = ("_asks", "_away", "_runner", "_was_ready")
+    __slots__ = ("_asks", "_away", "_here", "_runner", "_was_ready")
 
     def __init__(self, runner: "Runner") -> None:
         self._runner = runner
         self._was_ready = False
+        self._here = 0
+        """How many are admitted."""
         self._asks: dict[int, int] = {}
         """Which JOIN of a member is not answered yet, by seat."""
         self._away: set[int] = set()
@@ -153,6 +155,7 @@ class Attendance:
     def _admit(self, member: Member) -> None:
         runner = self._runner
         member.admitted = True
+        self._here += 1
         runner.out.report(runner, Seated(runner.id, member.session, member.data))
         runner.tell_presence("join", member)
         runner.flush()
@@ -314,6 +317,7 @@ class Attendance:
         del runner.members[member.seat.key]
         self._away.discard(member.seat.key)
         if member.admitted:
+            self._here -= 1
             runner.out.report(runner, Unseated(runner.id, member.session))
         runner.report()
 
@@ -325,11 +329,12 @@ class Attendance:
     # What follows.
 
     def _check_ready(self) -> None:
-        runner = self._runner
-        here = sum(member.admitted for member in runner.members.values()) if not self._was_ready else 0
+        runner, here = self._runner, self._here
+        if self._was_ready or here < runner.room.min_clients:
+            return
         full = here == runner.seats.capacity
         settled = runner.matched and not runner.seats.reserved and here == len(runner.members)
-        if not self._was_ready and here >= runner.room.min_clients and (full or settled):
+        if full or settled:
             self._was_ready = True
             runner.mailbox.post(runner.mailbox.call, "ready", runner.room.ready, ())
 

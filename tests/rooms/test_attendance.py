@@ -237,6 +237,27 @@ def test_a_created_room_is_ready_once_when_it_is_full() -> None:
     assert room.names.count("ready") == 1
 
 
+def test_in_a_hall_that_is_never_full_nobody_is_counted_again_for_each_who_comes_or_goes() -> None:
+    class Members(dict[int, Member]):
+        walks = 0
+
+        def values(self) -> Any:
+            self.walks += 1
+            return super().values()
+
+    room = Diary()
+    room.max_clients = 1000
+    bench = Bench(room)
+    members = bench.runner.members = Members()
+    guests = [bench.join() for _ in range(50)]
+    for guest in guests[10:]:
+        with bench.out.turn():
+            guest.member.kick()
+    assert len(members) == 10
+    assert bench.runner.attendance._here == sum(member.admitted for member in members.values()) == 10
+    assert members.walks == 1
+
+
 def test_a_matched_room_is_ready_when_all_who_were_expected_are_there() -> None:
     room = Diary()
     bench = Bench(room, 5, matched=True)
