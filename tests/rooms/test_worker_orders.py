@@ -55,7 +55,7 @@ class House:
         self.factory.loop.settle()
 
     def order(self, order: Order) -> list[RoomReport]:
-        return self.factory.ask(order)  # type: ignore[arg-type]  # any order
+        return self.factory.ask(order)
 
     def heard(self, caller: Connection) -> list[Message]:
         return self.factory.network.listener.heard(caller.peer)
@@ -153,7 +153,7 @@ def test_a_worker_is_drained_when_its_last_room_has_ended_by_itself(house: House
 
 def test_a_worker_without_rooms_is_drained_at_once() -> None:
     factory = Factory(lambda ruleset: Diary())
-    assert factory.ask(Drain(30.0, int(Code.WORKER_DRAINED))) == [Draining()]  # type: ignore[arg-type]  # any order
+    assert factory.ask(Drain(30.0, int(Code.WORKER_DRAINED))) == [Draining()]
     assert factory.worker._drained.is_set()
 
 
