@@ -81,7 +81,7 @@ def cluster_under_attack(folder: Path) -> Iterator[Target]:
     with Process(SERVER, str(folder)) as server:
         address = server.answer()
         server._data = json.dumps(address).encode() + b"\n" + server._data
-        with Process(HONEST, address["address"], SECRET.decode()) as honest:
+        with Process(HONEST, address["address"], SECRET.decode(), str(server.process.pid)) as honest:
             target = Target(server, honest)
             target.begin(honest.answer()["ready"])
             yield target

@@ -177,7 +177,7 @@ def test_too_many_requests_are_refused_by_number_and_then_cut(target: Target, na
         (packed(SEND, 5, 1, "message", "nobody"), 1004),
         (packed(ACK, 5, 1), 1004),
         (packed(JOIN, 1, "0" * 32, bytes(16), {}), 1011),
-        (packed(RECOVER, 1, "0" * 32, bytes(16), 1, 0, 0), 1011),
+        (packed(RECOVER, 1, "0" * 32, bytes(16), 1, 0, 0), 2102),
     ],
     ids=["nothing", "no value", "unknown kind", "SEND", "ACK", "JOIN", "RECOVER"],
 )

@@ -12,7 +12,7 @@ BUSY = 0.6
 
 def test_those_who_die_unheard_leave_no_ghost_and_take_nobody_with_them(target: Target) -> None:
     target.settles()
-    with target.watched(slowest=BUSY), ExitStack() as stack, peer(target.address) as blocker:
+    with target.watched(), ExitStack() as stack, peer(target.address) as blocker:
         yard = blocker.hello().create("yard")
         yard.send("block", BUSY)
         time.sleep(0.05)

@@ -181,7 +181,7 @@ def test_a_member_that_breaks_a_rule_loses_its_downlink_and_nobody_elses(cluster
 
 
 def test_user_messages_while_members_come_shift_nobodys_topics(cluster: Target) -> None:
-    with cluster.watched(slowest=BUSY), ExitStack() as stack:
+    with cluster.watched(), ExitStack() as stack:
         alpha, beta = (stack.enter_context(member(cluster)) for _ in range(2))
         for _ in range(4):
             with ExitStack() as visit:
