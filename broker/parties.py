@@ -20,11 +20,12 @@ __all__ = ["MOST_MEMBERS", "Parties", "PartiesOutbox"]
 
 MOST_MEMBERS = 64
 _CODE_BYTES = 8
-"""Of which 12 letters and digits, 60 bits, make a code: who may guess once a second for a year finds one of 50,000
+"""Of which 12 letters and digits, 60 bits, make a code: who guesses once a second for a year finds one of 50,000
 with a probability of one in a million."""
-_GUESS_RATE = 0.2
-_GUESS_BURST = 5
-"""Wrong codes that one session may send at once; then one each five seconds."""
+_JOIN_RATE = 0.2
+_JOIN_BURST = 5
+"""Codes that one session may send at once, right or wrong; then one each five seconds. Were only wrong ones counted,
+it would still find out which are right."""
 
 
 class PartiesOutbox(Protocol):
@@ -34,6 +35,17 @@ class PartiesOutbox(Protocol):
     def now(self) -> float:
         """The time of this turn, monotonic seconds."""
         ...
+
+
+class _Visitor:
+    """A session that has asked something."""
+
+    __slots__ = ("codes", "done")
+
+    def __init__(self) -> None:
+        self.codes = TokenBucket(_JOIN_RATE, _JOIN_BURST)
+        self.done = 0
+        """The number of the last request that was done: said again after a reconnect, it is not done again."""
 
 
 class _Party:
@@ -69,7 +81,7 @@ class Parties:
         self._queue_of = queue_of
         self._of: dict[Session, _Party] = {}
         self._by_code: dict[str, _Party] = {}
-        self._guesses: dict[Session, TokenBucket] = {}
+        self._visitors: dict[Session, _Visitor] = {}
 
     def __len__(self) -> int:
         return len(self._by_code)
@@ -82,7 +94,10 @@ class Parties:
     def on_message(self, session: Session, message: PartyMessage) -> None:
         """Do what a client wants of its party. Raises the RequestError that it is told."""
         action, argument = message.action, message.argument
-        if action == "make":
+        visitor = self._visitor(session)
+        if visitor.done == message.ask and message.ask:
+            pass
+        elif action == "make":
             self._make(session)
         elif action == "join":
             self._join(session, argument)
@@ -93,6 +108,7 @@ class Parties:
             self._lead(session, action, argument)
         elif action != "look":
             raise BadMessage(f"no action {action!r:.80}; there are make, join, leave, promote, kick, look")
+        visitor.done = message.ask
         session.say(PartyState(session.ref, message.ask, self._state(session)))
 
     def back(self, session: Session) -> None:
@@ -103,7 +119,7 @@ class Parties:
 
     def over(self, session: Session) -> None:
         """It has ended: the party goes on without it."""
-        self._guesses.pop(session, None)
+        self._visitors.pop(session, None)
         if session in self._of:
             self._remove(session)
 
@@ -115,6 +131,12 @@ class Parties:
 
     # Inside.
 
+    def _visitor(self, session: Session) -> _Visitor:
+        visitor = self._visitors.get(session)
+        if visitor is None:
+            visitor = self._visitors[session] = _Visitor()
+        return visitor
+
     def _make(self, session: Session) -> None:
         if session in self._of:
             raise AlreadyWaiting("this client is in a party already")
@@ -123,13 +145,10 @@ class Parties:
         self._changed((session,))
 
     def _join(self, session: Session, code: Any) -> None:
+        if not self._visitor(session).codes.allow(self._out.now):
+            raise RateLimited("too many codes: wait some seconds")
         party = self._by_code.get(code) if type(code) is str and len(code) <= 64 else None
         if party is None:
-            guesses = self._guesses.get(session)
-            if guesses is None:
-                guesses = self._guesses[session] = TokenBucket(_GUESS_RATE, _GUESS_BURST)
-            if not guesses.allow(self._out.now):
-                raise RateLimited("too many wrong codes: wait some seconds")
             raise PartyNotFound("nobody invites with this code")
         if session in self._of:
             raise AlreadyWaiting(
