@@ -10,7 +10,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,6 +18,7 @@ from ..protocol.errors import ClientClosedError, InRoom, ServerRoomError, Server
 from ..protocol.names import ClientData, Protocol
 from ..protocol.rulesets import RuleSet
 from .async_client import AsyncClient
+from .blocking_queues import QueueFace
 from .received import Received
 from .room import ClientRoom
 
@@ -47,7 +48,7 @@ class _How(NamedTuple):
     password: str | None
 
 
-class Client:
+class Client(QueueFace):
     """A client in a script: subclass it, override ``main`` and ``handle_response``, and ``run`` it.
 
     Two ways to use it::
@@ -208,7 +209,7 @@ class Client:
         if protocol == Protocol.Request.ROOM_RULSET:
             if not isinstance(data, RuleSet):
                 raise UsageError(f"ROOM_RULSET goes with a RuleSet, not {data!r:.60}")
-            self._call(self._begin_match(data), timeout)
+            self._call(self._begin(lambda client: client.match(data, timeout=self.match_timeout)), timeout)
         elif protocol == Protocol.Request.COMMAND and data == "quit":
             self.quit()
         else:
@@ -329,21 +330,21 @@ class Client:
             number = self._client.id if self._client is not None else 0
             logger.exception("client %d: handle_response raised", number, extra={"client": number})
 
-    async def _begin_match(self, ruleset: RuleSet) -> None:
+    async def _begin(self, enter: Callable[[AsyncClient], Awaitable[ClientRoom]]) -> None:
         if self._room is not None or self._joining.locked():
             raise UsageError("we are in a room, or wait for one, already: leave it first")
         started = asyncio.Event()
-        task = asyncio.ensure_future(self._match(ruleset, started))
+        task = asyncio.ensure_future(self._play(enter, started))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await started.wait()
 
-    async def _match(self, ruleset: RuleSet, started: asyncio.Event) -> None:
+    async def _play(self, enter: Callable[[AsyncClient], Awaitable[ClientRoom]], started: asyncio.Event) -> None:
         assert self._client is not None
         async with self._joining:
             started.set()
             try:
-                self._room = await self._client.match(ruleset, timeout=self.match_timeout)
+                self._room = await enter(self._client)
             except ServerRoomError as error:
                 if not self._client.closed:
                     await self._hand_over(self.room_closed, error)
