@@ -141,7 +141,7 @@ def test_each_command_that_acts_runs(arguments: list[str], running: Running) -> 
 
 def test_there_are_commands_for_all_that_administers() -> None:
     named = {words[1] for words in COMMANDS}
-    assert named == {"serve", "top", "rooms", "inspect", "kick", "close", "drain", "doctor"}
+    assert named == {"serve", "top", "rooms", "inspect", "why", "kick", "close", "drain", "doctor"}
 
 
 def test_every_family_of_metrics_is_described_as_it_is() -> None:

@@ -64,7 +64,7 @@ _rulesets = st.builds(
 )
 
 orders: st.SearchStrategy[Order] = st.one_of(
-    st.builds(OpenRoom, _asks, _ids, _rulesets, _maps, st.booleans(), _wishes),
+    st.builds(OpenRoom, _asks, _ids, _rulesets, _maps, st.booleans(), _wishes, _maps),
     st.builds(ReserveSeats, _asks, _ids, _wishes),
     st.builds(ReleaseSeats, _ids, st.lists(_ids, max_size=3)),
     st.builds(CloseRoom, _ids, _codes, _sentences),
