@@ -154,7 +154,7 @@ class Broker:
             room_types,
         )
         self._parties = Parties(out, entropy, self._party_changes, self._queue_of)
-        self.tickets = Tickets(match_queues or {}, self._searches, out, limits.longest_wait, self._parties.of)
+        self.tickets = Tickets(match_queues or {}, self._searches, out, limits.longest_wait, self._parties)
         self._rematches = Rematches(
             self.directory, self._searches, out, limits.longest_wait, lambda session: sessions.get(session) is not None
         )

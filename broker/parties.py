@@ -91,6 +91,11 @@ class Parties:
         party = self._of.get(session)
         return party.in_order() if party is not None else (session,)
 
+    def code_of(self, session: Session) -> str:
+        """The code of its party; empty if it is in none."""
+        party = self._of.get(session)
+        return party.code if party is not None else ""
+
     def on_message(self, session: Session, message: PartyMessage) -> None:
         """Do what a client wants of its party. Raises the RequestError that it is told."""
         action, argument = message.action, message.argument

@@ -30,6 +30,7 @@ from ..protocol.queue_messages import Accept, Enqueue, Found, Progress
 from ..protocol.rulesets import RuleSet
 from ..rooms.control import Seeking
 from .entries import Entry, Player, Proposal
+from .parties import Parties
 from .queues import Backfill, Match, Matcher, MatchQueue, Ticket, TicketEvent, TicketState
 from .searches import Claim, Searches
 from .seating import HeldSeats
@@ -43,6 +44,7 @@ _STEPS = 100
 """Of a matcher in one go: some 2 to 10 ms."""
 _MOST_PROGRESS = 16.0
 """Seconds between two PROGRESS in the end; the first comes after one, and each pause is twice as long."""
+_PARTY_CHANGED = "the party has changed"
 _MOST_ROLES = 32
 _MOST_REGIONS = 32
 
@@ -79,7 +81,7 @@ class Tickets:
         searches: what sessions look for otherwise, and where seats come from.
         out: where to write.
         longest_wait: seconds that a ticket may wait at most.
-        party_of: who is in a session's party, the leader first; just the session if it is in none.
+        parties: who stays together.
     """
 
     def __init__(
@@ -88,13 +90,14 @@ class Tickets:
         searches: Searches,
         out: TicketsOutbox,
         longest_wait: float,
-        party_of: Callable[[Session], tuple[Session, ...]],
+        parties: Parties,
     ) -> None:
         self._matchers = {name: Matcher(queue, name) for name, queue in queues.items()}
         self._searches = searches
         self._out = out
         self._longest_wait = longest_wait
-        self._party_of = party_of
+        self._parties = parties
+        self._party_of = parties.of
         self._of: dict[Session, list[Entry]] = {}
         self._proposals: dict[int, Proposal] = {}
         self._by_number: dict[int, Entry] = {}
@@ -133,6 +136,8 @@ class Tickets:
         if matcher is None:
             names = ", ".join(sorted(self._matchers)[:20]) or "none"
             raise UnknownQueue(f"no queue is named {message.queue!r:.80}; there are: {names}")
+        if message.party != self._parties.code_of(session):
+            raise MatchCancelled(_PARTY_CHANGED)
         if not self._searches.may_begin(session, message.ask):
             return
         player = _player(session, message)
@@ -206,7 +211,7 @@ class Tickets:
         """Its party has changed: what they wait for together ends."""
         for entry in list(self._of.get(session, ())):
             if len(entry.expected) > 1 or self._party_of(session) != entry.expected:
-                self._withdraw(entry, MatchCancelled("the party has changed"), "the party has changed", None)
+                self._withdraw(entry, MatchCancelled(_PARTY_CHANGED), _PARTY_CHANGED, None)
 
     # What running rooms ask for.
 

@@ -20,6 +20,8 @@ class _Ask(NamedTuple):
     contact: Contact
     """Whom it is for."""
     make: MakeMessage
+    cancelled: bool = False
+    """Whether it was given up, and has not been answered since."""
 
 
 class Asks:
@@ -45,6 +47,17 @@ class Asks:
         asked = self._asks.get(ask)
         if asked is not None and not isinstance(asked.make(ask), kinds):
             raise BadMessage("the answer does not fit the question")
+
+    def cancel(self, ask: int) -> None:
+        """It is given up: on each connection to come, that is said behind it."""
+        asked = self._asks.get(ask)
+        if asked is not None:
+            self._asks[ask] = asked._replace(cancelled=True)
+
+    def is_cancelled(self, ask: int) -> bool:
+        """Whether it was given up."""
+        asked = self._asks.get(ask)
+        return asked is not None and asked.cancelled
 
     def pop(self, ask: int) -> MakeMessage | None:
         """It is answered, or not wanted any more; what it was, if it was asked."""

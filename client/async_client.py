@@ -236,7 +236,7 @@ class AsyncClient:
         Returns:
             The ticket; what the queue thinks of it shows there.
         """
-        wishes = (dict(criteria or {}), list(roles), dict(regions or {}), options or {}, float(timeout))
+        wishes = (dict(criteria or {}), list(roles), dict(regions or {}), options or {}, float(timeout), self._shell.party_code)
         return QueueTicket(self._shell, lambda ask: Enqueue(self._ref, ask, queue, *wishes))
 
     async def party(self, *, timeout: float = 10.0) -> ClientParty:

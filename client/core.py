@@ -301,9 +301,11 @@ class ClientCore:
             self._say_cancel(ask)
 
     def cancel(self, ask: int) -> None:
-        """Give a ticket up; ``answered`` tells that it is."""
+        """Give a ticket up; ``answered`` tells that it is. Said again on connections to come until then."""
         if not self._memberships.is_entering(ask):
-            self._say_cancel(ask)
+            self._asks.cancel(ask)
+            if self.broker.online:
+                self.broker.say(Cancel(self.home.ref, ask))
 
     def accept(self, ask: int, match: int, *, yes: bool) -> None:
         """Say whether we play the match that was found for a ticket. Lost with the connection, it is asked again."""
@@ -390,6 +392,8 @@ class ClientCore:
             unknown = SessionUnknown("the server was started anew: it is not known whether this was applied")
             for number in home.restart(Position(message.epoch, 0, message.direct)):
                 self._out.refused(home, number, unknown)
+            if message.resumed:
+                self._out.party_changed({})  # this broker knows of none
         home.ref = message.ref
         home.step(MembershipEvent.JOINED)
         home.repeat_from(message.uplink + 1)
@@ -409,6 +413,8 @@ class ClientCore:
         self._memberships.recover_all(contact)
         for ask, make in unanswered:
             contact.say(make(ask))
+            if self._asks.is_cancelled(ask):
+                contact.say(Cancel(self.home.ref, ask))
 
     def _assigned(self, message: Assigned, now: float) -> None:
         if self._memberships.is_entering(message.ask):

@@ -89,6 +89,8 @@ class Shell:
         self._timer: asyncio.TimerHandle | None = None
         self.on_party: Callable[[dict[str, Any]], None] = lambda party: None
         """Called when our party has changed."""
+        self.party_code = ""
+        """Of the party that we are in; empty: none."""
         self._answers: dict[int, asyncio.Future[Answer]] = {}
         self._told: dict[int, Callable[[Progress | Found], None]] = {}
         self._replies: dict[tuple[Membership, int], asyncio.Future[Any]] = {}

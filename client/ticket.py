@@ -190,6 +190,7 @@ class ClientParty:
         self._changes = 0
         self._seen = 0
         shell.on_party = self.changed
+        shell.party_code = self.code
 
     @property
     def code(self) -> str:
@@ -236,13 +237,9 @@ class ClientParty:
         await self._shell.wait_until(lambda: self.queue is not None or self.over, timeout, "queue to come along into")
         if self.over or self.queue is None:
             raise PartyNotFound("this client is in no party")
-        queue = self.queue
-        return QueueTicket(
-            self._shell,
-            lambda ask: Enqueue(
-                self._shell.core.home.ref, ask, queue, {}, list(roles), dict(regions or {}), options or {}, timeout
-            ),
-        )
+        criteria: dict[str, Any] = {}
+        wishes = (self.queue, criteria, list(roles), dict(regions or {}), options or {}, float(timeout), self.code)
+        return QueueTicket(self._shell, lambda ask: Enqueue(self._shell.core.home.ref, ask, *wishes))
 
     async def promote(self, client: int, *, timeout: float = 10.0) -> None:
         """Let another member lead. Raises NotLeader, PartyNotFound, TimedOut."""
@@ -271,6 +268,7 @@ class ClientParty:
         """The shell: the broker has told how it is now."""
         self._state = dict(state)
         self._changes += 1
+        self._shell.party_code = self.code
 
     async def _act(self, action: str, argument: object, timeout: float) -> None:
         self.changed(await ask_party(self._shell, action, argument, timeout))

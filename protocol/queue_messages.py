@@ -21,6 +21,7 @@ class Enqueue(NamedTuple):
     regions: Map
     options: Map
     timeout: Seconds
+    party: TypeName
 
 
 class Progress(NamedTuple):

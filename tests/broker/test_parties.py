@@ -40,6 +40,7 @@ class Ground:
         self.queues: dict[Session, str] = {}
         self.parties = Parties(self, Random(seed).randbytes, self.changes.append, self.queues.get)
         self._count = 0
+        self._asks = 100
 
     def come(self) -> Session:
         self._count += 1
@@ -52,8 +53,10 @@ class Ground:
         caller: Any = Caller()
         session.attach(caller)
 
-    def ask(self, session: Session, action: str, argument: object = None, *, ask: int = 0) -> dict[str, Any]:
+    def ask(self, session: Session, action: str, argument: object = None, *, ask: int | None = None) -> dict[str, Any]:
         """What is answered."""
+        self._asks += 1
+        ask = ask if ask is not None else self._asks
         caller: Any = session.connection
         before = len(caller.said)
         self.parties.on_message(session, Party(7, ask, action, argument))

@@ -73,7 +73,8 @@ def enqueue(
     guest: Guest, queue: str = "duel", *, ask: int = 9, timeout: float = 60.0, **criteria: Any
 ) -> list[Message]:
     """What is heard until the matcher has nothing more to do."""
-    guest.bench.say(guest.caller, Enqueue(guest.ref, ask, queue, criteria, [], {}, {}, timeout))
+    party = guest.bench.broker._parties.code_of(guest.session)
+    guest.bench.say(guest.caller, Enqueue(guest.ref, ask, queue, criteria, [], {}, {}, timeout, party))
     guest.bench.out.advance(0.0)
     return guest.heard()
 
@@ -420,6 +421,16 @@ def test_a_party_enters_when_all_of_it_have_asked_and_is_seated_in_one_team(benc
     team = {seat.session: seat.place for seat in bench.wanted.seats}
     assert len(team) == 4
     assert team[ann.session.session] == team[bob.session.session]
+
+
+@pytest.mark.parametrize("believed", ["", "abcdefghijkl"])
+def test_who_believes_to_be_in_another_party_is_not_matched_without_it(bench: Bench, believed: str) -> None:
+    ann, bob = party_of(bench, 2)
+    others = [come(bench)] if believed else [ann, bob]
+    for guest in others:
+        bench.say(guest.caller, Enqueue(guest.ref, 9, "teams", {}, [], {}, {}, 60.0, believed))
+        assert code_of(guest.heard()) == Code.MATCH_CANCELLED
+    assert len(bench.broker.tickets) == 0
 
 
 @pytest.mark.parametrize("how", ["cancel", "leave", "end", "kick"])

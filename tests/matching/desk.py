@@ -132,7 +132,9 @@ class Desk:
     def _enqueue(self, client: Client, queue: str) -> None:
         number, timeout = next(self._asks), self.random.uniform(2.0, 60.0)
         criteria = {"mode": self.random.choice(("ctf", "dm", ["ctf", "dm"]))} if queue == "duel" else {}
-        message = Enqueue(client.welcome.ref, number, queue, criteria, [], {}, {}, timeout)
+        message = Enqueue(
+            client.welcome.ref, number, queue, criteria, [], {}, {}, timeout, client.party.get("code", "")
+        )
         client.ask = Ask(number, message, self.now + timeout)
         self._left -= 1
         self.counts["tickets"] += 1
