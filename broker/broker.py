@@ -14,8 +14,9 @@ from ..protocol.errors import (
     TicketError,
     WorkerLost,
 )
+from ..protocol.filters import Filter
 from ..protocol.ids import Entropy
-from ..protocol.limits import Limits
+from ..protocol.limits import AddressLimits, Limits
 from ..protocol.messages import (
     Cancel,
     Create,
@@ -32,6 +33,7 @@ from ..protocol.messages import (
     Rooms,
 )
 from ..protocol.queue_messages import Accept, Enqueue, Party, Reasons, Rematch, Why
+from ..protocol.room_messages import JoinOrCreate, JoinWhere, Unwatch, Watch
 from ..rooms.addresses import AddressBook
 from ..rooms.control import (
     Failed,
@@ -47,8 +49,11 @@ from ..rooms.control import (
     Unseated,
 )
 from ..rooms.uplink import Caller
+from .access import Guesses
 from .auth import Admission, AdmissionOutbox
 from .directory import Directory
+from .entrances import Entrances
+from .listing import Listing
 from .matchmaking import Queues
 from .parties import Parties
 from .placement import Placement, RoomNeeds
@@ -131,6 +136,7 @@ class Broker:
         *,
         asks: bool = False,
     ) -> None:
+        book = book or AddressBook(AddressLimits())
         most = limits.sessions or MOST_SESSIONS
         sessions = Sessions(most, entropy, mint, first_client, book)
         self.admission = Admission(out, limits.auth_timeout, limits.auth_waiting, limits.auth_waiting_of_an_address)
@@ -152,7 +158,10 @@ class Broker:
             limits.rooms_of_a_session,
             limits.longest_wait,
             room_types,
+            Guesses(book),
         )
+        self._entrances = Entrances(self.directory, self._searches)
+        self._listing = Listing(self.directory, out, entropy)
         self._parties = Parties(out, entropy, self._party_changes, self._queue_of)
         self.tickets = Tickets(match_queues or {}, self._searches, out, limits.longest_wait, self._parties)
         self._rematches = Rematches(
@@ -182,6 +191,14 @@ class Broker:
             self._searches.create(self._not_waiting(connection, message.ref), message)
         elif isinstance(message, JoinById):
             self._searches.join_by_id(self._not_waiting(connection, message.ref), message)
+        elif isinstance(message, JoinOrCreate):
+            self._entrances.join_or_create(self._not_waiting(connection, message.ref), message)
+        elif isinstance(message, JoinWhere):
+            self._entrances.join(self._not_waiting(connection, message.ref), message)
+        elif isinstance(message, Watch):
+            self._listing.watch(self._find(connection, message.ref), message)
+        elif isinstance(message, Unwatch):
+            self._listing.unwatch(self._find(connection, message.ref), message.ask)
         elif isinstance(message, ListRooms):
             self._list(self._find(connection, message.ref), message)
         elif isinstance(message, ListEndpoints):
@@ -194,7 +211,6 @@ class Broker:
             if self._rematches.waits(session):
                 raise AlreadyWaiting
             self.tickets.enqueue(session, message)
-            self._parties.tell_others(session)
         elif isinstance(message, Accept):
             self.tickets.accept(session, message)
         elif isinstance(message, Why):
@@ -236,6 +252,7 @@ class Broker:
 
     def away(self, session: Session) -> None:
         """Its connection is lost: it can't be matched."""
+        self._listing.gone(session)
         self._searches.away(session)
         self.tickets.away(session)
         self._parties.tell_others(session)
@@ -254,6 +271,7 @@ class Broker:
 
     def over(self, session: Session) -> None:
         """Its ticket and its memberships end as well."""
+        self._listing.gone(session)
         self.tickets.over(session)
         self._parties.over(session)
         self._rematches.over(session)
@@ -262,7 +280,7 @@ class Broker:
     # What there is.
 
     def _list(self, session: Session, message: ListRooms) -> None:
-        found = self.directory.list(message.type)
+        found = self.directory.list(message.type, Filter(message.filter))
         size = 0
         for count, room in enumerate(found):
             size += len(pack_payload(room, self._announced.download, self._announced.nesting + 1))

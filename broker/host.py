@@ -547,4 +547,7 @@ class Host:
 
 
 def _needs(name: str, room_class: type[Room]) -> RoomNeeds:
-    return RoomNeeds(name, frozenset(room_class.requires), room_class.isolated)
+    seats = room_class.max_clients
+    return RoomNeeds(
+        name, frozenset(room_class.requires), room_class.isolated, seats if isinstance(seats, int) else None
+    )

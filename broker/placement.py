@@ -17,6 +17,8 @@ class RoomNeeds:
     """Labels that the worker must have."""
     isolated: bool = False
     """It gets a worker for itself."""
+    seats: int | None = None
+    """How many members it takes; None: as many as its ruleset asks for."""
 
 
 @dataclass(frozen=True, slots=True)

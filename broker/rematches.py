@@ -161,7 +161,7 @@ class Rematches:
             return
         claims = list(there.claims.values())
         self._close(room)
-        for session, ask, _, _ in claims:
+        for session, ask, *_ in claims:
             session.say(Error(session.ref, ask, int(Code.MATCH_EXPIRED), MatchExpired.meaning, None))
 
     def _play(self, room: str) -> None:

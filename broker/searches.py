@@ -24,6 +24,7 @@ from ..protocol.errors import (
 from ..protocol.messages import Assigned, Create, Error, JoinById, Match, Ticket
 from ..protocol.rulesets import RuleSet
 from ..rooms.control import ReleaseSeats, SeatWish
+from .access import Guesses, creators_access, visitors_access
 from .directory import Directory
 from .matchmaking import Queues
 from .matchmaking import Ticket as StandingTicket
@@ -60,6 +61,8 @@ class Claim(NamedTuple):
     options: dict[str, Any]
     place: tuple[str, str] | None = None
     """The team and role that its queue gave it."""
+    access: dict[str, Any] = {}  # noqa: RUF012  # nobody writes to it
+    """``password``, if it shows one; ``spectate``, if it wants to look on."""
 
 
 class Searches:
@@ -74,6 +77,7 @@ class Searches:
         most_of_a_session: rooms that one session may be in at once.
         longest_wait: seconds that a ticket may wait at most.
         room_types: what the rooms of each type need; rulesets may give these names. None takes any name.
+        guesses: how often sessions may show passwords.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class Searches:
         most_of_a_session: int,
         longest_wait: float,
         room_types: Mapping[str, RoomNeeds] | None,
+        guesses: Guesses,
     ) -> None:
         self._directory = directory
         self._seating = seating
@@ -95,6 +100,7 @@ class Searches:
         self._most_of_a_session = most_of_a_session
         self._longest_wait = longest_wait
         self._room_types = room_types
+        self._guesses = guesses
         self._searches: dict[Session, _Search] = {}
 
     def __len__(self) -> int:
@@ -108,8 +114,8 @@ class Searches:
         search = self._begin(session, message.ask)
         if search is None:
             return
-        ruleset = self._ruleset(message.ruleset)
-        self._check_room_limit()
+        ruleset = self.ruleset(message.ruleset)
+        self.check_room_limit()
         timeout = min(float(message.timeout), self._longest_wait)
         deadline = self._out.now + timeout
         search.ticket, matched = self._queues.add(session, message.ask, ruleset, message.options, deadline)
@@ -119,23 +125,27 @@ class Searches:
 
     def create(self, session: Session, message: Create) -> None:
         """Have a room made. Raises the RequestError that the client is told."""
+        access = creators_access(message.access)
         if self._begin(session, message.ask) is None:
             return
-        ruleset = self._ruleset(message.ruleset)
-        self._check_room_limit()
+        ruleset = self.ruleset(message.ruleset)
+        self.check_room_limit()
         seats = [Claim(session, message.ask, message.options)]
-        new = NewRoom(ruleset, self._needs(ruleset), message.options, False)
+        new = NewRoom(ruleset, self._needs(ruleset), message.options, False, access=access)
         self._seating.open(new, self._wish(seats), lambda answer: self.seats_answered(seats, answer))
 
     def join_by_id(self, session: Session, message: JoinById) -> None:
         """Have a seat held in a room that is there. Raises the RequestError that the client is told."""
+        access = visitors_access(message.access)
         if self._begin(session, message.ask) is None:
             return
         if message.room in session.rooms:
             raise AlreadyWaiting("this client is in that room already")
         if message.room not in self._directory:
             raise RoomNotFound
-        seats = [Claim(session, message.ask, message.options)]
+        if "password" in access:
+            self._guesses.check(session, self._out.now)
+        seats = [Claim(session, message.ask, message.options, None, access)]
         self._seating.reserve(message.room, self._wish(seats), lambda answer: self.seats_answered(seats, answer))
 
     def cancel(self, session: Session, ask: int) -> None:
@@ -167,6 +177,7 @@ class Searches:
 
     def over(self, session: Session) -> None:
         """It has ended: so do its ticket, and its seats in rooms."""
+        self._guesses.forget(session)
         search = self._searches.pop(session, None)
         if search is not None and search.ticket is not None:
             self._queues.cancel(search.ticket)
@@ -216,10 +227,6 @@ class Searches:
             raise CapacityReached(f"a client is in at most {self._most_of_a_session} rooms at once")
         return search
 
-    def _check_room_limit(self) -> None:
-        if len(self._directory) >= self._most_rooms:
-            raise CapacityReached(f"the server has its {self._most_rooms} rooms")
-
     def _seat_together(self, matched: list[StandingTicket] | None) -> None:
         if matched is None:
             return
@@ -265,22 +272,21 @@ class Searches:
         self._out.clear_alarm(self._deadline_passed, session)
 
     def _wish(self, claims: list[Claim]) -> list[SeatWish]:
-        for session, ask, _, _ in claims:
-            self._searches[session].pending = ask
+        self.expect(claims)
         return [
-            SeatWish(session.session, session.data, options, session.vouched.key, place)
-            for session, _, options, place in claims
+            SeatWish(session.session, session.data, options, session.vouched.key, place, access)
+            for session, _, options, place, access in claims
         ]
 
     def seats_answered(self, claims: list[Claim], answer: HeldSeats | RequestError) -> None:
         """Tell everybody of the seat that is held for them, or why there is none."""
         if isinstance(answer, RequestError):
-            for session, ask, _, _ in self.not_held(claims):
+            for session, ask, *_ in self.not_held(claims):
                 session.say(Error(session.ref, ask, int(answer.code), answer.text[:512], None))
         else:
             self.assign(claims, answer)
 
-    # For those whom queues send.
+    # For those who do not name a room, and those whom queues send.
 
     def may_begin(self, session: Session, ask: int) -> bool:
         """Whether a session may look for a room by this request; False: it was answered again.
@@ -298,9 +304,37 @@ class Searches:
         """Have a room made for a match, with these seats held; the answer is for ``then`` to deal with."""
         self._seating.open(NewRoom(ruleset, self._needs(ruleset), {}, True, match), self._wish(claims), then)
 
-    def hold_in(self, room: str, claims: list[Claim], then: Then) -> None:
-        """Have these seats held in a room that is there."""
-        self._seating.reserve(room, self._wish(claims), then)
+    def hold_open(self, ruleset: RuleSet, claims: list[Claim], then: Then) -> None:
+        """Have a room made that others may come into, with these seats held; the answer is for ``then``."""
+        self._seating.open(NewRoom(ruleset, self._needs(ruleset), claims[0].options, False), self._wish(claims), then)
+
+    def hold_in(self, room: str, claims: list[Claim], then: Then, *, picked: bool = False) -> None:
+        """Have these seats held in a room that is there; ``picked``: which the broker has chosen."""
+        self._seating.reserve(room, self._wish(claims), then, picked=picked)
+
+    def check_room_limit(self) -> None:
+        """Raise CapacityReached where there are as many rooms as there may be."""
+        if len(self._directory) >= self._most_rooms:
+            raise CapacityReached(f"the server has its {self._most_rooms} rooms")
+
+    def check_type(self, name: str) -> None:
+        """Raise UnknownRoomType where no room can have this type."""
+        if self._room_types is not None and name not in self._room_types:
+            raise UnknownRoomType(f"no room type is named {name!r}")
+
+    def seats_of(self, ruleset: RuleSet) -> int:
+        """How many seats a room of this ruleset has, as far as that can be told before it is made."""
+        return self._needs(ruleset).seats or ruleset.clients
+
+    def expect(self, claims: list[Claim]) -> None:
+        """Seats for these are being looked for."""
+        for claim in claims:
+            self._searches[claim.session].pending = claim.ask
+
+    def expects(self, claim: Claim) -> bool:
+        """Whether it still wants that seat."""
+        search = self._searches.get(claim.session)
+        return search is not None and search.pending == claim.ask
 
     def not_held(self, claims: list[Claim]) -> list[Claim]:
         """No seats were held. Whom it concerns: who has ended meanwhile is not among them."""
@@ -319,7 +353,7 @@ class Searches:
     def assign(self, claims: list[Claim], held: HeldSeats) -> None:
         """Tell everybody of the seat that is held for them."""
         room, worker, reservations, timeout = held
-        for (session, ask, _, _), reservation in zip(claims, reservations, strict=True):
+        for (session, ask, *_), reservation in zip(claims, reservations, strict=True):
             search = self._searches.get(session)
             if search is None:  # it ended meanwhile
                 if worker.desk is not None:
@@ -335,11 +369,12 @@ class Searches:
             return RoomNeeds(ruleset.room)
         return self._room_types[ruleset.room]
 
-    def _ruleset(self, wire: list[Any]) -> RuleSet:
+    def ruleset(self, wire: list[Any]) -> RuleSet:
+        """Read a ruleset. Raises BadMessage, UnknownRoomType."""
         try:
             ruleset = RuleSet.from_wire(wire)
         except RuleSetError as error:
             raise BadMessage(str(error)) from error
-        if ruleset.room is not None and self._room_types is not None and ruleset.room not in self._room_types:
-            raise UnknownRoomType(f"no room type is named {ruleset.room!r}")
+        if ruleset.room is not None:
+            self.check_type(ruleset.room)
         return ruleset

@@ -74,6 +74,8 @@ class NewRoom:
     matched: bool
     match: dict[str, object] = field(default_factory=dict)
     """What its queue says of the match."""
+    access: dict[str, object] = field(default_factory=dict)
+    """``password``, ``private`` and ``unlisted``, as its creator wants them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -91,6 +93,8 @@ class _Wish:
     tries: int = 0
     spare: bool = False
     """A worker for it alone was asked for."""
+    picked: bool = False
+    """Not who wants the seats has chosen the room."""
 
 
 class Seating:
@@ -117,13 +121,13 @@ class Seating:
         wish = _Wish(seats, then, new, "", self._out.now + _LONGEST_WAIT)
         self._place(wish)
 
-    def reserve(self, room: str, seats: list[SeatWish], then: Then) -> None:
-        """Have seats held in a room that is there."""
+    def reserve(self, room: str, seats: list[SeatWish], then: Then, *, picked: bool = False) -> None:
+        """Have seats held in a room that is there; ``picked``: which we have chosen, and not who wants them."""
         entry = self._directory.get(room)
         if entry is None:
             then(RoomNotFound())
             return
-        self._ask(_Wish(seats, then, None, room, self._out.now), entry.worker)
+        self._ask(_Wish(seats, then, None, room, self._out.now, picked=picked), entry.worker)
 
     def answered(self, record: WorkerRecord, answer: Reserved | Refused) -> None:
         """A worker has answered. What it answers too late, or was never asked, is not heard."""
@@ -212,9 +216,10 @@ class Seating:
         if wish.new is not None:
             new = wish.new
             record.promised[ask] = len(wish.seats)
-            record.desk.order(OpenRoom(ask, wish.room, new.ruleset, new.options, new.matched, wish.seats, new.match))
+            how = (new.options, new.matched, wish.seats, new.match, new.access)
+            record.desk.order(OpenRoom(ask, wish.room, new.ruleset, *how))
         else:
-            record.desk.order(ReserveSeats(ask, wish.room, wish.seats))
+            record.desk.order(ReserveSeats(ask, wish.room, wish.seats, wish.picked))
 
     def _no_answer(self, ask: int) -> None:
         wish = self._wishes.get(ask)

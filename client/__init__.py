@@ -4,6 +4,7 @@ from .async_client import AsyncClient, connect
 from .blocking import Client
 from .received import Received
 from .room import ClientRoom
+from .room_list import RoomChange, RoomList
 from .ticket import ClientParty, MatchFound, PartyMember, QueueProgress, QueueTicket
 
 __all__ = [
@@ -16,5 +17,7 @@ __all__ = [
     "QueueProgress",
     "QueueTicket",
     "Received",
+    "RoomChange",
+    "RoomList",
     "connect",
 ]

@@ -48,6 +48,11 @@ class Asks:
         if asked is not None and not isinstance(asked.make(ask), kinds):
             raise BadMessage("the answer does not fit the question")
 
+    def get(self, ask: int) -> MakeMessage | None:
+        """What was asked under this number, if it is not answered."""
+        asked = self._asks.get(ask)
+        return asked.make if asked is not None else None
+
     def cancel(self, ask: int) -> None:
         """It is given up: on each connection to come, that is said behind it."""
         asked = self._asks.get(ask)

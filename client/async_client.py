@@ -8,12 +8,14 @@ from ..protocol.errors import ClientClosedError, NotInRoomError, ServerRoomError
 from ..protocol.messages import Create, Endpoints, JoinById, Kind, ListEndpoints, ListRooms, Match, Message, Rooms
 from ..protocol.names import ClientData
 from ..protocol.queue_messages import Enqueue, Rematch
+from ..protocol.room_messages import JoinOrCreate, JoinWhere
 from ..protocol.rulesets import RuleSet
 from ..transport.network import Network
 from .access import Access
 from .life import ClientState
 from .received import Received
 from .room import ClientRoom
+from .room_list import RoomList
 from .shell import Shell
 from .ticket import ClientParty, QueueTicket, ask_party
 
@@ -181,13 +183,71 @@ class AsyncClient:
             lambda ask: Match(self._ref, ask, ruleset.to_wire(), options or {}, timeout), timeout + 10.0
         )
 
-    async def create(
-        self, ruleset: RuleSet, *, options: dict[str, Any] | None = None, timeout: float = 10.0
+    async def join_or_create(
+        self,
+        ruleset: RuleSet | str,
+        *,
+        where: Mapping[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+        timeout: float = 10.0,
     ) -> ClientRoom:
-        """Make a room and be its first member. Others can ``join_by_id``.
+        """Take a seat in an open room of the same ruleset, or in a new one. Those who ask at once meet in one room.
+
+        Args:
+            ruleset: seats, room type and criteria; or the name of a room type that declares its ``max_clients``.
+            where: what the metadata of a room that is there must be like: see ``rooms``.
+            options: for the room's ``on_join``, and for ``on_create`` if it is made for us.
+            timeout: seconds to wait at most.
+
+        Raises:
+            UnknownRoomType, RoomFailed, JoinRefused, CapacityReached, BadFilter: the server's answer.
+            TimedOut: none came.
+        """
+        wanted = (ruleset if isinstance(ruleset, RuleSet) else RuleSet(1, ruleset)).to_wire()
+        return await self._enter(
+            lambda ask: JoinOrCreate(self._ref, ask, wanted, dict(where or {}), options or {}), timeout
+        )
+
+    async def join(
+        self,
+        type: str,  # noqa: A002  # the wire's word
+        *,
+        where: Mapping[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+        timeout: float = 10.0,
+    ) -> ClientRoom:
+        """Take a seat in an open room of this type, whatever its ruleset.
+
+        Args:
+            type: the room type.
+            where: what its metadata must be like: see ``rooms``.
+            options: for the room's ``on_join``.
+            timeout: seconds to wait at most.
+
+        Raises:
+            RoomNotFound: none is open, or none fits.
+            UnknownRoomType, JoinRefused, BadFilter: the server's answer.
+            TimedOut: none came.
+        """
+        return await self._enter(lambda ask: JoinWhere(self._ref, ask, type, dict(where or {}), options or {}), timeout)
+
+    async def create(
+        self,
+        ruleset: RuleSet,
+        *,
+        password: str | None = None,
+        private: bool = False,
+        unlisted: bool = False,
+        options: dict[str, Any] | None = None,
+        timeout: float = 10.0,
+    ) -> ClientRoom:
+        """Make a room and be its first member. Others can ``join_by_id``, and find it unless it is closed to strangers.
 
         Args:
             ruleset: seats, room type and criteria of the room.
+            password: only who shows it to ``join_by_id`` comes in; at most 128 characters.
+            private: only who has its id comes in: it is not listed, and nobody is sent there.
+            unlisted: lists leave it out.
             options: for the room's ``on_create`` and ``on_join``.
             timeout: seconds to wait at most.
 
@@ -195,18 +255,32 @@ class AsyncClient:
             UnknownRoomType, RoomFailed, JoinRefused, CapacityReached: the server's answer.
             TimedOut: none came.
         """
-        return await self._enter(lambda ask: Create(self._ref, ask, ruleset.to_wire(), options or {}), timeout)
+        access = {"password": password, "private": private, "unlisted": unlisted}
+        closed = {name: value for name, value in access.items() if value}
+        return await self._enter(lambda ask: Create(self._ref, ask, ruleset.to_wire(), options or {}, closed), timeout)
 
     async def join_by_id(
-        self, room_id: str, *, options: dict[str, Any] | None = None, timeout: float = 10.0
+        self,
+        room_id: str,
+        *,
+        password: str | None = None,
+        options: dict[str, Any] | None = None,
+        timeout: float = 10.0,
     ) -> ClientRoom:
         """Take a seat in a room that is there.
 
+        Args:
+            room_id: its id.
+            password: where it has one.
+            options: for the room's ``on_join``.
+            timeout: seconds to wait at most.
+
         Raises:
-            RoomNotFound, RoomFull, RoomLocked, JoinRefused: the server's answer.
+            RoomNotFound, RoomFull, RoomLocked, WrongPassword, JoinRefused, RateLimited: the server's answer.
             TimedOut: none came.
         """
-        return await self._enter(lambda ask: JoinById(self._ref, ask, room_id, options or {}), timeout)
+        access = {"password": password} if password is not None else {}
+        return await self._enter(lambda ask: JoinById(self._ref, ask, room_id, options or {}, access), timeout)
 
     async def enqueue(
         self,
@@ -236,7 +310,14 @@ class AsyncClient:
         Returns:
             The ticket; what the queue thinks of it shows there.
         """
-        wishes = (dict(criteria or {}), list(roles), dict(regions or {}), options or {}, float(timeout), self._shell.party_code)
+        wishes = (
+            dict(criteria or {}),
+            list(roles),
+            dict(regions or {}),
+            options or {},
+            float(timeout),
+            self._shell.party_code,
+        )
         return QueueTicket(self._shell, lambda ask: Enqueue(self._ref, ask, queue, *wishes))
 
     async def party(self, *, timeout: float = 10.0) -> ClientParty:
@@ -273,15 +354,53 @@ class AsyncClient:
         """
         return await self._enter(lambda ask: Rematch(self._ref, ask, room_id, options or {}, timeout), timeout + 10.0)
 
-    async def rooms(self, type: str | None = None, *, timeout: float = 10.0) -> list[dict[str, Any]]:  # noqa: A002
-        """The rooms of one type, or of all: ``room``, ``type``, ``clients``, ``max_clients``, ``locked``, ``metadata``.
+    async def rooms(
+        self,
+        type: str | None = None,  # noqa: A002  # the wire's word
+        *,
+        where: Mapping[str, Any] | None = None,
+        timeout: float = 10.0,
+    ) -> list[dict[str, Any]]:
+        """The rooms of one type, or of all: ``room``, ``type``, ``clients``, ``max_clients``, ``locked``, ``password``
+        (whether there is one), ``spectators``, ``max_spectators``, ``metadata``.
+
+        Args:
+            type: a room type; None: all.
+            where: for names of the metadata what each must be like: a value that is equal; a list, one of which is;
+                ``{"min": 3, "max": 5}``, or one of the two; ``{"prefix": "ab"}``. At most eight names.
+            timeout: seconds to wait at most.
 
         Raises:
+            BadFilter: the server does not take ``where``.
             TimedOut: no answer.
         """
-        answer = await self._shell.ask(lambda ask: ListRooms(self._ref, ask, type), timeout)
+        answer = await self._shell.ask(lambda ask: ListRooms(self._ref, ask, type, dict(where or {})), timeout)
         assert isinstance(answer, Rooms)
         return answer.rooms
+
+    async def watch_rooms(
+        self,
+        type: str | None = None,  # noqa: A002  # the wire's word
+        *,
+        where: Mapping[str, Any] | None = None,
+        timeout: float = 10.0,
+    ) -> RoomList:
+        """Watch the rooms of one type, or of all, as they come, change and go.
+
+        ::
+
+            async with await client.watch_rooms("duel", where={"level": {"min": 3}}) as rooms:
+                show(rooms.rooms)
+                async for change in rooms:
+                    show(rooms.rooms)
+
+        Args: see ``rooms``.
+
+        Raises:
+            BadFilter, CapacityReached: the server's answer.
+            TimedOut: no answer.
+        """
+        return await RoomList(self._shell, type, where or {}).ready(timeout)
 
     async def endpoints(self, *, timeout: float = 10.0) -> list[str]:
         """Where the workers are that a room may be on; empty where the broker hosts the rooms itself.

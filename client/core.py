@@ -53,6 +53,7 @@ from ..protocol.messages import (
 )
 from ..protocol.names import ClientData
 from ..protocol.queue_messages import Accept, Enqueue, Found, Party, PartyState, Progress, Reasons, Rematch, Why
+from ..protocol.room_messages import JoinOrCreate, JoinWhere, Listed, Unwatch, Watch
 from ..protocol.streams import Position
 from ..transport.network import Failure
 from .asks import FIRST_ASK, Asks, MakeMessage
@@ -299,6 +300,14 @@ class ClientCore:
             return
         if make is not None and isinstance(make(ask), Match | Enqueue | Rematch):
             self._say_cancel(ask)
+        elif make is not None and isinstance(make(ask), Watch) and self.broker.online:
+            self.broker.say(Unwatch(self.home.ref, ask))
+
+    def repeat(self, ask: int) -> None:
+        """Ask once more, on the same connection: what came does not go on from what came before."""
+        make = self._asks.get(ask)
+        if make is not None and self.broker.online:
+            self.broker.say(make(ask))
 
     def cancel(self, ask: int) -> None:
         """Give a ticket up; ``answered`` tells that it is. Said again on connections to come until then."""
@@ -375,6 +384,9 @@ class ClientCore:
         elif isinstance(message, Progress | Found):
             self._asks.check(message.ask, Enqueue)
             self._out.told(message.ask, message)
+        elif isinstance(message, Listed):
+            self._asks.check(message.ask, Watch)
+            self._out.told(message.ask, message)
         # TICKET is a sign of life.
 
     def _welcome(self, message: Welcome, now: float) -> None:
@@ -419,7 +431,7 @@ class ClientCore:
     def _assigned(self, message: Assigned, now: float) -> None:
         if self._memberships.is_entering(message.ask):
             return  # one answer is enough
-        self._asks.check(message.ask, Match, Create, JoinById, Enqueue, Rematch)
+        self._asks.check(message.ask, Match, Create, JoinById, Enqueue, Rematch, JoinOrCreate, JoinWhere)
         if self._asks.pop(message.ask) is None:
             self.broker.say(Cancel(self.home.ref, message.ask))  # not wanted any more: somebody else may have the seat
             return

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 from ..protocol.errors import RemoteError, ServerRoomError
 from ..protocol.messages import Endpoints, Rooms
 from ..protocol.queue_messages import Found, PartyState, Progress, Reasons
+from ..protocol.room_messages import Listed
 from .contact import ContactOutbox
 from .membership import Membership
 
@@ -35,8 +36,8 @@ class ClientOutbox(ContactOutbox, Protocol):
     def answered(self, ask: int, answer: "Answer | RemoteError") -> None:
         """A request has its answer."""
 
-    def told(self, ask: int, message: Progress | Found) -> None:
-        """How a ticket stands that waits in a queue."""
+    def told(self, ask: int, message: Progress | Found | Listed) -> None:
+        """How a ticket stands that waits in a queue, or what has changed in a list of rooms."""
 
     def party_changed(self, party: dict[str, Any]) -> None:
         """Our party has changed."""

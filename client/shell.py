@@ -20,6 +20,7 @@ from ..protocol.errors import (
 from ..protocol.limits import Limits
 from ..protocol.messages import Kind, Message
 from ..protocol.queue_messages import Found, Progress
+from ..protocol.room_messages import Listed
 from ..transport.network import Network, Sent
 from .access import Access
 from .contact import Contact
@@ -92,7 +93,7 @@ class Shell:
         self.party_code = ""
         """Of the party that we are in; empty: none."""
         self._answers: dict[int, asyncio.Future[Answer]] = {}
-        self._told: dict[int, Callable[[Progress | Found], None]] = {}
+        self._told: dict[int, Callable[[Any], None]] = {}
         self._replies: dict[tuple[Membership, int], asyncio.Future[Any]] = {}
         self._refusals: dict[tuple[Membership, int], RemoteError | None] = {}
         self._waiters: dict[asyncio.Future[None], None] = {}  # in the order of waiting: a run can be repeated
@@ -223,7 +224,7 @@ class Shell:
         return answer
 
     def begin(
-        self, make: Callable[[int], Message], told: Callable[[Progress | Found], None]
+        self, make: Callable[[int], Message], told: Callable[[Any], None]
     ) -> "tuple[int, asyncio.Future[Answer]]":
         """Ask the broker something that takes long; its number, and what will be the answer.
 
@@ -339,7 +340,7 @@ class Shell:
         self._loop.call_soon(self._tick)  # the next attempt may be due before what the timer was set for
         self._wake()
 
-    def told(self, ask: int, message: Progress | Found) -> None:
+    def told(self, ask: int, message: Progress | Found | Listed) -> None:
         told = self._told.get(ask)
         if told is not None:
             told(message)

@@ -8,6 +8,7 @@ from . import (
     conflation,
     errors,
     fields,
+    filters,
     ids,
     lifecycle,
     limits,
@@ -17,6 +18,7 @@ from . import (
     proof,
     queue_messages,
     rates,
+    room_messages,
     rulesets,
     streams,
 )
@@ -27,6 +29,7 @@ from .codec import *
 from .conflation import *
 from .errors import *
 from .fields import *
+from .filters import *
 from .ids import *
 from .lifecycle import *
 from .limits import *
@@ -36,6 +39,7 @@ from .names import *
 from .proof import *
 from .queue_messages import *
 from .rates import *
+from .room_messages import *
 from .rulesets import *
 from .streams import *
 
@@ -47,6 +51,7 @@ __all__ += codec.__all__
 __all__ += conflation.__all__
 __all__ += errors.__all__
 __all__ += fields.__all__
+__all__ += filters.__all__
 __all__ += ids.__all__
 __all__ += lifecycle.__all__
 __all__ += limits.__all__
@@ -56,5 +61,6 @@ __all__ += names.__all__
 __all__ += proof.__all__
 __all__ += queue_messages.__all__
 __all__ += rates.__all__
+__all__ += room_messages.__all__
 __all__ += rulesets.__all__
 __all__ += streams.__all__

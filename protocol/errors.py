@@ -32,6 +32,7 @@ __all__ = [
     "AuthRefused",
     "AuthUnavailable",
     "Backpressure",
+    "BadFilter",
     "BadMessage",
     "BadPayload",
     "BelowMinimum",
@@ -96,6 +97,7 @@ __all__ = [
     "WorkerLost",
     "WorkerRefused",
     "WrongKey",
+    "WrongPassword",
     "error_for",
 ]
 
@@ -129,6 +131,8 @@ class Code(IntEnum):
     PARTY_NOT_FOUND = 1025
     PARTY_FULL = 1026
     NOT_LEADER = 1027
+    WRONG_PASSWORD = 1028
+    BAD_FILTER = 1029
     NO_HANDLER = 1030
     HANDLER_FAILED = 1031
     REQUEST_REFUSED = 1032
@@ -451,6 +455,20 @@ class NotLeader(RequestError):
 
     code = Code.NOT_LEADER
     meaning = "only the party's leader may do this"
+
+
+class WrongPassword(RequestError):
+    """The room has a password, and this is not it. Guesses are answered slowly in the end."""
+
+    code = Code.WRONG_PASSWORD
+    meaning = "this room has a password, and this is not it"
+
+
+class BadFilter(RequestError):
+    """A filter for rooms that is none, or asks for too much; the sentence says what is allowed."""
+
+    code = Code.BAD_FILTER
+    meaning = "this is no filter for rooms"
 
 
 class NoHandler(RequestError):

@@ -39,6 +39,7 @@ from .fields import (
     Versions,
 )
 from .queue_messages import Accept, Enqueue, Found, Party, PartyState, Progress, Reasons, Rematch, Why
+from .room_messages import JoinOrCreate, JoinWhere, Listed, Unwatch, Watch
 
 __all__ = [
     "VERSION",
@@ -106,6 +107,11 @@ class Kind(IntEnum):
     ROOM_LOST = 24
     LIST_ENDPOINTS = 25
     ENDPOINTS = 26
+    JOIN_OR_CREATE = 27
+    JOIN_WHERE = 28
+    WATCH = 29
+    UNWATCH = 30
+    LISTED = 31
 
     JOIN = 32
     RECOVER = 33
@@ -235,6 +241,7 @@ class Create(NamedTuple):
     ask: Ask
     ruleset: Items
     options: Map
+    access: Map = {}  # noqa: RUF012  # nobody writes to it
 
 
 class JoinById(NamedTuple):
@@ -244,6 +251,7 @@ class JoinById(NamedTuple):
     ask: Ask
     room: RoomId
     options: Map
+    access: Map = {}  # noqa: RUF012  # nobody writes to it
 
 
 class ListRooms(NamedTuple):
@@ -252,6 +260,7 @@ class ListRooms(NamedTuple):
     ref: Ref
     ask: Ask
     type: OptionalTypeName
+    filter: Map = {}  # noqa: RUF012  # nobody writes to it
 
 
 class Ticket(NamedTuple):
@@ -411,6 +420,7 @@ Message = (
     Hello | Resume | Welcome | Ping | Pong | Goodbye | Error
     | Match | Cancel | Create | JoinById | ListRooms | Ticket | Assigned | Rooms
     | RoomLost | ListEndpoints | Endpoints
+    | JoinOrCreate | JoinWhere | Watch | Unwatch | Listed
     | Join | Recover | Leave | Joined | Reset | LeftRoom | Rekeyed
     | Send | Request | Ack | Deliver
     | Enqueue | Progress | Found | Accept | Why | Reasons | Party | PartyState | Rematch
@@ -422,6 +432,8 @@ SHAPES: dict[Kind, type[Message]] = {
     Kind.MATCH: Match, Kind.CANCEL: Cancel, Kind.CREATE: Create, Kind.JOIN_BY_ID: JoinById, Kind.LIST: ListRooms,
     Kind.TICKET: Ticket, Kind.ASSIGNED: Assigned, Kind.ROOMS: Rooms,
     Kind.ROOM_LOST: RoomLost, Kind.LIST_ENDPOINTS: ListEndpoints, Kind.ENDPOINTS: Endpoints,
+    Kind.JOIN_OR_CREATE: JoinOrCreate, Kind.JOIN_WHERE: JoinWhere,
+    Kind.WATCH: Watch, Kind.UNWATCH: Unwatch, Kind.LISTED: Listed,
     Kind.JOIN: Join, Kind.RECOVER: Recover, Kind.LEAVE: Leave, Kind.JOINED: Joined, Kind.RESET: Reset,
     Kind.LEFT: LeftRoom, Kind.REKEYED: Rekeyed, Kind.SEND: Send, Kind.REQUEST: Request, Kind.ACK: Ack,
     Kind.DELIVER: Deliver,

@@ -1,5 +1,7 @@
 """What a client asks of a match."""
 
+import hashlib
+
 from .codec import pack
 from .errors import RuleSetError
 
@@ -71,6 +73,11 @@ class RuleSet:
     def key(self) -> bytes:
         """What two rulesets that can be matched have in common, as bytes."""
         return self._key
+
+    @property
+    def digest(self) -> bytes:
+        """The key, in 16 bytes: what a worker tells of a room's ruleset."""
+        return hashlib.blake2b(self._key, digest_size=16).digest()
 
     def to_wire(self) -> list[object]:
         """``[clients, room, criteria]``, as MATCH and CREATE carry it."""

@@ -17,6 +17,7 @@ from ..protocol.fields import (
     Number,
     RoomId,
     Seconds,
+    Secret,
     Sentence,
     SessionId,
     Shapes,
@@ -65,6 +66,8 @@ class SeatWish(NamedTuple):
     """The public key of its client, 32 bytes: only who proves to have it may take the seat. None: it has none."""
     place: tuple[str, str] | None = None
     """The team and the role that its queue gave it. None: no queue sent it."""
+    access: dict[str, Any] = {}  # noqa: RUF012  # nobody writes to it
+    """``password``, if it shows one; ``spectate``, if it wants to look on."""
 
 
 # Orders.
@@ -81,6 +84,8 @@ class OpenRoom(NamedTuple):
     seats: Annotated[list[SeatWish], ARRAY]
     match: Map = {}  # noqa: RUF012  # nobody writes to it
     """What the queue says of the match: ``Room.match``. Empty: no queue made it."""
+    access: Map = {}  # noqa: RUF012  # nobody writes to it
+    """``password``, ``private`` and ``unlisted``, as its creator wants them."""
 
 
 class ReserveSeats(NamedTuple):
@@ -89,6 +94,8 @@ class ReserveSeats(NamedTuple):
     ask: Ask
     room: RoomId
     seats: Annotated[list[SeatWish], ARRAY]
+    picked: Flag = False
+    """The broker has chosen the room: not, if it is only for those who know it."""
 
 
 class ReleaseSeats(NamedTuple):
@@ -164,6 +171,11 @@ class RoomUpdated(NamedTuple):
     max_clients: Number
     locked: Flag
     metadata: Map
+    ruleset: Secret = bytes(16)
+    """The digest of its ruleset."""
+    access: Map = {}  # noqa: RUF012  # nobody writes to it
+    """``password``, ``private`` and ``unlisted``, where they are true; ``spectators`` and ``max_spectators``, where
+    there may be any."""
 
 
 class Seated(NamedTuple):
@@ -314,14 +326,16 @@ def report_from_wire(item: object) -> RoomReport:
 
 
 def _seat_wish(seat: object) -> SeatWish:
-    if type(seat) is not list or len(seat) != 5 or type(seat[0]) is not str or type(seat[2]) is not dict:
-        raise BadMessage("a seat's wish is [session, client, options, key, place]")
+    if type(seat) is not list or len(seat) != 6 or type(seat[0]) is not str or type(seat[2]) is not dict:
+        raise BadMessage("a seat's wish is [session, client, options, key, place, access]")
     key, place = seat[3], seat[4]
     if key is not None and (type(key) is not bytes or len(key) != KEY_SIZE):
         raise BadMessage("a client's key has 32 bytes")
     if place is not None and (type(place) is not list or [type(one) for one in place] != [str, str]):
         raise BadMessage("a place is [team, role]")
-    return SeatWish(seat[0], _client(seat[1]), seat[2], key, tuple(place) if place is not None else None)
+    if type(seat[5]) is not dict:
+        raise BadMessage("how a seat is asked for is a map")
+    return SeatWish(seat[0], _client(seat[1]), seat[2], key, tuple(place) if place is not None else None, seat[5])
 
 
 def _client(value: object) -> ClientData:

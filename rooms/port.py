@@ -58,6 +58,7 @@ from ..protocol.messages import (
 )
 from ..protocol.queue_messages import Accept, Enqueue, Party, Rematch, Why
 from ..protocol.rates import TokenBucket
+from ..protocol.room_messages import JoinOrCreate, JoinWhere, Unwatch, Watch
 from ..transport.locks import NOBODY, Lock, Vouched
 from ..transport.network import Listener, Network, PeerSink, Sent
 from .addresses import AddressBook
@@ -84,6 +85,7 @@ _SLACK = 0.001
 _FOR_THE_BROKER = (
     *(Hello, Match, Create, JoinById, Cancel, ListRooms, ListEndpoints, Resume, Goodbye),
     *(Enqueue, Accept, Why, Party, Rematch),
+    *(JoinOrCreate, JoinWhere, Watch, Unwatch),
 )
 _FIRST_CLUSTER_KIND = int(min(ClusterKind))
 

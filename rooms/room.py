@@ -212,6 +212,36 @@ class Room:
         return self._running.seats.locked
 
     @property
+    def private(self) -> bool:
+        """Whether only those come in who have its id: it is not listed, nobody is sent here. Assign to change it."""
+        return self._running.privacy.private
+
+    @private.setter
+    def private(self, value: bool) -> None:
+        self._running.set_private(value)
+
+    @property
+    def unlisted(self) -> bool:
+        """Whether lists leave it out; ``join_or_create`` and ``join`` find it all the same. Assign to change it."""
+        return self._running.privacy.unlisted
+
+    @unlisted.setter
+    def unlisted(self, value: bool) -> None:
+        self._running.set_unlisted(value)
+
+    @property
+    def password(self) -> bool:
+        """Whether there is one: then only those come in who show it to ``join_by_id``, and nobody is sent here.
+
+        Assign a text of at most 128 characters, or None for no password. It is kept as a salted hash: it can't be read.
+        """
+        return self._running.privacy.has_password
+
+    @password.setter
+    def password(self, value: str | None) -> None:
+        self._running.set_password(value)
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """What lists of rooms show of this one. A copy: assign to change it."""
         return dict(self._running.metadata)

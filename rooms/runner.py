@@ -44,6 +44,7 @@ from .lines import Line
 from .mailbox import HookRunner, Mailbox
 from .member import Member
 from .patience import SHORTEST_PAUSE
+from .privacy import Privacy
 from .room import Room
 from .seats import Seat, Seats, SeatState
 from .seeking import Seeker
@@ -119,6 +120,7 @@ class Runner:
         out: where to write.
         entropy: where epoch and secrets come from.
         match: what the queue says that has put them together.
+        access: how its creator wants it closed to strangers.
     """
 
     __slots__ = (
@@ -139,7 +141,9 @@ class Runner:
         "members",
         "metadata",
         "out",
+        "privacy",
         "room",
+        "ruleset",
         "seats",
         "seeker",
         "timers",
@@ -159,6 +163,7 @@ class Runner:
         out: RoomOutbox,
         entropy: Entropy,
         match: dict[str, Any] | None = None,
+        access: dict[str, Any] | None = None,
     ) -> None:
         self.room = room
         self.id = room_id
@@ -170,6 +175,10 @@ class Runner:
         self.seeker: Seeker | None = None
         """What it seeks of a queue."""
         self.metadata: dict[str, Any] = {}
+        self.ruleset = ruleset.digest
+        """What names its ruleset."""
+        self.privacy = Privacy(entropy)
+        self.privacy.adopt(access or {})
         self.members: dict[int, Member] = {}
         self.seats = Seats(room.max_clients or ruleset.clients, entropy)
         self.fanout: UnicastFanout | TopicFanout
@@ -497,6 +506,21 @@ class Runner:
         self.seats.locked = locked
         self.report()
 
+    def set_private(self, private: bool) -> None:
+        """Let in only those who have its id, or whoever comes."""
+        self.privacy.private = bool(private)
+        self.report()
+
+    def set_unlisted(self, unlisted: bool) -> None:
+        """Be left out of lists, or not."""
+        self.privacy.unlisted = bool(unlisted)
+        self.report()
+
+    def set_password(self, password: str | None) -> None:
+        """See ``Privacy.set_password``."""
+        self.privacy.set_password(password)
+        self.report()
+
     def set_metadata(self, metadata: dict[str, Any]) -> None:
         """Replace what lists show. Raises PayloadError where it can't be sent."""
         pack_payload(metadata, _MOST_METADATA, self._limits.nesting)
@@ -529,8 +553,10 @@ class Runner:
     def summary(self) -> RoomUpdated:
         """What the directory knows of the room."""
         seats = self.seats
+        access = self.privacy.describe()
+        clients, free, capacity = len(self.members), seats.free, seats.capacity
         return RoomUpdated(
-            self.id, self.type, len(self.members), seats.free, seats.capacity, seats.locked, self.metadata
+            self.id, self.type, clients, free, capacity, seats.locked, self.metadata, self.ruleset, access
         )
 
     def describe(self) -> dict[str, Any]:

@@ -258,6 +258,7 @@ class Worker:
             wanted.ruleset,
             matched=wanted.matched,
             match=wanted.match,
+            access=wanted.access,
             limits=self._port.limits,
             out=self,
             entropy=self._entropy,
@@ -297,6 +298,9 @@ class Worker:
             # The broker may not know yet that a session is in here.
             if any(runner.seats.of(wish.session) for wish in wanted.seats):
                 raise AlreadyWaiting("this client is in that room already")
+            for wish in wanted.seats:
+                if wish.place is None:  # whom a queue sends has not come by itself
+                    runner.privacy.check(wish.access.get("password"), picked=wanted.picked)
             places = [wish.place for wish in wanted.seats if wish.place is not None]
             if places and runner.seats.free >= len(wanted.seats):
                 if runner.seeker is None:

@@ -139,10 +139,10 @@ def test_sessions_of_one_address_are_bounded_and_end_with_their_connections(targ
                 time.sleep(0.02)
             assert welcomed == SESSIONS
             assert set(refused) <= {CAPACITY_REACHED, AUTH_UNAVAILABLE, 1003}
-            assert other.hello().ask(LIST, None)[0] != ERROR
+            assert other.hello().ask(LIST, None, {})[0] != ERROR
         target.settles()
         with peer(target.address, source="127.0.2.4") as one:
-            assert one.hello().ask(LIST, None)[0] != ERROR
+            assert one.hello().ask(LIST, None, {})[0] != ERROR
 
 
 def test_who_guesses_credentials_is_slowed_and_its_neighbours_get_in_when_it_stops(target: Target) -> None:
@@ -197,7 +197,7 @@ def test_who_only_pings_or_only_asks_is_cut(target: Target) -> None:
                 try:
                     one.say(PING, 1)
                     if name == "asks":
-                        one.say(LIST, 5, 1, None)
+                        one.say(LIST, 5, 1, None, {})
                     elif name == "enquires":
                         one.say(ENQUIRE, os.urandom(16))
                     elif name == "resumes":
@@ -210,7 +210,7 @@ def test_who_only_pings_or_only_asks_is_cut(target: Target) -> None:
             assert honest.hear() == [PONG, 1]
             time.sleep(0.1)
         assert all(seconds > STRANGER_TIME - 0.2 for seconds in cut.values()), cut
-        assert honest.ask(LIST, None)[0] != ERROR
+        assert honest.ask(LIST, None, {})[0] != ERROR
     assert target.counted("stranger") >= 4
     target.settles()
 
@@ -242,7 +242,7 @@ def test_hundreds_of_handshakes_that_never_end_are_cut_in_time(target: Target) -
                     cut.add(number)
             if byte == 5:
                 with peer(target.address) as one:  # among them, honest ones are served
-                    assert one.hello().ask(LIST, None)[0] != ERROR
+                    assert one.hello().ask(LIST, None, {})[0] != ERROR
             if len(cut) == len(slow):
                 break
             time.sleep(0.15)
@@ -276,7 +276,7 @@ def test_peers_of_zmtp_3_0_are_served(target: Target) -> None:
         link.raw(greeting(3, 0) + ready())
         link._take(64, PATIENCE)
         link.frame(PATIENCE)
-        assert Peer(link).hello().ask(LIST, None)[0] != ERROR
+        assert Peer(link).hello().ask(LIST, None, {})[0] != ERROR
 
 
 def test_connections_that_close_halfway_are_closed(target: Target) -> None:

@@ -145,10 +145,10 @@ def test_requests_count_like_messages(target: Target) -> None:
 
 
 REQUESTS: dict[str, tuple[int, tuple[Any, ...]]] = {
-    "LIST": (LIST, (None,)),
+    "LIST": (LIST, (None, {})),
     "MATCH": (MATCH, ([2, "nowhere", {"flood": 1}], {}, 30.0)),
-    "CREATE": (CREATE, ([2, "nowhere", {}], {})),
-    "JOIN_BY_ID": (JOIN_BY_ID, ("0" * 32, {})),
+    "CREATE": (CREATE, ([2, "nowhere", {}], {}, {})),
+    "JOIN_BY_ID": (JOIN_BY_ID, ("0" * 32, {}, {})),
     "CANCEL": (CANCEL, ()),
 }
 
@@ -260,13 +260,13 @@ def test_a_connection_carries_256_sessions_and_not_one_more() -> None:
 
 def test_one_reservation_tried_a_thousand_times_seats_one() -> None:
     with a_server(control_rate=100_000.0, control_burst=5000) as (address, server), peer(address) as one:
-        assigned = one.hello().ask(CREATE, [4, "yard", {}], {})
+        assigned = one.hello().ask(CREATE, [4, "yard", {}], {}, {})
         room, reservation = assigned[3], assigned[5]
         # JOINED is not confirmed meanwhile: that makes the reservation good again after a drop, and not before.
         heard = flood(one, [packed(JOIN, ask, room, reservation, {}) for ask in range(1, 1001)])
         assert [message[:2] for message in heard if message[0] != ERROR] == [[JOINED, 1]]
         refused = [message[1:4] for message in heard if message[0] == ERROR]
         assert refused == [[0, ask, RESERVATION_REFUSED] for ask in range(2, 1001)]
-        listed = one.ask(LIST, None)[3]
+        listed = one.ask(LIST, None, {})[3]
         assert [room["clients"] for room in listed] == [1]
         assert server.ask("stats")["rooms"] == 1

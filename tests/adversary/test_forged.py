@@ -50,18 +50,19 @@ def heard_nothing_secret(*peers: Peer) -> None:
 def test_a_locked_room_and_its_messages_stay_out_of_reach(target: Target) -> None:
     with target.watched(), peer(target.address) as one:
         one.hello()
-        assert one.ask(JOIN_BY_ID, target.vault, {})[3] == ROOM_LOCKED
-        assert one.ask(JOIN_BY_ID, "0" * 32, {})[3] == ROOM_NOT_FOUND
-        assert one.ask(JOIN_BY_ID, target.vault[:-1], {})[3] == ROOM_NOT_FOUND
-        assert one.ask(JOIN_BY_ID, target.vault.upper(), {})[3] in (ROOM_NOT_FOUND, ROOM_LOCKED)
+        assert one.ask(JOIN_BY_ID, target.vault, {}, {})[3] == ROOM_LOCKED
+        assert one.ask(JOIN_BY_ID, "0" * 32, {}, {})[3] == ROOM_NOT_FOUND
+        assert one.ask(JOIN_BY_ID, target.vault[:-1], {}, {})[3] == ROOM_NOT_FOUND
+        assert one.ask(JOIN_BY_ID, target.vault.upper(), {}, {})[3] in (ROOM_NOT_FOUND, ROOM_LOCKED)
         for reservation in (bytes(16), b"\xff" * 16, os.urandom(16), bytes.fromhex(target.vault)):
             one.say(JOIN, 5, target.vault, reservation, {})
             assert one.error() == REFUSED
             one.say(RECOVER, 5, target.vault, reservation, 1, 0, 0)
             assert one.error() == REFUSED
-        listed = {entry["room"]: entry for entry in one.ask(LIST, None)[3]}
+        listed = {entry["room"]: entry for entry in one.ask(LIST, None, {})[3]}
         assert listed[target.vault]["locked"] is True
-        assert set(listed[target.vault]) == {"room", "type", "clients", "max_clients", "locked", "metadata"}
+        kept = {"room", "type", "clients", "max_clients", "locked", "password", "spectators", "max_spectators"}
+        assert set(listed[target.vault]) == {*kept, "metadata"}
         heard_nothing_secret(one)
 
 
@@ -88,9 +89,9 @@ def test_references_of_others_are_nobodys_here(target: Target, distance: range) 
             [GOODBYE, other.ref, 3004, ""],
             [MATCH, other.ref, 5, [2, "yard", {}], {}, 5.0],
             [CANCEL, other.ref, 5],
-            [CREATE, other.ref, 5, [2, "yard", {}], {}],
-            [LIST, other.ref, 5, None],
-            [JOIN_BY_ID, other.ref, 5, mine.room, {}],
+            [CREATE, other.ref, 5, [2, "yard", {}], {}, {}],
+            [LIST, other.ref, 5, None, {}],
+            [JOIN_BY_ID, other.ref, 5, mine.room, {}, {}],
         ):
             one.say(kind, *fields)
             assert one.error() == NOT_A_MEMBER, kind
@@ -141,8 +142,8 @@ def test_sessions_are_taken_back_with_their_own_token_only(target: Target) -> No
             thief.say(RESUME, 5, [1], session, token, 0, {})
             assert thief.wait(GOODBYE)[1:3] == [0, 3001]
         assert [message for message in one.all() if message[0] == GOODBYE] == []
-        assert one.ask(LIST, None)[0] != ERROR
-        assert thief.ask(LIST, None)[0] != ERROR  # a refused RESUME touches nothing else
+        assert one.ask(LIST, None, {})[0] != ERROR
+        assert thief.ask(LIST, None, {})[0] != ERROR  # a refused RESUME touches nothing else
 
 
 def test_a_token_is_good_until_the_next_one_is_confirmed_and_never_after(target: Target) -> None:
@@ -167,7 +168,7 @@ def test_a_reservation_is_used_once_by_its_own_session_for_its_own_room(target: 
     with target.watched(), peer(target.address) as one, peer(target.address) as thief:
         yard = one.hello().create("yard")
         other = thief.hello().create("yard")
-        assigned = one.ask(CREATE, [3, "yard", {}], {})
+        assigned = one.ask(CREATE, [3, "yard", {}], {}, {})
         room, reservation = assigned[3], assigned[5]
         thief.say(JOIN, 5, room, reservation, {})  # another session's
         assert thief.error() == REFUSED
@@ -191,10 +192,10 @@ def test_a_reservation_is_used_once_by_its_own_session_for_its_own_room(target: 
 
 def test_a_reservation_that_ran_out_is_void(target: Target) -> None:
     with target.watched(), peer(target.address) as one:
-        assigned = one.hello().ask(CREATE, [3, "yard", {}], {})
+        assigned = one.hello().ask(CREATE, [3, "yard", {}], {}, {})
         assert assigned[6] == pytest.approx(0.5, abs=0.1)
         deadline = time.monotonic() + PATIENCE
-        while any(entry["room"] == assigned[3] for entry in one.ask(LIST, None)[3]):  # nobody came: it closes
+        while any(entry["room"] == assigned[3] for entry in one.ask(LIST, None, {})[3]):  # nobody came: it closes
             assert time.monotonic() < deadline
             time.sleep(0.1)
         one.say(JOIN, 5, assigned[3], assigned[5], {})
@@ -268,8 +269,8 @@ def test_one_session_has_one_wish_at_a_time(target: Target) -> None:
         assert one.wait(TICKET)[2] == 5
         for kind, rest in (
             (MATCH, [[2, "yard", {}], {}, 5.0]),
-            (CREATE, [[2, "yard", {}], {}]),
-            (JOIN_BY_ID, [target.vault, {}]),
+            (CREATE, [[2, "yard", {}], {}, {}]),
+            (JOIN_BY_ID, [target.vault, {}, {}]),
         ):
             assert one.ask(kind, *rest)[3] == 1022
         one.say(MATCH, one.ref, 5, [2, "yard", {}], {}, 5.0)
@@ -283,10 +284,10 @@ def test_one_session_has_one_wish_at_a_time(target: Target) -> None:
 
 def test_joining_oneself_or_a_full_room_leads_nowhere(target: Target) -> None:
     with target.watched(), peer(target.address) as one, peer(target.address) as other:
-        small = one.hello().take(one.ask(CREATE, [2, "yard", {}], {}))
+        small = one.hello().take(one.ask(CREATE, [2, "yard", {}], {}, {}))
         seats = [other.hello().enter(small.room) for _ in range(7)]  # a yard has eight
-        assert other.ask(JOIN_BY_ID, small.room, {})[3] == 1022  # this session is in it already
-        assert other.hello().ask(JOIN_BY_ID, small.room, {})[3] == 1012
+        assert other.ask(JOIN_BY_ID, small.room, {}, {})[3] == 1022  # this session is in it already
+        assert other.hello().ask(JOIN_BY_ID, small.room, {}, {})[3] == 1012
         assert len({seat.ref for seat in seats}) == 7
 
 
@@ -307,7 +308,7 @@ def test_peers_that_choose_their_own_routing_id_are_not_heard(target: Target, ro
             assert two.hear(0.2) is None
         assert target.stats()["connections"] == 3  # the honest ones'
     with Dealer(target.address) as dealer:  # while a DEALER without one is a client like any other
-        assert Peer(dealer).hello().ask(LIST, None)[0] != ERROR
+        assert Peer(dealer).hello().ask(LIST, None, {})[0] != ERROR
 
 
 def test_routing_ids_like_libzmqs_own_take_nothing_from_anybody(target: Target) -> None:
@@ -338,12 +339,12 @@ def test_an_assignment_can_be_asked_for_again_but_only_by_its_own_session(target
     with target.watched(), peer(target.address) as one, peer(target.address) as other:
         one.hello()
         other.hello()
-        one.say(CREATE, one.ref, 9, [2, "yard", {}], {})
+        one.say(CREATE, one.ref, 9, [2, "yard", {}], {}, {})
         first = one.wait(ASSIGNED)
-        one.say(CREATE, one.ref, 9, [2, "yard", {}], {})
+        one.say(CREATE, one.ref, 9, [2, "yard", {}], {}, {})
         again = one.wait(ASSIGNED)
         assert (again[3], again[5]) == (first[3], first[5])
-        other.say(CREATE, other.ref, 9, [2, "yard", {}], {})
+        other.say(CREATE, other.ref, 9, [2, "yard", {}], {}, {})
         theirs = other.wait(ASSIGNED)
         assert theirs[3] != first[3]
         assert theirs[5] != first[5]

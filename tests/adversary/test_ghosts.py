@@ -35,7 +35,7 @@ def test_those_who_die_unheard_leave_no_ghost_and_take_nobody_with_them(target: 
             assert time.monotonic() < deadline, target.stats()
         assert target.stats()["connections"] == 3 + 1 + 20
         for one in living:
-            assert one.ask(LIST, None)[0] != ERROR
+            assert one.ask(LIST, None, {})[0] != ERROR
         blocker.all()
     target.settles()
 

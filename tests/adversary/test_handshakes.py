@@ -93,7 +93,7 @@ def test_half_a_handshake_and_wrong_ones_are_cut_in_time(target: Target) -> None
         assert not links["nothing"].is_cut(0.5), "honest peers get the time for a handshake"
         assert_all_cut(links, max(HANDSHAKE, SILENCE + SWEEP) + GRACE)
         with peer(target.address) as one:
-            assert one.hello().ask(LIST, None)[0] != ERROR
+            assert one.hello().ask(LIST, None, {})[0] != ERROR
     target.settles()
     assert target.descriptors() <= descriptors
 

@@ -43,7 +43,7 @@ def member(target: Target, room: str | None = None) -> Iterator[Member]:
     """A member of a yard, new or not. Its downlink is not connected yet."""
     with ExitStack() as stack:
         broker = Peer(stack.enter_context(Zmtp(target.address))).hello()
-        asked: tuple[Any, ...] = (CREATE, [8, "yard", {}], {}) if room is None else (JOIN_BY_ID, room, {})
+        asked: tuple[Any, ...] = (CREATE, [8, "yard", {}], {}, {}) if room is None else (JOIN_BY_ID, room, {}, {})
         assigned = broker.ask(*asked)
         worker = Peer(stack.enter_context(Zmtp(assigned[4])))
         seat = worker.take(assigned)
@@ -66,7 +66,7 @@ def hears(one: Zmtp, word: bytes, within: float = PATIENCE) -> list[bytes]:
 def alone(one: Member) -> None:
     """Wait until nobody else is in its room."""
     deadline = time.monotonic() + PATIENCE
-    while [room["clients"] for room in one.broker.ask(LIST, None)[3] if room["room"] == one.seat.room] != [1]:
+    while [room["clients"] for room in one.broker.ask(LIST, None, {})[3] if room["room"] == one.seat.room] != [1]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

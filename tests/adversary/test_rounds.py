@@ -46,7 +46,7 @@ def attack(target: Target, rng: random.Random) -> None:
     for number in range(20):
         with peer(target.address) as one:  # rooms, seats and tickets that are left without a word
             yard = one.hello().create("yard")
-            one.say(CREATE, one.ref, 1, [4, "yard", {"x": rng.random()}], {"x": rng.randbytes(2000)})
+            one.say(CREATE, one.ref, 1, [4, "yard", {"x": rng.random()}], {"x": rng.randbytes(2000)}, {})
             one.say(MATCH, one.ref, 2, [4, "yard", {"x": rng.random()}], {}, 100.0)
             one.say(SEND, yard.ref, 1, "message", rng.randbytes(10_000))
             one.say(SEND, yard.ref, 2, {"not": "a name"}, 1)
@@ -54,7 +54,7 @@ def attack(target: Target, rng: random.Random) -> None:
             one.say(JOIN, 3, yard.room, rng.randbytes(16), {})
             one.say(RECOVER, 4, yard.room, rng.randbytes(16), 2**53 - 1, 2**53 - 1, 2**53 - 1)
             one.say(RECOVER, 5, yard.room, yard.token, 2**53 - 1, 2**53 - 1, 2**53 - 1)
-            one.say(JOIN_BY_ID, one.ref, 6, rng.randbytes(16).hex(), {})
+            one.say(JOIN_BY_ID, one.ref, 6, rng.randbytes(16).hex(), {}, {})
             one.say(RESUME, 7, [1], one.session, rng.randbytes(16), 0, {})
             if number % 2:
                 one.all()

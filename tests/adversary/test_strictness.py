@@ -22,7 +22,7 @@ def test_leave_is_for_memberships_and_ends_no_session(target: Target) -> None:
         one.hello()
         one.say(LEAVE, one.ref)
         assert [(answer[0], answer[3]) for answer in one.all()] == [(ERROR, NOT_A_MEMBER)]
-        assert one.ask(LIST, None)[0] == ROOMS
+        assert one.ask(LIST, None, {})[0] == ROOMS
 
 
 def test_binary_keys_are_tolerated_in_every_payload_alike(target: Target) -> None:

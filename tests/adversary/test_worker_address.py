@@ -82,7 +82,12 @@ def test_clients_are_not_served_at_the_address_for_workers(target: Target) -> No
     with target.watched(), peer(worker_address(target)) as one:
         one.say(HELLO, 1, [1], "adversary", {})
         assert one.error() == 1001
-        for message in ([LIST, 1, 2, None], [CREATE, 1, 2, [2, "vault", {}], {}], [JOIN_BY_ID, 1, 2, target.vault, {}]):
+        messages: list[tuple[Any, ...]] = [
+            (LIST, 1, 2, None, {}),
+            (CREATE, 1, 2, [2, "vault", {}], {}, {}),
+            (JOIN_BY_ID, 1, 2, target.vault, {}, {}),
+        ]
+        for message in messages:
             one.say(*message)
             assert one.error() in (1001, 1004)
         one.say(MATCH, 1, 3, [2, "vault", {}], {}, 5.0)
@@ -247,7 +252,7 @@ def test_a_thousand_silent_connections_are_gone_soon_and_the_worker_keeps_its_le
 def test_a_worker_tells_strangers_its_name_and_nothing_else(target: Target) -> None:
     with peer(target.address) as one:
         one.hello()
-        seat = one.ask(CREATE, [2, "yard", {}], {})
+        seat = one.ask(CREATE, [2, "yard", {}], {}, {})
     with target.watched(), peer(seat[4]) as one:
         one.say(HELLO, 1, [1], "adversary", {})
         assert one.error() == 1001
@@ -265,7 +270,7 @@ def test_what_subscribers_say_disturbs_nobody(target: Target) -> None:
     with contextlib.ExitStack() as stack:
         member = Peer(stack.enter_context(Zmtp(target.address)))
         member.hello()
-        seat = member.ask(CREATE, [2, "yard", {}], {})
+        seat = member.ask(CREATE, [2, "yard", {}], {}, {})
         worker = Peer(stack.enter_context(Zmtp(seat[4])))
         yard = worker.take(seat)
         assert yard.downlink is not None

@@ -22,6 +22,7 @@ PATIENCE = 10.0
 HELLO, RESUME, WELCOME, PING, PONG, GOODBYE, ERROR = range(1, 8)
 MATCH, CANCEL, CREATE, JOIN_BY_ID, LIST, TICKET, ASSIGNED, ROOMS = range(16, 24)
 ROOM_LOST, LIST_ENDPOINTS, ENDPOINTS = range(24, 27)
+JOIN_OR_CREATE, JOIN_WHERE, WATCH, UNWATCH, LISTED = range(27, 32)
 JOIN, RECOVER, LEAVE, JOINED, RESET, LEFT, REKEYED = range(32, 39)
 SEND, REQUEST, ACK, DELIVER = range(40, 44)
 
@@ -274,11 +275,11 @@ class Peer:
 
     def create(self, room_type: str, seats: int = 4) -> "Seat":
         """Make a room and join it."""
-        return self.take(self.ask(CREATE, [seats, room_type, {}], {}))
+        return self.take(self.ask(CREATE, [seats, room_type, {}], {}, {}))
 
     def enter(self, room: str) -> "Seat":
         """Join a room that is there."""
-        return self.take(self.ask(JOIN_BY_ID, room, {}))
+        return self.take(self.ask(JOIN_BY_ID, room, {}, {}))
 
     def take(self, assigned: list[Any]) -> "Seat":
         """Join with a reservation."""

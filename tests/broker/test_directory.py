@@ -28,6 +28,9 @@ def test_rooms_are_listed_as_their_workers_reported_them_last() -> None:
             "clients": 2,
             "max_clients": 2,
             "locked": True,
+            "password": False,
+            "spectators": 0,
+            "max_spectators": 0,
             "metadata": {"map": "forest"},
         }
     ]

@@ -20,6 +20,7 @@ from server_room_system.protocol import (
     Joined,
     Kind,
     Limits,
+    Listed,
     Message,
     Progress,
     Recover,
@@ -81,7 +82,7 @@ class FakeOutbox:
         self.fetching: list[int] = []
         """For which openings the application was asked who it is."""
         self.answers: list[tuple[int, Answer | RemoteError]] = []
-        self.told_of: list[tuple[int, Progress | Found]] = []
+        self.told_of: list[tuple[int, Progress | Found | Listed]] = []
         self.parties: list[dict[str, Any]] = []
         self.replies: list[tuple[Membership, int, Any, RemoteError | None]] = []
         self.refusals: list[tuple[Membership, int, RemoteError]] = []
@@ -132,7 +133,7 @@ class FakeOutbox:
     def interrupted(self, reason: str) -> None:
         self.interruptions.append(reason)
 
-    def told(self, ask: int, message: Progress | Found) -> None:
+    def told(self, ask: int, message: Progress | Found | Listed) -> None:
         self.told_of.append((ask, message))
 
     def party_changed(self, party: dict[str, Any]) -> None:

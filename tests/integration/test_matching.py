@@ -129,6 +129,9 @@ async def test_create_list_and_join_by_id() -> None:
             "clients": 1,
             "max_clients": 2,
             "locked": False,
+            "password": False,
+            "spectators": 0,
+            "max_spectators": 0,
             "metadata": {"name": "den"},
         }
         assert set(listed) == {mine.id, other.id}

@@ -12,6 +12,7 @@ from server_room_system import (
     Member,
     ReservationRefused,
     RoomLocked,
+    RuleSet,
 )
 from server_room_system.protocol import Deliver, Error, Item, Joined, LeftRoom, Position, Reset
 from server_room_system.rooms.control import RoomEnded, RoomUpdated, Seated, Unseated
@@ -831,10 +832,10 @@ def test_reports_say_how_many_seats_there_are() -> None:
     bench = Bench(Diary(), 3)
     bench.reserve()
     ann = bench.join()
-    assert bench.reported(RoomUpdated)[-1] == RoomUpdated("r1", "diary", 1, 1, 3, False, {})
+    assert bench.reported(RoomUpdated)[-1] == RoomUpdated("r1", "diary", 1, 1, 3, False, {}, RuleSet(3).digest)
     bench.join()
     ann.leave()
-    assert bench.reported(RoomUpdated)[-1] == RoomUpdated("r1", "diary", 1, 1, 3, False, {})
+    assert bench.reported(RoomUpdated)[-1] == RoomUpdated("r1", "diary", 1, 1, 3, False, {}, RuleSet(3).digest)
 
 
 def test_who_is_still_joining_when_the_time_to_dispose_is_over_is_answered() -> None:

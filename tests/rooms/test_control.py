@@ -54,7 +54,12 @@ _maps = st.dictionaries(st.text(max_size=9), _scalars | st.lists(_scalars, max_s
 _seconds = st.floats(0.001, 1e6) | st.integers(1, 10**6)
 _clients = st.builds(ClientData, st.integers(0, 1 << 40), st.text(max_size=20), st.none() | _maps)
 _wishes = st.lists(
-    st.builds(SeatWish, _ids, _clients, _maps, st.none() | st.binary(min_size=32, max_size=32)), max_size=4
+    st.builds(
+        SeatWish,
+        *(_ids, _clients, _maps, st.none() | st.binary(min_size=32, max_size=32)),
+        *(st.none() | st.tuples(_sentences, _sentences), _maps),
+    ),
+    max_size=4,
 )
 _rulesets = st.builds(
     lambda clients, room, criteria: RuleSet(clients, room=room, **criteria),
@@ -64,8 +69,8 @@ _rulesets = st.builds(
 )
 
 orders: st.SearchStrategy[Order] = st.one_of(
-    st.builds(OpenRoom, _asks, _ids, _rulesets, _maps, st.booleans(), _wishes, _maps),
-    st.builds(ReserveSeats, _asks, _ids, _wishes),
+    st.builds(OpenRoom, _asks, _ids, _rulesets, _maps, st.booleans(), _wishes, _maps, _maps),
+    st.builds(ReserveSeats, _asks, _ids, _wishes, st.booleans()),
     st.builds(ReleaseSeats, _ids, st.lists(_ids, max_size=3)),
     st.builds(CloseRoom, _ids, _codes, _sentences),
     st.builds(Kick, _ids, _numbers, _sentences),
@@ -75,7 +80,20 @@ orders: st.SearchStrategy[Order] = st.one_of(
 reports: st.SearchStrategy[RoomReport] = st.one_of(
     st.builds(Reserved, _asks, _ids, st.lists(st.binary(min_size=16, max_size=16), max_size=4), _seconds),
     st.builds(Refused, _asks, _codes, _sentences),
-    st.builds(RoomUpdated, _ids, _sentences, _numbers, _numbers, _numbers, st.booleans(), _maps),
+    st.builds(
+        RoomUpdated,
+        *(
+            _ids,
+            _sentences,
+            _numbers,
+            _numbers,
+            _numbers,
+            st.booleans(),
+            _maps,
+            st.binary(min_size=16, max_size=16),
+            _maps,
+        ),
+    ),
     st.builds(Seated, _ids, _ids, _clients),
     st.builds(Unseated, _ids, _ids),
     st.builds(RoomEnded, _ids),

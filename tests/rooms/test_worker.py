@@ -54,6 +54,8 @@ from server_room_system.transport import Publisher, PublisherSink
 
 from .fakes import START, Diary, FakeLoop, FakeNetwork, FakePublisher, Gate
 
+RANKED = RuleSet(4, mode="ranked")
+
 
 class Factory:
     """A worker with a port on a fake listener and loop. ``make`` makes its rooms."""
@@ -147,7 +149,7 @@ def test_a_room_is_made_and_its_seats_are_held() -> None:
     answer = reserved(reports)
     assert (answer.ask, answer.room, answer.timeout) == (1, "r1", 15.0)
     assert len(set(answer.reservations)) == 2
-    assert reports[:-1] == [RoomUpdated("r1", "diary", 0, 2, 4, False, {})]
+    assert reports[:-1] == [RoomUpdated("r1", "diary", 0, 2, 4, False, {}, RANKED.digest)]
     assert list(factory.worker.rooms) == ["r1"]
     assert room.events == [("create", {"mode": "ranked", "map": "desert"})]
 
@@ -155,7 +157,7 @@ def test_a_room_is_made_and_its_seats_are_held() -> None:
 def test_a_matched_room_is_for_those_who_were_matched() -> None:
     factory = Factory(lambda ruleset: Diary())
     reports = factory.open("ann", "bob", matched=True)
-    assert reports[-1] == RoomUpdated("r1", "diary", 0, 2, 4, True, {})
+    assert reports[-1] == RoomUpdated("r1", "diary", 0, 2, 4, True, {}, RANKED.digest)
     assert refused(factory.ask(ReserveSeats(2, "r1", [wish("eve")]))).code == Code.ROOM_LOCKED
 
 
@@ -222,7 +224,7 @@ def test_a_room_that_locks_itself_at_once_still_has_its_first_members(matched: b
     factory = Factory(lambda ruleset: Private())
     reports = factory.open("ann", "bob", matched=matched)
     assert len(reserved(reports).reservations) == 2
-    assert reports[-1] == RoomUpdated("r1", "diary", 0, 2, 4, True, {})
+    assert reports[-1] == RoomUpdated("r1", "diary", 0, 2, 4, True, {}, RANKED.digest)
     assert refused(factory.ask(ReserveSeats(2, "r1", [wish("eve")]))).code == Code.ROOM_LOCKED
 
 
@@ -232,7 +234,7 @@ def test_seats_are_reserved_all_or_none() -> None:
     assert refused(factory.ask(ReserveSeats(2, "r1", [wish("c"), wish("d"), wish("e")]))).code == Code.ROOM_FULL
     reports = factory.ask(ReserveSeats(3, "r1", [wish("c"), wish("d")]))
     assert reserved(reports).ask == 3
-    assert reports[0] == RoomUpdated("r1", "diary", 0, 0, 4, False, {})
+    assert reports[0] == RoomUpdated("r1", "diary", 0, 0, 4, False, {}, RANKED.digest)
     assert refused(factory.ask(ReserveSeats(4, "r1", [wish("e")]))).code == Code.ROOM_FULL
 
 
@@ -297,7 +299,9 @@ def test_a_room_that_is_closed_while_it_is_being_made_is_not_born() -> None:
 def test_released_reservations_are_free_again() -> None:
     factory = Factory(lambda ruleset: Diary())
     factory.open("ann", "bob")
-    assert factory.ask(ReleaseSeats("bob", ["r1", "nowhere"])) == [RoomUpdated("r1", "diary", 0, 3, 4, False, {})]
+    assert factory.ask(ReleaseSeats("bob", ["r1", "nowhere"])) == [
+        RoomUpdated("r1", "diary", 0, 3, 4, False, {}, RANKED.digest)
+    ]
     assert factory.ask(ReleaseSeats("eve", ["r1"])) == []
     assert factory.ask(ReleaseSeats("ann", ["r1"]))[0] == RoomEnded("r1")
 
@@ -358,7 +362,7 @@ def test_a_client_takes_its_seat_once_and_on_its_own_connection() -> None:
     assert (answer.ask, answer.code) == (7, Code.RESERVATION_REFUSED)
     assert factory.reports[-2:] == [
         Seated("r1", "ann", ClientData(1, "10.0.0.1")),
-        RoomUpdated("r1", "diary", 1, 2, 4, False, {}),
+        RoomUpdated("r1", "diary", 1, 2, 4, False, {}, RANKED.digest),
     ]
 
 
@@ -551,7 +555,7 @@ def test_what_changes_in_a_turn_is_reported_once_at_its_end() -> None:
     room.lock()
     assert len(factory.reports) == before
     factory.port.flush()
-    assert factory.reports[before:] == [RoomUpdated("r1", "diary", 0, 3, 4, True, {"round": 2})]
+    assert factory.reports[before:] == [RoomUpdated("r1", "diary", 0, 3, 4, True, {"round": 2}, RANKED.digest)]
 
 
 def test_a_room_that_ended_is_not_updated_after() -> None:

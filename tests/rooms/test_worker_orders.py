@@ -27,7 +27,7 @@ from server_room_system.rooms.control import (
 from server_room_system.rooms.port import Connection
 
 from .fakes import Diary, Gate
-from .test_worker import Factory, refused, reserved, wish
+from .test_worker import RANKED, Factory, refused, reserved, wish
 
 DRAINED = "the room closed: its worker is taken out of service"
 
@@ -224,7 +224,7 @@ def test_a_worker_serves_on_after_its_rooms_were_dropped(house: House) -> None:
 
 def test_everything_is_told_of_rooms_that_are_open(house: House) -> None:
     reports = list(house.factory.worker.everything())
-    assert reports[0] == RoomUpdated("r1", "diary", 2, 2, 4, False, {})
+    assert reports[0] == RoomUpdated("r1", "diary", 2, 2, 4, False, {}, RANKED.digest)
     assert [report.session for report in reports[1:] if isinstance(report, Seated)] == ["ann", "bob"]
     assert len(reports) == 3
     house.order(Drain(30.0, int(Code.WORKER_DRAINED)))
@@ -242,7 +242,7 @@ def test_who_has_not_joined_yet_is_not_told_of() -> None:
     secret = reserved(factory.open("ann")).reservations[0]
     factory.say(factory.connect(), Join(1, "r1", secret, {}))
     reports = list(factory.worker.everything())
-    assert reports == [RoomUpdated("r1", "diary", 1, 3, 4, False, {})]
+    assert reports == [RoomUpdated("r1", "diary", 1, 3, 4, False, {}, RANKED.digest)]
     gate.open()
     factory.loop.settle()
     assert len(list(factory.worker.everything())) == 2

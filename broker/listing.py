@@ -1,0 +1,271 @@
+"""Live lists of rooms: who watches which, and what each is told when a room comes, changes or goes.
+
+Those who watch the same (a type, a filter) share one *view*: what is shown, a
+place that counts the changes, and the last of these. A change of a room is looked
+at by the views of its type alone, all changes of a moment together, and is sent
+to each watcher as the same list of changes. Who was away says the place that it
+had reached: it gets what it missed, or the whole list anew.
+"""
+
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol
+
+from ..protocol.codec import pack
+from ..protocol.errors import CapacityReached
+from ..protocol.filters import Filter
+from ..protocol.ids import Entropy, new_epoch
+from ..protocol.room_messages import Listed, Watch
+from .directory import Directory, is_listed, shown
+from .sessions import Session
+
+__all__ = ["ADDED", "CHANGED", "REMOVED", "RESET", "Listing", "ListingOutbox"]
+
+RESET, ADDED, CHANGED, REMOVED = range(4)
+"""First element of a change."""
+
+_PAUSE = 0.05
+"""Seconds between two messages about one list: what happens meanwhile is told together, and a room that came and went
+is not told of."""
+_MOST_SHOWN = 500
+"""Rooms of one list. Of more that fit, which are shown is left open."""
+_FILL_BELOW = 375
+_KEPT = 512
+"""Changes that a view remembers."""
+_MOST_OF_A_SESSION = 4
+_MOST_VIEWS = 1024
+_UNWATCHED = 60.0
+"""Seconds that a view outlives its last watcher: for those who come back."""
+_MOST_BYTES = 192 * 1024
+"""Of the changes in one message: below what a frame may have."""
+
+Change = list[Any]
+"""The kind, and the room as it is now; of one that is gone, ``room`` alone."""
+
+
+class ListingOutbox(Protocol):
+    """Where lists write what must happen."""
+
+    @property
+    def now(self) -> float:
+        """The time of this turn, monotonic seconds."""
+        ...
+
+    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
+        """Call back at that time."""
+
+    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
+        """Do not call back."""
+
+
+class _View:
+    """What all who watch the same see."""
+
+    __slots__ = ("epoch", "history", "more", "place", "shown", "type", "watchers", "where")
+
+    def __init__(self, type_name: str | None, where: Filter, epoch: int) -> None:
+        self.type = type_name
+        self.where = where
+        self.epoch = epoch
+        self.place = 0
+        """Changes so far."""
+        self.shown: dict[str, dict[str, Any]] = {}
+        self.history: deque[Change] = deque(maxlen=_KEPT)
+        """The last changes, up to ``place``."""
+        self.watchers: dict[tuple[Session, int], None] = {}
+        self.more = False
+        """Rooms that fit are left out, as there are too many."""
+
+    def look_at(self, room: str, entry: dict[str, Any] | None) -> Change | None:
+        """A room may have changed; how that shows. None as its entry: lists do not show it, or it is gone."""
+        known = self.shown.get(room)
+        fits = entry is not None and self.where.fits(entry["metadata"])
+        if known is None:
+            if not fits:
+                return None
+            if len(self.shown) >= _MOST_SHOWN:
+                self.more = True
+                return None
+            assert entry is not None
+            self.shown[room] = entry
+            return [ADDED, entry]
+        if not fits:
+            del self.shown[room]
+            return [REMOVED, {"room": room}]
+        if entry == known:
+            return None
+        assert entry is not None
+        self.shown[room] = entry
+        return [CHANGED, entry]
+
+    def fill(self, directory: Directory) -> list[Change]:
+        """Show rooms that were left out; how that shows."""
+        self.more = False
+        changes: list[Change] = []
+        for report in directory.of_type(self.type):
+            if report.room not in self.shown:
+                change = self.look_at(report.room, shown(report))
+                if change is not None:
+                    changes.append(change)
+                if self.more:
+                    break
+        return changes
+
+    def remember(self, changes: list[Change]) -> None:
+        self.history.extend(changes)
+        self.place += len(changes)
+
+    def missed(self, epoch: int, offset: int) -> list[Change] | None:
+        """What somebody at that place has missed; None: that is gone, or it never was here."""
+        count = self.place - offset
+        if epoch != self.epoch or not 0 <= count <= len(self.history):
+            return None
+        return list(self.history)[len(self.history) - count :]
+
+
+class Listing:
+    """All live lists.
+
+    Args:
+        directory: which rooms there are. Its ``on_change`` is ours.
+        out: where to write.
+        entropy: where epochs come from.
+    """
+
+    def __init__(self, directory: Directory, out: ListingOutbox, entropy: Entropy) -> None:
+        self._directory = directory
+        self._out = out
+        self._entropy = entropy
+        self._views: dict[tuple[str | None, bytes], _View] = {}
+        self._of_type: dict[str | None, dict[_View, None]] = {}
+        self._of_session: dict[Session, dict[int, _View]] = {}
+        self._changed: dict[tuple[str, str], None] = {}
+        """Rooms that have changed since the last telling, with the type that each had or has."""
+        self._due = False
+        directory.on_change = self._room_changed
+
+    def __len__(self) -> int:
+        """Lists that somebody watches, or did lately."""
+        return len(self._views)
+
+    def watch(self, session: Session, message: Watch) -> None:
+        """Tell a session of these rooms from now on. Asked again, from the place that it says.
+
+        Raises:
+            BadFilter: that is no filter.
+            CapacityReached: it watches as many lists as it may, or all together do.
+        """
+        where = Filter(message.filter)
+        mine = self._of_session.setdefault(session, {})
+        view = self._views.get((message.type, where.key))
+        before = mine.get(message.ask)
+        try:
+            if before is None and len(mine) >= _MOST_OF_A_SESSION:
+                raise CapacityReached(f"a client watches at most {_MOST_OF_A_SESSION} lists of rooms")
+            if view is None:
+                view = self._make(message.type, where)
+        except CapacityReached:
+            if not mine:
+                del self._of_session[session]
+            raise
+        if before is not None and before is not view:
+            self._leave(before, session, message.ask)
+        self.tell()  # what is about to be told is in the list that it gets
+        self._out.clear_alarm(self._drop, view)
+        mine[message.ask] = view
+        view.watchers[session, message.ask] = None
+        missed = view.missed(message.epoch, message.offset)
+        if missed is None:
+            missed = [[RESET, {"rooms": len(view.shown)}], *([ADDED, entry] for entry in view.shown.values())]
+            self._say(view, [(session, message.ask)], view.place, missed, counted=False)
+        else:
+            self._say(view, [(session, message.ask)], message.offset, missed)
+
+    def unwatch(self, session: Session, ask: int) -> None:
+        """It does not want that list any more."""
+        mine = self._of_session.get(session, {})
+        view = mine.pop(ask, None)
+        if view is not None:
+            self._leave(view, session, ask)
+        if not mine:
+            self._of_session.pop(session, None)
+
+    def gone(self, session: Session) -> None:
+        """Its connection is lost, or it has ended. Who comes back asks again."""
+        for ask, view in self._of_session.pop(session, {}).items():
+            self._leave(view, session, ask)
+
+    def tell(self) -> None:
+        """Tell everybody what has changed."""
+        self._due = False
+        self._out.clear_alarm(self.tell)
+        changed, self._changed = self._changed, {}
+        told: dict[_View, list[Change]] = {}
+        for room, type_name in changed:
+            entry = self._directory.get(room)
+            now = shown(entry.report) if entry is not None and is_listed(entry.report) else None
+            of_type = now if now is not None and now["type"] == type_name else None
+            for of, there in ((type_name, of_type), (None, now)):
+                for view in self._of_type.get(of, ()):
+                    change = view.look_at(room, there)
+                    if change is not None:
+                        told.setdefault(view, []).append(change)
+        for view, changes in told.items():
+            if view.more and len(view.shown) < _FILL_BELOW:
+                changes.extend(view.fill(self._directory))
+            place = view.place
+            view.remember(changes)
+            self._say(view, view.watchers, place, changes)
+
+    def _room_changed(self, room: str, type_name: str) -> None:
+        if not self._views:
+            return
+        self._changed[room, type_name] = None
+        if not self._due:
+            self._due = True
+            self._out.alarm(self._out.now + _PAUSE, self.tell)
+
+    def _make(self, type_name: str | None, where: Filter) -> _View:
+        if len(self._views) >= _MOST_VIEWS:
+            idle = next((view for view in self._views.values() if not view.watchers), None)
+            if idle is None:
+                raise CapacityReached(f"clients watch {_MOST_VIEWS} different lists of rooms already")
+            self._drop(idle)
+        view = self._views[type_name, where.key] = _View(type_name, where, new_epoch(self._entropy))
+        self._of_type.setdefault(type_name, {})[view] = None
+        view.fill(self._directory)
+        return view
+
+    def _leave(self, view: _View, session: Session, ask: int) -> None:
+        del view.watchers[session, ask]
+        if not view.watchers:
+            self._out.alarm(self._out.now + _UNWATCHED, self._drop, view)
+
+    def _drop(self, view: _View) -> None:
+        self._out.clear_alarm(self._drop, view)
+        del self._views[view.type, view.where.key]
+        views = self._of_type[view.type]
+        del views[view]
+        if not views:
+            del self._of_type[view.type]
+
+    def _say(self, view: _View, watchers: Any, place: int, changes: list[Change], *, counted: bool = True) -> None:
+        for part in _parts(changes):
+            for session, ask in list(watchers):
+                session.say(Listed(session.ref, ask, view.epoch, place, part))
+            if counted:
+                place += len(part)
+
+
+def _parts(changes: list[Change]) -> list[list[Change]]:
+    """The changes, in as many messages as they need: at least one."""
+    parts: list[list[Change]] = [[]]
+    size = 0
+    for change in changes:
+        more = len(pack(change))
+        if parts[-1] and size + more > _MOST_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(change)
+        size += more
+    return parts

@@ -1,0 +1,162 @@
+"""A live list of rooms: the same as the server's, change by change."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ..protocol.errors import BadMessage, TimedOut
+from ..protocol.room_messages import Listed, Watch
+from .shell import Shell
+
+__all__ = ["Replay", "RoomChange", "RoomList"]
+
+_MOST_UNREAD = 1024
+_RESET, _ADDED, _CHANGED, _REMOVED = range(4)
+
+
+class RoomChange(NamedTuple):
+    """What has happened to a list."""
+
+    kind: str
+    """``added``, ``changed``, ``removed``; or ``reset``: much has changed, look at ``RoomList.rooms``."""
+    room: dict[str, Any]
+    """As ``AsyncClient.rooms`` tells it; of one that is removed, as it was; of ``reset`` empty."""
+
+
+class Replay:
+    """A list as the changes that come make it. Whoever misses some says from where on: see ``epoch`` and ``offset``."""
+
+    def __init__(self) -> None:
+        self.rooms: dict[str, dict[str, Any]] = {}
+        self.epoch = 0
+        self.offset = 0
+        self.complete = False
+        """Whether all of it is here."""
+        self._missing = 0
+        """Rooms of a whole list that are still to come."""
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Where to go on from; with epoch 0: from nothing."""
+        return (self.epoch, self.offset) if self.complete else (0, 0)
+
+    def take(self, message: Listed) -> list[RoomChange] | None:
+        """Apply what has come; what has happened. None: something before it is missing, ask again from ``position``.
+
+        Raises:
+            BadMessage: these are no changes of a list; none of them is applied.
+        """
+        for number, change in enumerate(message.changes):
+            _check(number, change)
+        begins = bool(message.changes) and message.changes[0][0] == _RESET
+        if not begins and (message.epoch != self.epoch or message.offset != self.offset):
+            self.complete = self.complete and message.epoch == self.epoch
+            return None
+        happened: list[RoomChange] = []
+        for kind, entry in message.changes:
+            if kind == _RESET:
+                self.rooms.clear()
+                self.epoch, self.offset, self._missing = message.epoch, message.offset, entry["rooms"]
+                happened = [RoomChange("reset", {})]
+            elif self._missing:
+                self.rooms[entry["room"]] = entry
+                self._missing -= 1
+            else:
+                self.offset += 1
+                happened.append(self._apply(kind, entry))
+        self.complete = not self._missing
+        return happened
+
+    def _apply(self, kind: int, entry: dict[str, Any]) -> RoomChange:
+        room = entry["room"]
+        if kind == _REMOVED:
+            return RoomChange("removed", self.rooms.pop(room, entry))
+        self.rooms[room] = entry
+        return RoomChange("added" if kind == _ADDED else "changed", entry)
+
+
+class RoomList:
+    """Rooms that are watched; ``AsyncClient.watch_rooms`` makes it. Iterate over it for what changes.
+
+    It goes on after a lost connection from where it was, or with one ``reset``.
+    Who reads slowly gets a ``reset`` too, and ``rooms`` is up to date all the time.
+    """
+
+    def __init__(self, shell: Shell, type_name: str | None, where: Mapping[str, Any]) -> None:
+        self._shell = shell
+        self._replay = Replay()
+        self._changes: deque[RoomChange] = deque()
+        self._begun = False
+        wanted = dict(where)
+        make: Callable[[int], Watch] = lambda ask: Watch(  # noqa: E731  # a method would hide what it is for
+            shell.core.home.ref, ask, type_name, wanted, *self._replay.position
+        )
+        self._ask, self._answer = shell.begin(make, self._told)
+
+    @property
+    def rooms(self) -> list[dict[str, Any]]:
+        """The rooms as they are now, as ``AsyncClient.rooms`` tells them; at most 500."""
+        return list(self._replay.rooms.values())
+
+    async def ready(self, timeout: float = 10.0) -> "RoomList":
+        """Wait until the whole list is here.
+
+        Raises:
+            BadFilter, CapacityReached: the server's answer.
+            TimedOut: none came.
+        """
+        try:
+            await self._shell.wait_until(lambda: self._begun or self._answer.done(), timeout, "list of rooms")
+        except BaseException:
+            await self.close()  # nobody will read it
+            raise
+        if self._answer.done():
+            self._answer.result()
+            raise TimedOut("list of rooms", timeout)
+        return self
+
+    async def close(self) -> None:
+        """Watch it no more: iterating ends."""
+        if not self._answer.done():
+            self._shell.core.forget(self._ask)
+            self._answer.cancel()
+
+    async def __aenter__(self) -> "RoomList":
+        return await self.ready()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    def __aiter__(self) -> "RoomList":
+        return self
+
+    async def __anext__(self) -> RoomChange:
+        await self._shell.wait_until(lambda: bool(self._changes) or self._answer.done(), None, "change")
+        if self._changes:
+            return self._changes.popleft()
+        if not self._answer.cancelled():
+            self._answer.result()  # raises why it is over
+        raise StopAsyncIteration
+
+    def _told(self, message: Any) -> None:
+        happened = self._replay.take(message)
+        if happened is None:
+            self._shell.core.repeat(self._ask)
+            return
+        self._begun = self._begun or self._replay.complete
+        if happened and happened[0].kind == "reset":
+            self._changes.clear()
+        self._changes.extend(happened)
+        if len(self._changes) > _MOST_UNREAD:
+            self._changes.clear()
+            self._changes.append(RoomChange("reset", {}))
+
+
+def _check(number: int, change: Any) -> None:
+    if type(change) is list and len(change) == 2 and type(change[0]) is int and type(change[1]) is dict:
+        kind, entry = change
+        if kind == _RESET and number == 0 and type(entry.get("rooms")) is int and entry["rooms"] >= 0:
+            return
+        if kind in (_ADDED, _CHANGED, _REMOVED) and type(entry.get("room")) is str:
+            return
+    raise BadMessage("a list of rooms changes by [kind, room], and begins anew by its first change alone")
