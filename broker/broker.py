@@ -211,6 +211,7 @@ class Broker:
             if self._rematches.waits(session):
                 raise AlreadyWaiting
             self.tickets.enqueue(session, message)
+            self._parties.tell_others(session)
         elif isinstance(message, Accept):
             self.tickets.accept(session, message)
         elif isinstance(message, Why):
