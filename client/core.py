@@ -236,7 +236,7 @@ class ClientCore:
                 self._deliver(addressed, message, now, len(frame))
             elif isinstance(message, LeftRoom):
                 self._memberships.left_below(addressed, message, now)
-            else:
+            elif addressed is not None:
                 self._memberships.reset(addressed, message)
         except (BadMessage, UnknownKind):
             self._out.close_downlink(membership)
@@ -439,7 +439,7 @@ class ClientCore:
         self._memberships.enter(message, contact)
 
     def _deliver(self, membership: Membership | None, message: Deliver, now: float, size: int) -> None:
-        if not self._memberships.deliver(membership, message, size) and membership is not None:
+        if membership is not None and not self._memberships.deliver(membership, message, size):
             self.read_on(membership, now)
 
     def _error(self, contact: Contact, message: Error, now: float) -> None:

@@ -28,6 +28,7 @@ from ..protocol.messages import (
 from ..protocol.streams import Gap, Position, StreamReader
 from .asks import Asks
 from .contact import Contact
+from .given_up import GivenUp
 from .membership import Membership, MembershipEvent, MembershipState
 from .outbox import ClientOutbox
 
@@ -64,6 +65,7 @@ class Memberships:
         self._to_recover: list[Membership] = []
         self._ending: dict[Membership, tuple[float, bool]] = {}
         """Those whose end we know, until when we wait for what was said before it, and whether we ask nobody then."""
+        self._given_up = GivenUp()
         self.begin(Limits())
 
     def begin(self, limits: Limits) -> None:
@@ -116,6 +118,7 @@ class Memberships:
             membership = self.rooms.get(message.room)
             if membership is None or membership.contact is not contact:
                 contact.say(Leave(message.ref))  # nobody waits for it any more
+                self._given_up.add(contact, message.ref, message.epoch)
                 return
         membership.recovering = False
         membership.ref, membership.token = message.ref, message.token
@@ -200,6 +203,10 @@ class Memberships:
             return False
         membership = self._by_ref(contact, message.ref)
         if membership is None:
+            if isinstance(message, LeftRoom):
+                self._given_up.settled(contact, message.ref)
+            elif isinstance(message, Reset):
+                self._stray(contact, message)
             return True
         if membership is self.home and isinstance(message, LeftRoom | Rekeyed):
             raise BadMessage("only rooms are left, and only rooms have downlinks")
@@ -219,8 +226,13 @@ class Memberships:
     def addressed(self, contact: Contact, message: Deliver) -> Membership | None:
         """Whom a bundle on this connection is for."""
         if message.ref:
-            return self._by_ref(contact, message.ref)
-        return next((one for one in self.of(contact) if one.room and one.reader.epoch == message.epoch), None)
+            addressed = self._by_ref(contact, message.ref)
+        else:
+            addressed = next((one for one in self.of(contact) if one.room and one.reader.epoch == message.epoch), None)
+        if addressed is None or addressed.reader.epoch != message.epoch:
+            self._stray(contact, message)
+            return None
+        return addressed
 
     def addressed_below(self, membership: Membership, message: Deliver | Reset | LeftRoom) -> Membership | None:
         """Whom a frame on a downlink is for: its member, or nobody that we know.
@@ -229,24 +241,28 @@ class Memberships:
         """
         downlink = membership.downlink
         own = downlink is not None and message.ref in (0, mark_of(downlink[1]) & 0xFFFFFFFF)
-        return membership if own else None
+        if isinstance(message, LeftRoom):
+            return membership if own else None
+        if own and (isinstance(message, Reset) or message.epoch == membership.reader.epoch):
+            return membership
+        self._out.misrouted(message.epoch)
+        return None
 
-    def reset(self, membership: Membership | None, message: Reset) -> None:
-        """Go on from elsewhere: what was missed is gone."""
-        if membership is None:
+    def _stray(self, contact: Contact, message: Deliver | Reset) -> None:
+        """Nothing that we are in has this reference, or this epoch."""
+        if not self._given_up.covers(contact, message.ref, message.epoch):
             self._out.misrouted(message.epoch)
-            return
+
+    def reset(self, membership: Membership, message: Reset) -> None:
+        """Go on from elsewhere: what was missed is gone."""
         place, here = Position(message.epoch, message.offset, message.direct), membership.reader.position
         # The answer to an older question than the one that brought us here: nothing is missing up to there.
         if place.epoch != here.epoch or place.offset > here.offset or place.direct > here.direct:
             membership.reset(place, message.snapshot)
             self._out.progressed(membership)
 
-    def deliver(self, membership: Membership | None, message: Deliver, size: int) -> bool:
-        """Read a bundle that came in so many bytes. False: something is missing before it."""
-        if membership is None or membership.reader.epoch != message.epoch:
-            self._out.misrouted(message.epoch)
-            return True
+    def deliver(self, membership: Membership, message: Deliver, size: int) -> bool:
+        """Read a bundle that is addressed to it, and came in so many bytes. False: something is missing before it."""
         # A downlink overtakes the answer to RECOVER, which comes on the other connection: there, all is read.
         if (membership.recovering and membership.downlink is None) or not membership.inbox.has_room():
             return True
@@ -269,6 +285,8 @@ class Memberships:
         """A message that we sent was refused."""
         at_home = not message.ref and contact is self._broker
         membership = self.home if at_home else self._by_ref(contact, message.ref)
+        if message.code == Code.NOT_A_MEMBER and message.ref:
+            self._given_up.settled(contact, message.ref)
         if membership is None:
             return  # of a room that is over
         if message.code == Code.UPLINK_GAP and type(message.data) is int:
@@ -276,6 +294,7 @@ class Memberships:
             self.pump(membership)
             return
         if message.code == Code.NOT_A_MEMBER and membership is not self.home:
+            membership.ref = 0
             self._finish(membership, error)
             return
         if not message.ask or membership.answered(message.ask):  # it may be said again, after a reconnect
@@ -344,6 +363,7 @@ class Memberships:
 
     def lost(self, contact: Contact) -> None:
         """The connection to a server is lost."""
+        self._given_up.lost(contact)
         for membership in self.of(contact):
             if membership.ending is not None and membership.downlink is not None:
                 continue  # its server may be gone, but not what it said last
@@ -367,11 +387,11 @@ class Memberships:
 
     def _left(self, membership: Membership, message: LeftRoom, now: float) -> None:
         error = membership.ending or error_for(message.code, message.text)
-        membership.end = message.offset, message.direct
+        membership.end, membership.ref = (message.offset, message.direct), 0
         if membership.over or membership.leaving or membership.complete:
             self._finish(membership, error)
         elif membership.ending is None:
-            membership.ending, membership.ref = error, 0
+            membership.ending = error
             self._ending[membership] = now + _FAREWELL_TIME, False
             if membership.inbox.lift() or membership.downlink is None:
                 self._fetch_rest(membership, now)
@@ -407,6 +427,8 @@ class Memberships:
             return
         membership.step(MembershipEvent.ENDED)
         membership.error = error
+        if membership.ref and membership is not self.home:
+            self._given_up.add(membership.contact, membership.ref, membership.reader.epoch)
         self._ending.pop(membership, None)
         self._out.close_downlink(membership)
         if self.rooms.get(membership.room) is membership:

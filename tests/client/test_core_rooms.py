@@ -12,6 +12,7 @@ from server_room_system.protocol import (
     Deliver,
     Error,
     Item,
+    Join,
     JoinById,
     Kicked,
     Kind,
@@ -25,6 +26,7 @@ from server_room_system.protocol import (
     RequestRefused,
     Reset,
     Resume,
+    RoomLost,
     RoomNotFound,
     Send,
 )
@@ -220,6 +222,47 @@ def test_a_bundle_without_a_ref_goes_by_its_epoch(stage: Stage, room: Membership
     stage.deliver(stage.core.home, 0, direct(1, "x"), ref=0)
     assert stage.out.misrouted_epochs == [9, HOME_EPOCH]
     assert stage.read(stage.core.home) == []
+
+
+def test_what_comes_of_a_room_that_was_given_up_while_we_entered_is_not_misrouted_until_its_end_is_said(
+    stage: Stage,
+) -> None:
+    ask = stage.core.ask(lambda ask: JoinById(stage.core.home.ref, ask, "r", {}))
+    stage.assigned(ask, "r")
+    join = stage.last(Join)
+    stage.core.forget(ask)
+    joined = stage.joined(join.ask, "r", EPOCH)
+    assert stage.out.heard() == [Leave(joined.ref)]
+    for ref in (joined.ref, 0):
+        stage.say(Deliver(EPOCH, ref, 0, [broadcast("it does not know yet")]))
+    stage.say(Reset(joined.ref, EPOCH, 5, 0, None))
+    assert (stage.out.misrouted_epochs, stage.core.rooms) == ([], {})
+    stage.say(Deliver(8, joined.ref, 0, [broadcast("of another room")]))
+    assert stage.out.misrouted_epochs == [8]
+    stage.say(LeftRoom(joined.ref, int(Code.LEFT), "", 0, 0))
+    for ref in (joined.ref, 0):
+        stage.say(Deliver(EPOCH, ref, 0, [broadcast("it knows")]))
+    stage.say(Reset(joined.ref, EPOCH, 5, 0, None))
+    assert stage.out.misrouted_epochs == [8, EPOCH, EPOCH, EPOCH]
+
+
+def test_what_the_broker_takes_from_us_is_given_up_until_the_server_says_so_too(stage: Stage, room: Membership) -> None:
+    ref = room.ref
+    stage.say(RoomLost(stage.core.home.ref, room.room, int(Code.WORKER_LOST), ""))
+    assert room.state is MembershipState.ENDED
+    stage.say(Deliver(EPOCH, ref, 0, [broadcast("late")]))
+    assert stage.out.misrouted_epochs == []
+    stage.say(Error(ref, 0, int(Code.NOT_A_MEMBER), "", None))
+    stage.say(Deliver(EPOCH, ref, 0, [broadcast("too late")]))
+    assert stage.out.misrouted_epochs == [EPOCH]
+
+
+def test_nothing_that_was_given_up_is_remembered_beyond_its_connection(stage: Stage, room: Membership) -> None:
+    ref = room.ref
+    stage.say(RoomLost(stage.core.home.ref, room.room, int(Code.WORKER_LOST), ""))
+    stage.reconnect()
+    stage.say(Deliver(EPOCH, ref, 0, [broadcast("of another connection")]))
+    assert stage.out.misrouted_epochs == [EPOCH]
 
 
 def test_a_full_inbox_takes_no_more_and_fetches_it_when_half_is_read() -> None:
