@@ -27,7 +27,7 @@ check: $(STAMP)  ## Check format, lint, types and layers.
 bench: $(STAMP)  ## Measure beside a bare pyzmq loop.
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-reliability: $(STAMP) ## Measure what docs/reliability.md shows; takes about an hour.
+reliability: $(STAMP) ## Measure what docs/reliability.md shows; takes about an hour and a half.
 	@$(BIN)/python -m benchmarks.reliability $(ARGS)
 
 mutants: $(STAMP) ## Plant known bugs, one at a time, and see which test finds each.

@@ -19,7 +19,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability", description=__doc__)
     parser.add_argument("--only", action="append", choices=list(ROWS), metavar="ROW",
                         help=f"measure this row; may be given again: {', '.join(ROWS)}")  # fmt: skip
-    parser.add_argument("--minutes", type=float, default=Scale().minutes, help="of the soak (default: 30)")
+    parser.add_argument("--minutes", type=float, default=Scale().minutes, help="of the soak (default: 60)")
     parser.add_argument("--quick", action="store_true", help="little of each: a look in passing")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table into this page as well")
     return parser.parse_args()

@@ -39,7 +39,7 @@ def main() -> int:
         options.rate,
         options.machines,
         options.blip_every,
-        seconds * 0.4,
+        seconds * 0.25,
     )
     print(f"seed {seed}: {options.minutes:g} minutes, a fault each {options.fault_every:g} s", flush=True)
     with tempfile.TemporaryDirectory(prefix="srs-soak-") as folder:
@@ -127,9 +127,9 @@ def _summary(plan: Plan, outcome: Outcome) -> dict[str, object]:
                 "name": name,
                 "minutes": round(slope.seconds / 60.0, 1),
                 "MiB": [round(slope.first.rss, 2), round(slope.last.rss, 2)],
-                "MiB an hour": None if slope.rss is None else round(slope.rss, 3),
+                "MiB an hour": slope.rss and [round(value, 3) for value in slope.rss],
                 "fds": [slope.first.fds, slope.last.fds],
-                "fds an hour": None if slope.fds is None else round(slope.fds, 3),
+                "fds an hour": slope.fds and [round(value, 3) for value in slope.fds],
             }
             for (name, _), slope in outcome.slopes.items()
         ],
@@ -146,10 +146,11 @@ def _show(summary: dict[str, object]) -> None:
     for each in summary["processes"]:  # type: ignore[attr-defined]  # a list
         if each["MiB an hour"] is not None:
             first, last = each["MiB"]
+            slope, low, high = each["MiB an hour"]
             print(
                 f"  {each['name']:8} {each['minutes']:6.1f} min  {first:7.2f} to {last:7.2f} MiB, "
-                f"{each['MiB an hour']:+7.3f} MiB an hour; {each['fds'][0]:.0f} to {each['fds'][1]:.0f} fds, "
-                f"{each['fds an hour']:+.2f} an hour"
+                f"{slope:+7.3f} MiB an hour ({low:+.2f} to {high:+.2f}); "
+                f"{each['fds'][0]:.0f} to {each['fds'][1]:.0f} fds, {each['fds an hour'][0]:+.2f} an hour"
             )
     for line in (*summary["told"], *summary["complaints"]):  # type: ignore[misc]  # lists
         print(line)
