@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import zmq
-from zmq.backend import Socket as BareSocket
 
 from .descriptors import is_spare
 from .doorway import Doorway
@@ -18,6 +17,7 @@ from .sockets import (
     MOST_A_TURN,
     NOBLOCK,
     POLLIN,
+    BareSocket,
     Monitor,
     always_set,
     bind,

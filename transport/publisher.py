@@ -5,13 +5,12 @@ from functools import partial
 from time import perf_counter
 
 import zmq
-from zmq.backend import Socket as BareSocket
 
 from ..protocol.ids import TOPIC_SIZE
 from .locks import Lock
 from .network import PublisherSink
 from .pump import TopicPump
-from .sockets import NOBLOCK, always_set, bind, open_socket
+from .sockets import NOBLOCK, BareSocket, always_set, bind, open_socket
 from .watch import ByteWatch
 from .zap import Gatekeeper
 

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable
 
 import zmq
+from zmq.backend import Socket as BareSocket
 
 from ..protocol.errors import AddressInUse, ConfigError
 
@@ -23,6 +24,8 @@ __all__ = [
     "MOST_A_TURN",
     "NOBLOCK",
     "POLLIN",
+    "RCVMORE",
+    "BareSocket",
     "Monitor",
     "ZmqSocket",
     "always_set",
@@ -40,6 +43,7 @@ NOBLOCK = int(zmq.NOBLOCK)
 HEAD = int(zmq.NOBLOCK | zmq.SNDMORE)
 POLLIN = int(zmq.POLLIN)
 EVENTS = int(zmq.EVENTS)
+RCVMORE = int(zmq.RCVMORE)
 
 MOST_A_TURN = 2048
 """Frames drained in one turn: enough to coalesce under load; other tasks run in between."""
@@ -178,8 +182,8 @@ class Monitor:
         """Handle every event that has been posted."""
         # Asking EVENTS costs a third of what a receive in vain does.
         while not self._pair.closed and int(self._pair.get(EVENTS)) & POLLIN:
-            head, _ = self._pair.recv_multipart(NOBLOCK)
-            event, value = _MONITOR_EVENT.unpack(head)
+            event, value = _MONITOR_EVENT.unpack(BareSocket.recv(self._pair, NOBLOCK))
+            BareSocket.recv(self._pair, NOBLOCK)  # the endpoint
             self._on_event(event, value)
 
     def close(self) -> None:
