@@ -48,6 +48,10 @@ class Hall(Room):
     def pid(self, client: Member, data: Any) -> int:
         return os.getpid()
 
+    @on_request("count")
+    def count(self, client: Member, data: Any) -> int:
+        return len(self.clients)
+
     @on_request("applied")
     def tell(self, client: Member, data: Any) -> list[Any]:
         return self.applied

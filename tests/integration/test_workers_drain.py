@@ -135,6 +135,8 @@ class Bots:
             listening = asyncio.ensure_future(self._listen(room, heard))
             try:
                 self.owners[room.id].add(await room.request("pid"))
+                while not self.finished and await room.request("count") < 2:
+                    await asyncio.sleep(0.01)  # who comes later does not hear what was said before
                 while not self.finished:
                     await room.send("say", number, ack=True)
                     self.applied[room.id].append([client.id, number])

@@ -66,8 +66,8 @@ STREAMS = [
     bug(
         "the epoch is forgotten: another stream's bundle is read",
         "client/memberships.py",
-        "if membership is None or membership.reader.epoch != message.epoch:",
-        "if membership is None:",
+        "if addressed is None or addressed.reader.epoch != message.epoch:",
+        "if addressed is None:",
         "tests/client/test_core_rooms.py::test_a_bundle_of_another_epoch_is_misrouted",
     ),
     bug(
