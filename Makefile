@@ -15,7 +15,7 @@ demo: $(STAMP)   ## Run a server, rooms and clients in real processes, and watch
 	@$(BIN)/srs demo $(ARGS)
 
 test: $(STAMP)   ## Run all tests.
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP)  ## Check format, lint, types and layers.
 	@$(BIN)/ruff format --check .

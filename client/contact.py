@@ -15,6 +15,8 @@ from .life import CLIENT, ClientEvent, ClientState
 __all__ = ["Contact", "ContactOutbox"]
 
 _OPENING_TIME = 5.0
+_LAST_MOMENT = 0.05
+"""Seconds in which nobody begins another attempt."""
 _MOST_UNSAID = 256
 _SHORTEST_INTERVAL = 0.1
 """Seconds between two PINGs at least, whatever the server announces: it could keep its clients busy with them."""
@@ -97,12 +99,19 @@ class Contact:
         self._liveness.heard(now)
 
     def lost(self, now: float) -> None:
-        """The connection is gone: another attempt is due after a jittered delay."""
+        """The connection is gone."""
         if self.online:
             self.gone_since = now
         self.step(ClientEvent.LOST)
         self._unsaid.clear()
-        self.deadline = now + self.backoff.next()
+
+    def try_again(self, now: float, patience: float) -> bool:
+        """Another attempt is due after a jittered delay. False: patience is over before there could be one."""
+        left, delay = self.gone_since + patience - now, self.backoff.next()
+        if delay >= left >= _LAST_MOMENT:
+            delay = left / 2  # who asked for so many seconds gets them
+        self.deadline = now + delay
+        return delay < left
 
     def wrong(self, now: float) -> str | None:
         """Why the connection must be given up now, if it must; sends PING when it is time."""

@@ -503,7 +503,7 @@ class ClientCore:
         if was_online:
             self._memberships.lost(contact)
             self._out.interrupted(reason if contact is self.broker else f"worker at {_shown(contact)}: {reason}")
-        if contact.deadline < contact.gone_since + self._patience(contact):
+        if contact.try_again(now, self._patience(contact)):
             return
         waited = now - contact.gone_since
         if contact is not self.broker:

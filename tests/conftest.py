@@ -33,10 +33,21 @@ Things = dict[Any, str]
 """What was found, by identity, each in words."""
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Processes for ``-n auto``: more than there are cores, as most tests wait for something."""
+    return min(2 * (os.cpu_count() or 1), 8)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test a limit of time, and put the files first that may last longest: none is left for the end."""
+    longest: dict[Path, float] = {}
     for item in items:
-        if item.get_closest_marker("timeout") is None:
+        limit = item.get_closest_marker("timeout")
+        if limit is None:
             item.add_marker(pytest.mark.timeout(TIME_LIMIT))
+        else:
+            longest[item.path] = max(longest.get(item.path, 0.0), limit.args[0])
+    items.sort(key=lambda item: -longest.get(item.path, 0.0))
 
 
 @pytest.fixture(scope="session")

@@ -262,6 +262,13 @@ class Target:
             assert time.monotonic() < deadline, (wanted, stats)
             time.sleep(0.02)
 
+    def has_at_most(self, connections: int) -> None:
+        """Wait until there are not more: who is turned away is there until it is cut."""
+        deadline = time.monotonic() + PATIENCE
+        while (standing := self.stats()["connections"]) > connections:
+            assert time.monotonic() < deadline, f"{standing} connections stand, {connections} may"
+            time.sleep(0.02)
+
     def descriptors(self) -> int:
         """How many the server holds."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))

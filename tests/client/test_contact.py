@@ -1,5 +1,9 @@
 """One server that a client talks to: attempts, silence, and what waits to be said."""
 
+import math
+
+import pytest
+
 from server_room_system.client.contact import Contact
 from server_room_system.client.life import ClientEvent, ClientState
 from server_room_system.protocol import Limits, Ping
@@ -34,6 +38,7 @@ def test_attempts_are_further_and_further_apart_until_one_succeeds() -> None:
     now = START
     for _ in range(6):
         contact.lost(now)
+        assert contact.try_again(now, math.inf)
         pauses.append(contact.deadline - now)
         contact.step(ClientEvent.RETRY)
     assert pauses == sorted(pauses)
@@ -41,7 +46,23 @@ def test_attempts_are_further_and_further_apart_until_one_succeeds() -> None:
     contact.up(now, 30.0, LIMITS)
     contact.opened(LIMITS, now)
     contact.lost(now)
+    assert contact.try_again(now, math.inf)
     assert contact.deadline - now == pauses[0]
+
+
+@pytest.mark.parametrize("patience", [0.7, 5.0, 60.0])
+def test_who_is_patient_for_some_seconds_gets_attempts_until_they_are_over(patience: float) -> None:
+    contact = online(FakeOutbox())
+    now, attempts = START, 0
+    contact.lost(now)
+    while contact.try_again(now, patience):
+        assert now < contact.deadline < START + patience
+        attempts, now = attempts + 1, contact.deadline
+        contact.step(ClientEvent.RETRY)
+        contact.lost(now)
+    assert patience - 0.05 < now - START < patience
+    assert contact.deadline > now, "it is not called again at once, given up or not"
+    assert 3 <= attempts < 40
 
 
 def test_it_is_gone_since_it_was_lost_and_not_since_the_last_attempt() -> None:

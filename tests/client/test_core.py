@@ -108,11 +108,12 @@ def test_a_refused_connection_is_tried_again_until_the_time_is_over() -> None:
     assert isinstance(error, BrokerUnreachable)
     assert (error.address, error.attempts) == (ADDRESS, attempts)
     assert len(stage.out.dialled) == attempts >= 3
-    assert 0 < error.waited <= 5.0
+    assert 4.95 < error.waited <= 5.0
     assert error.waited == pytest.approx(stage.now - START)
     assert stage.core.state is ClientState.CLOSED
     pauses = [after - before for before, after in zip(stage.out.dialled, stage.out.dialled[1:], strict=False)]
-    assert pauses == sorted(pauses)
+    longest = pauses.index(max(pauses))
+    assert pauses[: longest + 1] == sorted(pauses[: longest + 1])
     assert pauses[0] == pytest.approx(0.16 * 0.6)
 
 

@@ -86,6 +86,8 @@ async def test_workers_know_who_their_members_are_also_after_a_broker_that_was_k
         async with asyncio.timeout(PATIENCE):
             while not (ada.connected and bob.connected):
                 await asyncio.sleep(0.01)
+            while room.id not in [each["room"] for each in await bob.rooms()]:  # the worker has not registered yet
+                await asyncio.sleep(0.01)
         assert await room.request("who") == "ada"
         await bob.send("message", "who am I?", ack=True)
         assert (await bob.receive(PATIENCE)).data == "bob"
