@@ -211,7 +211,6 @@ class Broker:
             if self._rematches.waits(session):
                 raise AlreadyWaiting
             self.tickets.enqueue(session, message)
-            self._parties.tell_others(session)
         elif isinstance(message, Accept):
             self.tickets.accept(session, message)
         elif isinstance(message, Why):
@@ -337,7 +336,7 @@ class Broker:
         entry = self.directory.remove(room, record)
         if entry is None:
             return
-        self.tickets.stop_seeking(room)
+        self.tickets.seekers.stop(room)
         for session_id in entry.sessions:
             session = self.sessions.get(session_id)
             if session is not None:
@@ -383,7 +382,7 @@ class Broker:
         if entry is None or entry.worker is not record:
             return
         try:
-            self.tickets.seek(report)
+            self.tickets.seekers.seek(report)
         except (RequestError, TicketError) as error:
             logger.warning(
                 "room %s: queue %r can't fill it: %s", report.room, report.queue, error, extra={"room": report.room}

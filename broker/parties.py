@@ -117,8 +117,8 @@ class Parties:
         session.say(PartyState(session.ref, message.ask, self._state(session)))
 
     def back(self, session: Session) -> None:
-        """It is here again, and may have missed a change."""
-        if session in self._of:
+        """It is here again, and may have missed a change, or that it was removed."""
+        if session in self._visitors:
             session.say(PartyState(session.ref, 0, self._state(session)))
             self.tell_others(session)
 
@@ -127,6 +127,12 @@ class Parties:
         self._visitors.pop(session, None)
         if session in self._of:
             self._remove(session)
+
+    def tell(self, session: Session) -> None:
+        """Tell everybody of its party, if it is in one, how that is now."""
+        party = self._of.get(session)
+        if party is not None:
+            self._tell(list(party.members))
 
     def tell_others(self, session: Session) -> None:
         """Tell the others of its party how that is now."""

@@ -10,7 +10,6 @@ its own doing, waits on at its place.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
@@ -28,12 +27,12 @@ from ..protocol.errors import (
 from ..protocol.messages import Error
 from ..protocol.queue_messages import Accept, Enqueue, Found, Progress
 from ..protocol.rulesets import RuleSet
-from ..rooms.control import Seeking
 from .entries import Entry, Player, Proposal
 from .parties import Parties
-from .queues import Backfill, Match, Matcher, MatchQueue, Ticket, TicketEvent, TicketState
+from .queues import Match, Matcher, MatchQueue, Ticket, TicketEvent, TicketState
 from .searches import Claim, Searches
 from .seating import HeldSeats
+from .seekers import Seekers
 from .sessions import Session
 
 __all__ = ["Tickets", "TicketsOutbox"]
@@ -101,8 +100,8 @@ class Tickets:
         self._of: dict[Session, list[Entry]] = {}
         self._proposals: dict[int, Proposal] = {}
         self._by_number: dict[int, Entry] = {}
-        self._seeking: dict[str, tuple[str, Backfill]] = {}
-        """What rooms seek, with their queue. The matcher lowers the vacancies as it fills them."""
+        self.seekers = Seekers(self._matchers, out, self._soon)
+        """The rooms that seek members."""
         self._last_ticket = 0
         self._last_match = 0
 
@@ -149,6 +148,8 @@ class Tickets:
             entry = self._open(matcher, expected, message)
         entry.players[session] = player
         self._of.setdefault(session, []).append(entry)
+        if session is entry.expected[0]:
+            self._parties.tell(session)
         if entry.gathering:
             for one in entry.players.values():
                 self._tell(entry, one)
@@ -213,37 +214,6 @@ class Tickets:
             if len(entry.expected) > 1 or self._party_of(session) != entry.expected:
                 self._withdraw(entry, MatchCancelled(_PARTY_CHANGED), _PARTY_CHANGED, None)
 
-    # What running rooms ask for.
-
-    def seek(self, report: Seeking) -> None:
-        """A room seeks members, in place of what it sought before.
-
-        Raises:
-            UnknownQueue, TicketError: it seeks them where there are none such.
-        """
-        self.stop_seeking(report.room)
-        if not report.vacancies:
-            return
-        matcher = self._matchers.get(report.queue)
-        if matcher is None:
-            raise UnknownQueue(f"no queue is named {report.queue!r:.80}")
-        about = report.about
-        criteria = matcher.queue.read(about.get("criteria") or {})
-        self._seek(report.queue, Backfill(
-            report.room, report.vacancies, self._out.now, about.get("rating"), criteria, about.get("region")
-        ))  # fmt: skip
-
-    def _seek(self, queue: str, backfill: Backfill) -> None:
-        self._matchers[queue].seek(backfill)
-        self._seeking[backfill.room] = (queue, backfill)
-        self._soon(queue)
-
-    def stop_seeking(self, room: str) -> None:
-        """A room seeks no more, or is gone."""
-        queue, _ = self._seeking.pop(room, ("", None))
-        if queue:
-            self._matchers[queue].stop_seeking(room)
-
     # What the policy's hook says.
 
     def rated(self, ticket: Ticket, error: BaseException | None) -> None:
@@ -300,6 +270,7 @@ class Tickets:
         players = [entry.players[session] for session in entry.expected]
         entrants = tuple(player.entrant() for player in players)
         ticket = entry.ticket = Ticket(self._last_ticket, entrants, self._out.now, entry.criteria, entry)
+        ticket.shunned = frozenset().union(*(session.rooms for session in entry.expected))
         self._by_number[ticket.number] = entry
         try:
             matcher.queue.check(ticket)
@@ -440,10 +411,10 @@ class Tickets:
         if isinstance(answer, RequestError):
             self._searches.not_held(claims)
             if proposal.match.room is not None:
-                self.stop_seeking(proposal.match.room)  # it is not as it said, and says so again
-            self._break(proposal, [] if proposal.match.room is not None else entries)
-            if proposal.match.room is not None:
+                self.seekers.refused(proposal.match.room, proposal.match, answer)
+                self._break(proposal, [])
                 return
+            self._break(proposal, entries)
             for entry in entries:
                 self._end_all(entry, TicketEvent.REFUSE, answer)
             return
@@ -467,7 +438,7 @@ class Tickets:
         """A match comes to nothing: all but some wait on."""
         self._proposals.pop(proposal.number, None)
         self._out.clear_alarm(self._not_accepted, proposal.number)
-        self._give_back_places(proposal.match)
+        self.seekers.give_back(proposal.match)
         kept = [entry for entry in proposal.entries if entry.proposal is proposal and entry not in without]
         for entry in proposal.entries:
             if entry.proposal is proposal:
@@ -487,18 +458,6 @@ class Tickets:
                 for other in self._of[player.session]:
                     self._return(other)
         self._soon(matcher.name)
-
-    def _give_back_places(self, match: Match) -> None:
-        """A room that they were to come into still lacks them."""
-        queue, backfill = self._seeking.get(match.room or "", ("", None))
-        if backfill is None:
-            return
-        vacancies = {team: Counter(roles) for team, roles in backfill.vacancies.items()}
-        for team, places in match.teams.items():
-            vacancies.setdefault(team, Counter()).update(place.role for place in places)
-        self._seek(queue, Backfill(
-            backfill.room, vacancies, backfill.since, backfill.rating, backfill.criteria, backfill.region
-        ))  # fmt: skip
 
     def _put_back(self, matcher: Matcher, match: Match, aside: Callable[[Entry], bool]) -> None:
         matcher.put_back(match.tickets)
@@ -557,6 +516,7 @@ class Tickets:
                 self._of[session] = left
             else:
                 del self._of[session]
+        self._parties.tell(entry.expected[0])
 
 
 def _player(session: Session, message: Enqueue) -> Player:

@@ -280,7 +280,12 @@ async def ask_party(shell: Shell, action: str, argument: object, timeout: float)
     def make(ask: int) -> Message:
         return PartyMessage(shell.core.home.ref, ask, action, argument)
 
-    answer = await shell.ask(make, timeout)
+    try:
+        answer = await shell.ask(make, timeout)
+    except (TimedOut, asyncio.CancelledError):
+        if action in ("make", "join") and not shell.closed:  # we may be in one by now, and nobody here would know
+            shell.core.ask(lambda ask: PartyMessage(shell.core.home.ref, ask, "leave", None))
+        raise
     assert isinstance(answer, PartyState)
     return answer.party
 

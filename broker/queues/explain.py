@@ -121,6 +121,8 @@ def obstacle(rules: Rules, mine: Ticket, other: Ticket, now: float) -> Obstacle:
 
 def room_obstacle(rules: Rules, mine: Ticket, backfill: Backfill, has_places: bool, now: float) -> Obstacle:
     """What keeps a ticket out of a room that seeks members."""
+    if backfill.room in mine.shunned:
+        return Obstacle(backfill.room, "member", "somebody of this ticket is in it already, or was", None)
     if not agree(mine.signature, backfill.signature):
         return Obstacle(backfill.room, "hard", _disagreement(rules, mine, backfill), None)
     if backfill.rating is not None:

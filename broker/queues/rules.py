@@ -130,7 +130,8 @@ class Rules:
     def enters(self, ticket: Ticket, backfill: Backfill, now: float) -> bool:
         """Whether a ticket may come into a room, places apart."""
         return (
-            agree(ticket.signature, backfill.signature)
+            backfill.room not in ticket.shunned
+            and agree(ticket.signature, backfill.signature)
             and (
                 backfill.rating is None
                 or abs(ticket.rating - backfill.rating) <= self.room_limit(ticket, backfill, now)

@@ -133,6 +133,7 @@ class Ticket:
         "place",
         "rating",
         "round_trips",
+        "shunned",
         "signature",
         "since",
         "size",
@@ -166,6 +167,8 @@ class Ticket:
         """Of the party: the worst to each region that all can reach."""
         self.signature: Signature = ()
         """What it accepts of the queue's hard criteria."""
+        self.shunned: frozenset[str] = frozenset()
+        """Rooms that it does not come into: one of the party is in there already."""
         self.due = math.inf
         """When it may be able to be matched without anybody coming. Kept by the matcher."""
 

@@ -13,7 +13,7 @@ from server_room_system import ClientData, Code, RequestError, Session
 from server_room_system.broker.parties import MOST_MEMBERS, Parties
 from server_room_system.protocol import Message, Party, PartyState, TokenBucket
 
-NAMES = st.integers(0, 5)
+NAMES = st.integers(0, 3)
 
 
 class Caller:
@@ -49,8 +49,10 @@ class Ground:
         self.connect(session)
         return session
 
-    def connect(self, session: Session) -> None:
+    def connect(self, session: Session, known: list[Message] | None = None) -> None:
+        """It has a connection, and remembers what it was told before."""
         caller: Any = Caller()
+        caller.said += known or []
         session.attach(caller)
 
     def ask(self, session: Session, action: str, argument: object = None, *, ask: int | None = None) -> dict[str, Any]:
@@ -77,7 +79,9 @@ class PartiesMachine(RuleBasedStateMachine):
     @initialize(seed=st.integers(0, 2**32))
     def open(self, seed: int) -> None:
         self.ground = Ground(seed)
-        self.sessions = [self.ground.come() for _ in range(6)]
+        self.sessions = [self.ground.come() for _ in range(4)]
+        self.away: dict[Session, list[Message]] = {}
+        """What they were told before."""
         self.groups: list[list[Session]] = []
         """Each in the order of coming."""
         self.leaders: dict[int, Session] = {}
@@ -105,7 +109,7 @@ class PartiesMachine(RuleBasedStateMachine):
 
     @rule(who=NAMES)
     def make(self, who: int) -> None:
-        session = self.sessions[who]
+        session = self.is_here(who)
         if self.of(session) is not None:
             self.refused(session, "make", None, Code.ALREADY_WAITING)
             return
@@ -116,10 +120,10 @@ class PartiesMachine(RuleBasedStateMachine):
         self.codes[len(self.groups)], self.leaders[len(self.groups)] = code, session
         self.groups.append([session])
 
-    @rule(who=NAMES, which=st.integers(0, 20))
+    @rule(who=NAMES, which=st.integers(0, 4))
     def join(self, who: int, which: int) -> None:
         self.ground.now += 60.0
-        session = self.sessions[who]
+        session = self.is_here(who)
         code = self.codes.get(which, "abcdefghijkl")
         if not self.groups[which : which + 1] or not self.groups[which]:
             self.refused(session, "join", code, Code.PARTY_NOT_FOUND)
@@ -132,7 +136,7 @@ class PartiesMachine(RuleBasedStateMachine):
 
     @rule(who=NAMES)
     def leave(self, who: int) -> None:
-        session = self.sessions[who]
+        session = self.is_here(who)
         index = self.of(session)
         if index is None:
             self.refused(session, "leave", None, Code.PARTY_NOT_FOUND)
@@ -142,7 +146,7 @@ class PartiesMachine(RuleBasedStateMachine):
 
     @rule(who=NAMES, whom=NAMES, action=st.sampled_from(("kick", "promote")))
     def lead(self, who: int, whom: int, action: str) -> None:
-        session, other = self.sessions[who], self.sessions[whom]
+        session, other = self.is_here(who), self.sessions[whom]
         index = self.of(session)
         if index is None or self.leaders[index] is not session or other not in self.groups[index]:
             self.refused(session, action, other.id, Code.PARTY_NOT_FOUND, Code.NOT_LEADER)
@@ -155,17 +159,35 @@ class PartiesMachine(RuleBasedStateMachine):
             self.ground.ask(session, action, other.id)
             self.is_out(other, index)
 
-    @rule(who=NAMES, comes_back=st.booleans())
-    def is_away(self, who: int, comes_back: bool) -> None:
+    @rule(who=NAMES)
+    def goes_away(self, who: int) -> None:
         """It is in its party as long as its session is there."""
         session = self.sessions[who]
+        if session in self.away:
+            return
+        caller: Any = session.connection
+        self.away[session] = caller.said
         session.detach()
         self.ground.parties.tell_others(session)
-        if comes_back:
-            self.ground.connect(session)
+
+    @rule(who=NAMES)
+    def comes_back(self, who: int) -> None:
+        self.is_here(who)
+
+    def is_here(self, who: int) -> Session:
+        session = self.sessions[who]
+        if session in self.away:
+            self.ground.connect(session, self.away.pop(session))
             self.ground.parties.back(session)
-            return
+        return session
+
+    @rule(who=NAMES)
+    def ends(self, who: int) -> None:
+        session = self.sessions[who]
         index = self.of(session)
+        if session not in self.away:
+            session.detach()
+        self.away.pop(session, None)
         self.ground.parties.over(session)
         if index is not None:
             self.is_out(session, index)
@@ -177,7 +199,7 @@ class PartiesMachine(RuleBasedStateMachine):
             return
         assert len(self.ground.parties) == sum(1 for group in self.groups if group)
         for session in self.sessions:
-            index, state = self.of(session), told(session)
+            index, state = self.of(session), {} if session in self.away else told(session)
             if index is None:
                 assert self.ground.parties.of(session) == (session,)
                 assert state == {}
@@ -186,7 +208,8 @@ class PartiesMachine(RuleBasedStateMachine):
             order = (leader, *(one for one in group if one is not leader))
             assert self.ground.parties.of(session) == order
             members = [{"client": one.id, "here": one.connected} for one in order]
-            assert state == {"code": self.codes[index], "leader": leader.id, "members": members, "queue": None}
+            if session not in self.away:
+                assert state == {"code": self.codes[index], "leader": leader.id, "members": members, "queue": None}
 
 
 TestParties = PartiesMachine.TestCase
@@ -227,6 +250,19 @@ def test_what_is_said_again_after_a_reconnect_is_answered_again_and_done_once() 
     assert len(ground.ask(ann, "kick", bob.id, ask=2)["members"]) == 1
     assert ground.ask(ann, "leave", ask=3) == ground.ask(ann, "leave", ask=3) == {}
     assert len(ground.parties) == 0
+
+
+def test_who_is_kicked_while_it_is_away_is_told_when_it_is_back() -> None:
+    ground = Ground()
+    ann, bob = ground.come(), ground.come()
+    ground.ask(bob, "join", ground.ask(ann, "make")["code"])
+    caller: Any = bob.connection
+    bob.detach()
+    ground.ask(ann, "kick", bob.id)
+    ground.connect(bob, caller.said)
+    assert told(bob)["leader"] == ann.id
+    ground.parties.back(bob)
+    assert told(bob) == {}
 
 
 def test_a_party_has_a_bound() -> None:

@@ -502,3 +502,45 @@ def test_what_a_room_seeks_where_no_such_queue_is_is_only_logged(
     bench.report(Seeking(room, "nonsense", {"": {"": 1}}, {}))
     bench.report(Seeking(room, "modes", {"": {"": 1}}, {"criteria": {"colour": "red"}}))
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+
+
+def test_a_room_that_refuses_is_asked_again_after_a_while_and_whoever_is_in_it_is_never_sent(bench: Bench) -> None:
+    ann, bob = come(bench), come(bench)
+    room = "c2a94e07d15b4f3896d0a7e1b3f5c842"
+    bench.report(RoomUpdated(room, "duel", 1, 1, 2, True, {}))
+
+    def seek() -> int:
+        """The room says what it lacks; how often it is asked for that."""
+        before = len(bench.out.asked_for(ReserveSeats))
+        bench.report(Seeking(room, "duel", {"": {"": 2}}, {}))
+        bench.out.advance(0.0)
+        return len(bench.out.asked_for(ReserveSeats)) - before
+
+    enqueue(ann)
+    assert seek() == 1
+    bench.refuse(bench.wanted, Code.ROOM_FULL)
+    assert [seek(), seek()] == [0, 0]
+    bench.out.advance(1.0)
+    assert len(bench.out.asked_for(ReserveSeats)) == 2
+    bench.refuse(bench.wanted, Code.ALREADY_WAITING)
+    assert seek() == 0
+    reasons = only(ann.ask(Why(ann.ref, 10, 9)), Reasons).report
+    assert [(one["candidate"], one["rule"]) for one in reasons["obstacles"]] == [(room, "member")]
+    bench.out.advance(2.0)
+    enqueue(bob)
+    assert isinstance(bench.wanted, OpenRoom)
+    assert [seat.session for seat in bench.wanted.seats] == [ann.session.session, bob.session.session]
+
+
+def test_a_room_that_has_refused_and_is_gone_gets_nobody(bench: Bench) -> None:
+    ann = come(bench)
+    room = "c2a94e07d15b4f3896d0a7e1b3f5c842"
+    bench.report(RoomUpdated(room, "duel", 1, 1, 2, True, {}))
+    bench.report(Seeking(room, "duel", {"": {"": 1}}, {}))
+    enqueue(ann)
+    bench.refuse(bench.wanted, Code.ROOM_FULL)
+    bench.report(Seeking(room, "duel", {"": {"": 1}}, {}))
+    bench.report(Seeking(room, "duel", {}, {}))
+    bench.out.advance(5.0)
+    assert len(bench.out.asked_for(ReserveSeats)) == 1
+    assert len(bench.broker.tickets.seekers) == 0

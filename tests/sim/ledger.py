@@ -6,7 +6,7 @@ number travels with the request as an option, so that both sides speak of the
 same one. Whatever is not as it must be is noted as a mistake.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,12 +14,32 @@ from typing import Any
 from server_room_system import HistoryLimits, Received, RuleSet
 from server_room_system.testing import Process
 
-__all__ = ["Entry", "Ledger", "Stream", "Visit"]
+__all__ = ["Entry", "Ledger", "Stream", "Visit", "Wanted"]
 
 _ROUND_TRIP = 4.0
 """Seconds that a question and its answer take at most."""
 DIRECTS_KEPT = 256
 """Direct messages that are kept for each member."""
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What a client waits for in a queue, or for a rematch."""
+
+    queue: str | None = None
+    """None: where its party's leader goes."""
+    modes: tuple[str, ...] | None = None
+    """Those that will do; None: any."""
+    party: str = ""
+    """The code of the party that it believes to be in."""
+    rematch: str = ""
+    """The room whose players are to meet again."""
+    ended: bool = False
+    """Whether its client knows that this leads nowhere."""
+
+    def fits(self, queue: str, mode: str | None) -> bool:
+        """Whether this queue and this mode are what it waits for."""
+        return self.queue in (None, queue) and (self.modes is None or mode in self.modes)
 
 
 @dataclass(slots=True)
@@ -30,6 +50,8 @@ class Visit:
     client: int
     wish: RuleSet | None
     """What its client asked to be matched for; None if it came otherwise."""
+    wanted: Wanted | None = None
+    """What it waits for in a queue; None if it comes otherwise."""
 
     # The room's side.
     stream: "Stream | None" = None
@@ -236,6 +258,14 @@ class Ledger:
         """How often a member came back to its room on another connection."""
         self.read = 0
         """How many messages clients have read."""
+        self.counts: Counter[str] = Counter()
+        """What has happened in queues."""
+        self.party_code: Callable[[int], str] = lambda client: ""
+        """The code of the party that a client is in, as the broker has it."""
+        self._companies: dict[int, frozenset[int]] = {}
+        """Visits that wait as one ticket, by each of them."""
+        self._places: dict[frozenset[int], tuple[str, str]] = {}
+        """The room and the team that they came to."""
 
     def mistake(self, what: str) -> None:
         """Note what must not be."""
@@ -258,6 +288,24 @@ class Ledger:
         visit = Visit(len(self.visits), client, wish)
         self.visits.append(visit)
         return visit
+
+    def waits(self, company: frozenset[int]) -> None:
+        """These enter a queue, as one ticket."""
+        for number in company:
+            self._companies[number] = company
+            visit = self.visits[number]
+            assert visit.wanted is not None
+            if visit.wanted.party != self.party_code(visit.client):
+                self.mistake(f"visit {number} waits without the party {visit.wanted.party!r} that it believes in")
+
+    def takes_place(self, visit: Visit, room: str, team: str) -> frozenset[int]:
+        """A queue has led it there; who waited with it."""
+        company = self._companies.get(visit.number, frozenset())
+        if not company:
+            self.mistake(f"visit {visit.number} came into {room} without having waited")
+        if self._places.setdefault(company, (room, team)) != (room, team):
+            self.mistake(f"a party is split: {sorted(company)} in {self._places[company]}, and in {room}, {team}")
+        return company
 
     def check_visits(self) -> None:
         """What must hold of every visit at any time."""

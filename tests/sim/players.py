@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from random import Random
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from server_room_system import (
 from server_room_system.testing import InMemorySystem, Process, VirtualLoop
 
 from .ledger import Ledger, Visit
+from .queueing import Queueing
 from .rooms import ROOM_TYPES, RecordingServer
 from .script import Script
 
@@ -41,6 +43,10 @@ class Stage(Protocol):
     def read(self, visit: Visit, data: object) -> None:
         """Told of everything that is read."""
 
+    def codes(self) -> Sequence[str]:
+        """Of the parties that there are."""
+        ...
+
 
 class Player:
     """Somebody with a client, who joins rooms one after the other."""
@@ -51,6 +57,8 @@ class Player:
         self.client: AsyncClient | None = None
         self.process = Process(f"player {number}")
         self._random = Random(f"{world.script.seed} player {number}")
+        self.queueing = Queueing(world.ledger, Random(f"{world.script.seed} queueing {number}"), world.codes)
+        self._last_room: str | None = None
         self._slow = self._random.random() < 0.4
         self._inbox = self._random.choice((3, 10, 4096)) if self._slow else 4096
         self._rooms: list[ClientRoom] = []
@@ -107,6 +115,8 @@ class Player:
                 await self._say_to_the_server(client)
             elif what < 0.28:
                 await client.close()
+            elif what < 0.4 and self.world.script.queues:
+                await self.queueing.about_parties(client)
             else:
                 await self._visit(client, tasks)
         except (RemoteError, TimeoutError, NotInRoomError, errors.ClientClosedError, errors.BrokerUnreachable):
@@ -148,6 +158,7 @@ class Player:
     async def _visit(self, client: AsyncClient, tasks: asyncio.TaskGroup) -> None:
         visit, room = await self._enter(client)
         visit.entered = True
+        self._last_room = room.id if visit.wanted is not None else None
         self._rooms.append(room)
         self._rooms = [each for each in self._rooms if each.joined]
         if room.id != getattr(visit.stream, "room", None):
@@ -168,6 +179,8 @@ class Player:
     async def _enter(self, client: AsyncClient) -> tuple[Visit, ClientRoom]:
         way, ledger = self._random.random(), self.world.ledger
         timeout = self._random.choice((0.5, 3.0, 8.0))
+        if self.world.script.queues and way < (0.6 if self.queueing.party_of(client) is None else 0.85):
+            return await self.queueing.enter(client, self._last_room)
         if way < 0.45:
             wish = self._random.choice(WISHES)
             visit = ledger.asks(client.id, wish)

@@ -1,7 +1,9 @@
 """Rooms that write down all that they do, and the server around them."""
 
 import asyncio
+from collections.abc import Mapping
 from random import Random
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from server_room_system import (
@@ -10,6 +12,7 @@ from server_room_system import (
     HistoryLimits,
     JoinRefused,
     Limits,
+    MatchQueue,
     Member,
     RequestRefused,
     Room,
@@ -21,7 +24,7 @@ from server_room_system.broker import BrokerLimits
 
 from .ledger import Ledger, Stream, Visit
 
-__all__ = ["ROOM_TYPES", "Recorder", "RecordingServer"]
+__all__ = ["ROOM_TYPES", "Recorder", "RecordingServer", "visit_of"]
 
 PRESENCE_EVENTS = 60
 """Places of a history that presence may have taken: more than happen within one absence."""
@@ -181,16 +184,25 @@ ROOM_TYPES: dict[str, type[Recorder]] = {
     "forgetful": Forgetful,
     "thoughtful": Thoughtful,
 }
+"""Without the one that queues lead to."""
 
 
 class RecordingServer(Server):
     """Tells each of its clients in order what it said to it, and notes what they say."""
 
-    def __init__(self, ledger: Ledger, seed: int, fanout: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        seed: int,
+        fanout: str,
+        more: Mapping[str, type[Recorder]] = MappingProxyType({}),
+        queues: Mapping[str, type[MatchQueue]] = MappingProxyType({}),
+    ) -> None:
         bound = {"ledger": ledger, "seed": seed, "calm": False, "fanout": fanout}
-        rooms = {name: type(kind.__name__, (kind,), dict(bound)) for name, kind in ROOM_TYPES.items()}
+        rooms = {name: type(kind.__name__, (kind,), dict(bound)) for name, kind in {**ROOM_TYPES, **more}.items()}
         super().__init__(
             rooms=rooms,
+            queues={name: type(kind.__name__, (kind,), {"ledger": ledger}) for name, kind in queues.items()},
             limits=Limits(ping_interval=1.0, ping_timeout=3.0, control_rate=200.0, control_burst=500),
             broker_limits=BrokerLimits(session_grace=8.0),
         )
@@ -227,6 +239,7 @@ class RecordingServer(Server):
 
 
 def visit_of(member: Member) -> Visit:
+    """What is known of a member."""
     visit = member.user_data
     assert isinstance(visit, Visit)
     return visit

@@ -95,5 +95,6 @@ def _count(world: World, outcome: Outcome) -> None:
             "refused": sum(len(visit.refused) for visit in ledger.visits),
         }
     )
+    outcome.counts.update(ledger.counts)
     if hasattr(world, "faults"):
         outcome.faults.update(world.faults.counts)

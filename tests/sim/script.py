@@ -92,6 +92,8 @@ class Script:
     """Seconds that one connection may be slower than another."""
     players: tuple[int, ...]
     faults: tuple[Fault, ...]
+    queues: bool = False
+    """Whether players wait in queues, and make parties, as well."""
     until: float = CHAOS
     """Seconds after which nothing more goes wrong, and players rest."""
 
@@ -137,7 +139,8 @@ def draw(seed: int) -> Script:
         lasts = random.choice(_LASTS.get(kind, (0.0,)))
         faults.append(Fault(len(faults), round(at, 3), kind, round(random.random(), 4), lasts))
         at += random.expovariate(1 / _PAUSE)
-    return Script(seed, fanout, workers, mark, spread, tuple(range(PLAYERS)), tuple(faults))
+    queues = random.random() < 0.5
+    return Script(seed, fanout, workers, mark, spread, tuple(range(PLAYERS)), tuple(faults), queues)
 
 
 def _makes_sense(kind: str, fanout: str, workers: int | None) -> bool:

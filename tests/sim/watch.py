@@ -31,6 +31,8 @@ _TAKING_LEAVE = 3.0
 """Seconds that a room's hooks take at most until ``on_leave`` has its turn."""
 _GRACE = {"Pair": 3.0}
 _LONGEST_GRACE = 6.0
+_LONGEST_SEATING = 8.0 + 30.0
+"""Seconds that workers may have to hold seats."""
 _TAKEN = (SeatState.RESERVED, SeatState.JOINED, SeatState.DROPPED)
 
 
@@ -191,6 +193,11 @@ class Watch:
             for ticket in queue.values():
                 if ticket.deadline < now - _LATE:
                     self._wrong(f"ticket {ticket.number} waits {now - ticket.deadline:.1f} s after its deadline")
+        for entries in self._system.host.broker.tickets._of.values():
+            for entry in entries:
+                seating = entry.proposal is not None and entry.proposal.seating
+                if entry.deadline < now - _LATE - (_LONGEST_SEATING if seating else 0.0):
+                    self._wrong(f"an entry to {entry.queue} is {now - entry.deadline:.1f} s past its deadline")
 
     def _check_ghosts(self) -> None:
         now = self._loop.time()

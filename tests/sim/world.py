@@ -11,6 +11,7 @@ from server_room_system.testing import Process, VirtualLoop, system
 from .faults import Faults
 from .ledger import Ledger, Visit
 from .players import Player
+from .queues import QUEUES, Arena
 from .rooms import RecordingServer
 from .script import Script
 from .watch import Broken, Watch
@@ -33,10 +34,11 @@ class World:
         assert isinstance(loop, VirtualLoop)
         self.loop = loop
         self.ledger = Ledger(loop.time)
-        self.server = RecordingServer(self.ledger, script.seed, script.fanout)
+        self.server = RecordingServer(self.ledger, script.seed, script.fanout, {"arena": Arena}, QUEUES)
         self.trace: list[tuple[float, int, object]] = []
         """What was read, when and by which visit: two runs of one seed have the same."""
         self.ledger.abandoned = self._is_abandoned
+        self.ledger.party_code = self._party_code
         self.system = system(self.server, workers=script.workers)
         self.system.network.mark = script.mark
         self.system.network.spread = script.spread
@@ -71,6 +73,7 @@ class World:
             self.ledger.check_calm()
             for player in self.players:
                 player.check_told()
+                self._check_party(player)
             for life in lives:
                 life.cancel()
             for end in await asyncio.gather(*lives, return_exceptions=True):
@@ -95,6 +98,27 @@ class World:
         """See ``Stage``."""
         self.trace.append((self.loop.time(), visit.number, data))
 
+    def codes(self) -> list[str]:
+        """See ``Stage``."""
+        parties = [player.queueing.party_of(player.client) for player in self.players]
+        return sorted({party.code for party in parties if party is not None})
+
+    def _party_code(self, client: int) -> str:
+        broker = self.system.host.broker
+        session = broker.sessions.of_client(client)
+        return broker._parties.code_of(session) if session is not None else ""
+
+    def _check_party(self, player: Player) -> None:
+        """Its client knows which party it is in, and who else is."""
+        if player.client is None or player.client.closed:
+            return
+        broker, party = self.system.host.broker, player.queueing.party_of(player.client)
+        session = broker.sessions.of_client(player.client.id)
+        known = broker._parties._state(session) if session is not None else {}
+        believed = party._state if party is not None else {}
+        if known != believed:
+            self.ledger.mistake(f"client {player.client.id} is in the party {known} and believes in {believed}")
+
     def _dies(self, process: Process) -> None:
         self._dead.add(process)
         for stream in self.ledger.streams.values():
@@ -115,6 +139,9 @@ class World:
         for what, count in {
             "sessions": len(broker.sessions),
             "tickets": len(broker.queues),
+            "tickets of queues": len(broker.tickets) + len(broker.tickets._of) + broker.tickets.proposals,
+            "parties": len(broker._parties),
+            "rematches": len(broker._rematches._rounds),
             "members": sum(len(stream.present) for stream in self.ledger.streams.values()),
             "connections": self.system.network.connections - len(self.system.workers),
         }.items():
@@ -144,8 +171,8 @@ class _Errors(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, errors.RequestError) or Process.current() in self._dead:
             return  # what a hook refuses with is an answer; and of a process that was killed nothing would be heard
-        if isinstance(error, asyncio.CancelledError):
-            return  # the time of a room that closes may be over when its process goes on: its hook is stopped then
+        if isinstance(error, asyncio.CancelledError | TimeoutError):
+            return  # a hook's time may be over when its process goes on, as that of a room that closes: it is stopped
         if "the lease is over" not in record.msg:  # silence ends one
             self._ledger.mistake(f"in the log: {record.getMessage()}: {error!r}")
 
