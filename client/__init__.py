@@ -2,6 +2,7 @@
 
 from .async_client import AsyncClient, connect
 from .blocking import Client
+from .blocking_rooms import RoomsWatched
 from .received import Received
 from .room import ClientRoom
 from .room_list import RoomChange, RoomList
@@ -19,5 +20,6 @@ __all__ = [
     "Received",
     "RoomChange",
     "RoomList",
+    "RoomsWatched",
     "connect",
 ]

@@ -10,7 +10,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -329,31 +329,6 @@ class Client(QueueFace):
         except Exception:
             number = self._client.id if self._client is not None else 0
             logger.exception("client %d: handle_response raised", number, extra={"client": number})
-
-    async def _begin(self, enter: Callable[[AsyncClient], Awaitable[ClientRoom]]) -> None:
-        if self._room is not None or self._joining.locked():
-            raise UsageError("we are in a room, or wait for one, already: leave it first")
-        started = asyncio.Event()
-        task = asyncio.ensure_future(self._play(enter, started))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        await started.wait()
-
-    async def _play(self, enter: Callable[[AsyncClient], Awaitable[ClientRoom]], started: asyncio.Event) -> None:
-        assert self._client is not None
-        async with self._joining:
-            started.set()
-            try:
-                self._room = await enter(self._client)
-            except ServerRoomError as error:
-                if not self._client.closed:
-                    await self._hand_over(self.room_closed, error)
-                return
-        room = self._room
-        await self._listen(room)
-        self._room, self.ready = None, False
-        if not self._client.closed:
-            await self._hand_over(self.room_closed, room.error)
 
     async def _send(self, protocol: str, data: Any, timeout: float) -> None:
         assert self._client is not None

@@ -5,11 +5,12 @@ Everything of it that is awaited runs on the thread of the asynchronous client.
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..protocol.errors import ClientClosedError, UsageError
 from .async_client import AsyncClient
+from .blocking_rooms import RoomsFace
 from .room import ClientRoom
 from .ticket import ClientParty, MatchFound, QueueProgress, QueueTicket
 
@@ -17,20 +18,17 @@ __all__ = ["QueueFace"]
 
 logger = logging.getLogger(__name__.partition(".client")[0] + ".client")
 
-T = TypeVar("T")
-
 _AT_MOST = 10.0
 """Seconds to say whether we play: it waits for nobody."""
 
 
-class QueueFace:
+class QueueFace(RoomsFace):
     """The part of ``Client`` that waits in queues, alone or with a party."""
 
     match_timeout: float
     party: ClientParty | None = None
     """The party that we are in: read its ``code``, ``leader``, ``members`` and ``queue``."""
 
-    _client: AsyncClient | None
     _ticket: QueueTicket | None = None
 
     # Override these.
@@ -130,17 +128,6 @@ class QueueFace:
             await self._in_party().leave(timeout=timeout)
 
         self._call(leave(), timeout + 1.0)
-
-    # What ``Client`` has.
-
-    def _call(self, coroutine: Coroutine[Any, Any, T], timeout: float) -> T:
-        raise NotImplementedError
-
-    async def _begin(self, enter: Callable[[AsyncClient], Awaitable[ClientRoom]]) -> None:
-        raise NotImplementedError
-
-    async def _hand_over(self, function: Any, *args: Any) -> None:
-        raise NotImplementedError
 
     # On the thread of the asynchronous client.
 
