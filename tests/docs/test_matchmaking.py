@@ -1,6 +1,7 @@
 """``docs/matchmaking.md``: its programs run, its tables are those of the code, its pictures show what it says."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from typing import Any
 
 import pytest
 
-from server_room_system import MatchQueue
+from server_room_system import MatchQueue, Room
+from server_room_system.broker import access, directory, listing
 from server_room_system.cli.simulate import simulate
+from server_room_system.cli.why import lines_of_ticket
+from server_room_system.protocol import filters
 
 ROOT = Path(__file__).absolute().parents[2]
 DOCUMENT = (ROOT / "docs" / "matchmaking.md").read_text(encoding="utf-8")
@@ -33,7 +37,7 @@ PICTURES = the_pictures()
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     programs = PICTURES.programs(DOCUMENT)
-    assert set(programs) == {"arena.py", "test_arena.py", "skills.py", "players.py"}
+    assert set(programs) == {"arena.py", "test_arena.py", "skills.py", "players.py", "lobby.py", "waiting.py"}
     for name, program in programs.items():
         (tmp_path / name).write_text(program, encoding="utf-8")
     return tmp_path
@@ -61,6 +65,39 @@ def test_its_players_get_their_room(folder: Path) -> None:
     waiting, playing = run(folder, sys.executable, "players.py").splitlines()
     assert waiting.startswith("2 of 6 players")
     assert playing == "6 players in 1 room"
+
+
+def test_its_live_list_tells_what_it_says(folder: Path) -> None:
+    assert run(folder, sys.executable, "lobby.py") == shown("it begins")
+
+
+def test_what_it_shows_of_a_ticket_that_waits_is_what_is_said(folder: Path) -> None:
+    told = json.loads(run(folder, sys.executable, "waiting.py"))
+    assert [round(one["seconds"] or 0) for one in told["obstacles"]] == [6, 0]
+    assert "\n".join(["$ srs why 1", *lines_of_ticket(told), ""]) == shown("$ srs why")
+
+
+def shown(beginning: str) -> str:
+    """The output in the document that begins like this."""
+    blocks: list[str] = re.findall(r"```console\n(.*?)```", DOCUMENT, re.DOTALL)
+    (block,) = (one for one in blocks if one.startswith(beginning))
+    return block
+
+
+def test_the_bounds_of_lists_and_filters_are_those_of_the_code() -> None:
+    for bound in (
+        f"{listing._MOST_SHOWN} rooms at most",
+        f"at most {listing._MOST_OF_A_SESSION} lists",
+        f"{listing._MOST_VIEWS:,} different ones",
+        f"up to {listing._KEPT} changes",
+        f"{filters._MOST_CONDITIONS} names at most",
+        f"{filters._MOST_CHOICES} values in a list",
+        f"{filters._LONGEST_TEXT} characters in a text",
+        f"the {directory._MOST_LOOKED_AT:,} rooms",
+        f"at\nmost {access._LONGEST_PASSWORD} characters",
+        f"held for {Room.reservation_time:.0f} s",
+    ):
+        assert bound in DOCUMENT, bound
 
 
 def test_its_simulation_runs_and_its_table_has_the_rows_that_are_told(folder: Path) -> None:
