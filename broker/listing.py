@@ -1,10 +1,11 @@
 """Live lists of rooms: who watches which, and what each is told when a room comes, changes or goes.
 
 Those who watch the same (a type, a filter) share one *view*: what is shown, a
-place that counts the changes, and the last of these. A change of a room is looked
-at by the views of its type alone, all changes of a moment together, and is sent
-to each watcher as the same list of changes. Who was away says the place that it
-had reached: it gets what it missed, or the whole list anew.
+place that counts the changes, and the last of these. A change of a room is judged
+once by each view of its type, however many watch, and all changes of a moment
+together; what is too much for a moment is left to the next. How many lists one
+session watches is bounded, and how many different ones there are. Who was away
+says the place that it had reached: it gets what it missed, or the whole list anew.
 """
 
 from collections import deque
@@ -34,6 +35,8 @@ _KEPT = 512
 """Changes that a view remembers."""
 _MOST_OF_A_SESSION = 4
 _MOST_VIEWS = 1024
+_MOST_JUDGED = 5000
+"""Times that a room is compared with a filter before the loop is let go for a pause: some milliseconds."""
 _UNWATCHED = 60.0
 """Seconds that a view outlives its last watcher: for those who come back."""
 _MOST_BYTES = 192 * 1024
@@ -103,7 +106,7 @@ class _View:
         self.more = False
         changes: list[Change] = []
         for report in directory.of_type(self.type):
-            if report.room not in self.shown:
+            if report.room not in self.shown and self.where.fits(report.metadata):
                 change = self.look_at(report.room, shown(report))
                 if change is not None:
                     changes.append(change)
@@ -161,7 +164,7 @@ class Listing:
         before = mine.get(message.ask)
         try:
             if before is None and len(mine) >= _MOST_OF_A_SESSION:
-                raise CapacityReached(f"a client watches at most {_MOST_OF_A_SESSION} lists of rooms")
+                raise CapacityReached(f"a client watches at most {_MOST_OF_A_SESSION} lists of rooms: close one")
             if view is None:
                 view = self._make(message.type, where)
         except CapacityReached:
@@ -176,8 +179,7 @@ class Listing:
         view.watchers[session, message.ask] = None
         missed = view.missed(message.epoch, message.offset)
         if missed is None:
-            missed = [[RESET, {"rooms": len(view.shown)}], *([ADDED, entry] for entry in view.shown.values())]
-            self._say(view, [(session, message.ask)], view.place, missed, counted=False)
+            self._say_all(view, session, message.ask)
         else:
             self._say(view, [(session, message.ask)], message.offset, missed)
 
@@ -196,17 +198,21 @@ class Listing:
             self._leave(view, session, ask)
 
     def tell(self) -> None:
-        """Tell everybody what has changed."""
+        """Tell everybody what has changed, or as much of it as may be judged at once."""
         self._due = False
         self._out.clear_alarm(self.tell)
-        changed, self._changed = self._changed, {}
         told: dict[_View, list[Change]] = {}
-        for room, type_name in changed:
+        judged = 0
+        while self._changed and judged < _MOST_JUDGED:
+            room, type_name = next(iter(self._changed))
+            del self._changed[room, type_name]
             entry = self._directory.get(room)
             now = shown(entry.report) if entry is not None and is_listed(entry.report) else None
             of_type = now if now is not None and now["type"] == type_name else None
             for of, there in ((type_name, of_type), (None, now)):
-                for view in self._of_type.get(of, ()):
+                views = self._of_type.get(of, ())
+                judged += len(views)
+                for view in views:
                     change = view.look_at(room, there)
                     if change is not None:
                         told.setdefault(view, []).append(change)
@@ -216,12 +222,15 @@ class Listing:
             place = view.place
             view.remember(changes)
             self._say(view, view.watchers, place, changes)
+        self._tell_soon()
 
     def _room_changed(self, room: str, type_name: str) -> None:
-        if not self._views:
-            return
-        self._changed[room, type_name] = None
-        if not self._due:
+        if self._views:
+            self._changed[room, type_name] = None
+            self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        if self._changed and not self._due:
             self._due = True
             self._out.alarm(self._out.now + _PAUSE, self.tell)
 
@@ -229,7 +238,9 @@ class Listing:
         if len(self._views) >= _MOST_VIEWS:
             idle = next((view for view in self._views.values() if not view.watchers), None)
             if idle is None:
-                raise CapacityReached(f"clients watch {_MOST_VIEWS} different lists of rooms already")
+                raise CapacityReached(
+                    f"clients watch {_MOST_VIEWS} different lists of rooms already: use such a filter, or ask once"
+                )
             self._drop(idle)
         view = self._views[type_name, where.key] = _View(type_name, where, new_epoch(self._entropy))
         self._of_type.setdefault(type_name, {})[view] = None
@@ -249,12 +260,19 @@ class Listing:
         if not views:
             del self._of_type[view.type]
 
-    def _say(self, view: _View, watchers: Any, place: int, changes: list[Change], *, counted: bool = True) -> None:
+    def _say_all(self, view: _View, session: Session, ask: int) -> None:
+        told = 0
+        for part in _parts([[ADDED, entry] for entry in view.shown.values()]):
+            # Each part says how many came before it: so a part that is lost is missed, whatever comes next.
+            begin = [RESET, {"rooms": len(view.shown), **({"from": told} if told else {})}]
+            session.say(Listed(session.ref, ask, view.epoch, view.place, [begin, *part]))
+            told += len(part)
+
+    def _say(self, view: _View, watchers: Any, place: int, changes: list[Change]) -> None:
         for part in _parts(changes):
             for session, ask in list(watchers):
                 session.say(Listed(session.ref, ask, view.epoch, place, part))
-            if counted:
-                place += len(part)
+            place += len(part)
 
 
 def _parts(changes: list[Change]) -> list[list[Change]]:

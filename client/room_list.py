@@ -32,8 +32,10 @@ class Replay:
         self.offset = 0
         self.complete = False
         """Whether all of it is here."""
+        self._here = 0
+        """Rooms of a whole list that have come, while more are to come."""
         self._missing = 0
-        """Rooms of a whole list that are still to come."""
+        """And how many those are."""
 
     @property
     def position(self) -> tuple[int, int]:
@@ -46,26 +48,41 @@ class Replay:
         Raises:
             BadMessage: these are no changes of a list; none of them is applied.
         """
-        for number, change in enumerate(message.changes):
-            _check(number, change)
+        _check(message.changes)
         begins = bool(message.changes) and message.changes[0][0] == _RESET
-        if not begins and (message.epoch != self.epoch or message.offset != self.offset):
+        if not self._goes_on(message, message.changes[0][1].get("from", 0) if begins else None):
             self.complete = self.complete and message.epoch == self.epoch
             return None
         happened: list[RoomChange] = []
         for kind, entry in message.changes:
             if kind == _RESET:
-                self.rooms.clear()
-                self.epoch, self.offset, self._missing = message.epoch, message.offset, entry["rooms"]
+                if not entry.get("from"):
+                    self.rooms.clear()
+                    self.epoch, self.offset = message.epoch, message.offset
+                    self._here, self._missing = 0, entry["rooms"]
                 happened = [RoomChange("reset", {})]
             elif self._missing:
                 self.rooms[entry["room"]] = entry
+                self._here += 1
                 self._missing -= 1
             else:
                 self.offset += 1
                 happened.append(self._apply(kind, entry))
         self.complete = not self._missing
         return happened
+
+    def _goes_on(self, message: Listed, part: int | None) -> bool:
+        """Whether nothing is missing before this message.
+
+        Args:
+            message: what came.
+            part: how many rooms of a whole list came before those in it; None: it has changes.
+        """
+        if part == 0:
+            return True  # it begins anew
+        if (message.epoch, message.offset) != (self.epoch, self.offset):
+            return False
+        return not self._missing if part is None else bool(self._missing) and part == self._here
 
     def _apply(self, kind: int, entry: dict[str, Any]) -> RoomChange:
         room = entry["room"]
@@ -152,11 +169,19 @@ class RoomList:
             self._changes.append(RoomChange("reset", {}))
 
 
-def _check(number: int, change: Any) -> None:
-    if type(change) is list and len(change) == 2 and type(change[0]) is int and type(change[1]) is dict:
+def _check(changes: list[Any]) -> None:
+    announced = 0
+    """Rooms of the whole list that have to follow in this message."""
+    for number, change in enumerate(changes):
+        if not (type(change) is list and len(change) == 2 and type(change[0]) is int and type(change[1]) is dict):
+            raise BadMessage("a list of rooms changes by [kind, map]")
         kind, entry = change
-        if kind == _RESET and number == 0 and type(entry.get("rooms")) is int and entry["rooms"] >= 0:
-            return
-        if kind in (_ADDED, _CHANGED, _REMOVED) and type(entry.get("room")) is str:
-            return
-    raise BadMessage("a list of rooms changes by [kind, room], and begins anew by its first change alone")
+        if kind == _RESET:
+            rooms, before = entry.get("rooms"), entry.get("from", 0)
+            if number or type(rooms) is not int or type(before) is not int or not 0 <= before <= rooms:
+                raise BadMessage("a list of rooms begins anew by its first change, which says how many there are")
+            announced = rooms - before
+        elif kind not in (_ADDED, _CHANGED, _REMOVED) or type(entry.get("room")) is not str:
+            raise BadMessage("a list of rooms changes by rooms that are added, changed or removed")
+        elif kind != _ADDED and 0 < number <= announced:
+            raise BadMessage("the rooms of a whole list are told as added")

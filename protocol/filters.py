@@ -5,7 +5,7 @@ looking at a room costs a few comparisons, whatever a client has sent: no nestin
 """
 
 from collections.abc import Callable, Mapping
-from math import isnan
+from math import inf, isnan
 from typing import Any
 
 from .codec import pack
@@ -51,8 +51,8 @@ class Filter:
         self._conditions = [(_name(name), _condition(name, wanted)) for name, wanted in where.items()]
         self.where = dict(where)
         """What it was made of."""
-        self.key: bytes = pack([[name, _ordered(where[name])] for name in sorted(where)])
-        """What filters that want the same have in common."""
+        self.key: bytes = pack([[name, _plain(where[name])] for name in sorted(where)])
+        """What filters that want the same have in common, however they say it."""
 
     def fits(self, metadata: Mapping[str, Any]) -> bool:
         """Whether a room with this metadata is wanted."""
@@ -85,7 +85,9 @@ def _condition(name: str, wanted: Any) -> _Condition:
         return lambda value: type(value) is str and value.startswith(prefix)
     if not wanted or not set(wanted) <= {"min", "max"}:
         raise BadFilter(f"{name:.40}: {_ALLOWED}")
-    least, most = _bound(name, wanted.get("min", -_FAR)), _bound(name, wanted.get("max", _FAR))
+    # The side that is left out has no bound: what rooms say of themselves may be any number.
+    least = _bound(name, wanted["min"]) if "min" in wanted else -inf
+    most = _bound(name, wanted["max"]) if "max" in wanted else inf
     return lambda value: type(value) in (int, float) and least <= value <= most
 
 
@@ -107,8 +109,16 @@ def _typed(name: str, value: Any) -> tuple[str, Scalar]:
     return kind, value
 
 
-def _ordered(wanted: Any) -> Any:
-    return dict(sorted(wanted.items())) if type(wanted) is dict else wanted
+def _plain(wanted: Any) -> list[Any]:
+    if type(wanted) is dict:
+        return [[name, _number(wanted[name])] for name in sorted(wanted)]
+    choices = wanted if type(wanted) is list else [wanted]
+    return sorted({pack(_number(choice)) for choice in choices})
+
+
+def _number(value: Any) -> Any:
+    """Of a number that is whole, the integer: they are equal."""
+    return int(value) if type(value) is float and value.is_integer() and -_FAR <= value <= _FAR else value
 
 
 EVERYTHING = Filter({})

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from server_room_system import BadMessage, CapacityReached, Session
+from server_room_system.broker import listing
 from server_room_system.broker.directory import Directory
 from server_room_system.broker.listing import Listing
 from server_room_system.client.room_list import Replay
@@ -226,6 +227,9 @@ def test_a_list_is_bounded_and_filled_again() -> None:
         [[True, {"room": "r"}]],
         [[0, {"rooms": -1}]],
         [[0, {}]],
+        [[0, {"rooms": 1, "from": 2}]],
+        [[0, {"rooms": 1, "from": -1}]],
+        [[0, {"rooms": 1, "from": "0"}]],
         [[1, {"room": "r"}], [0, {"rooms": 0}]],
         [[3, ["r"]]],
     ],
@@ -248,3 +252,98 @@ def test_a_session_watches_few_lists_at_once() -> None:
         stage.watch(reader, 4, level=4)
     stage.listing.unwatch(reader.as_session(), 0)
     stage.watch(reader, 4, level=4)
+
+
+def test_a_change_is_judged_once_for_all_who_watch_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[str] = []
+    look_at = listing._View.look_at
+
+    def count(view: Any, room: str, entry: Any) -> Any:
+        judged.append(room)
+        return look_at(view, room, entry)
+
+    stage = Stage()
+    readers = [Reader() for _ in range(50)]
+    for number, reader in enumerate(readers):
+        stage.watch(reader, level=[1, 2] if number % 2 else [2.0, 1])
+    assert len(stage.listing) == 1
+    monkeypatch.setattr(listing._View, "look_at", count)
+    stage.room(1, level=2)
+    stage.out.advance(1.0)
+    assert judged == ["r1"]
+    assert all([kind for kind, _ in reader.sent[-1].changes] == [1] for reader in readers)
+
+
+def test_more_different_lists_than_may_be_are_refused_until_one_is_not_watched() -> None:
+    stage, readers = Stage(), [Reader() for _ in range(256)]
+    for number in range(1024):
+        stage.watch(readers[number % 256], number // 256, level=number)
+    late = Reader()
+    with pytest.raises(CapacityReached, match="1024 different lists"):
+        stage.watch(late, level=-1)
+    stage.watch(late, level=7)
+    stage.listing.unwatch(readers[0].as_session(), 0)
+    stage.watch(late, 6, level=-1)
+    assert len(stage.listing) == 1024
+
+
+def test_what_is_too_much_to_judge_at_once_is_told_bit_by_bit() -> None:
+    stage, readers = Stage(), [Reader() for _ in range(100)]
+    for number in range(400):
+        stage.watch(readers[number % 100], number // 100, level={"min": -number})
+    for number in range(30):
+        stage.room(number, level=1)
+    stage.out.advance(0.06)
+    first = sum(len(message.changes) for message in readers[0].sent if message.ask == 0)
+    assert 1 < first < 31
+    stage.room(0, level=2)  # changes again before it is its turn, or after
+    stage.out.advance(1.0)
+    for reader in readers:
+        lists = {ask: Replay() for ask in range(4)}
+        for message in reader.sent:
+            assert lists[message.ask].take(message) is not None
+        for replay in lists.values():
+            assert len(replay.rooms) == 30
+            assert replay.rooms["r0"]["metadata"] == {"level": 2}
+
+
+def in_parts() -> tuple[Stage, Reader, list[Listed]]:
+    """A list that comes in several messages."""
+    stage, reader = Stage(), Reader()
+    for number in range(450):
+        stage.room(number, text="x" * 1000)
+    stage.watch(reader)
+    assert len(reader.sent) == 3
+    return stage, reader, reader.sent
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_part_of_a_whole_list_that_is_lost_is_missed(lost: int) -> None:
+    stage, reader, parts = in_parts()
+    replay = reader.replay
+    for number in range(3):  # a change is what a part looks like
+        stage.room(450 + number)
+    stage.out.advance(1.0)
+    taken = [replay.take(message) for number, message in enumerate(parts) if number != lost]
+    assert None in taken
+    assert replay.position == (0, 0), "not even what has come is of use"
+    reader.sent.clear()
+    stage.watch(reader)
+    for message in reader.sent:
+        assert replay.take(message) is not None
+    assert replay.complete
+    assert len(replay.rooms) == 453
+
+
+def test_a_part_that_comes_twice_or_of_another_list_is_not_taken() -> None:
+    _, reader, parts = in_parts()
+    replay = reader.replay
+    assert replay.take(parts[0]) is not None
+    assert replay.take(parts[1]._replace(epoch=5)) is None
+    assert replay.take(parts[1]) is not None
+    assert replay.take(parts[1]) is None
+    assert replay.take(parts[2]) is not None
+    assert replay.complete
+    assert replay.take(parts[2]) is None
+    assert replay.position == (parts[0].epoch, 0), "the list is whole: what comes late does not harm it"
+    assert len(replay.rooms) == 450

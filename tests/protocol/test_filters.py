@@ -52,7 +52,27 @@ def test_filters_that_want_the_same_have_one_key() -> None:
     one, other = Filter({"a": 1, "b": {"min": 1, "max": 2}}), Filter({"b": {"max": 2, "min": 1}, "a": 1})
     assert one.key == other.key
     assert one.key != Filter({"a": True, "b": {"min": 1, "max": 2}}).key
-    assert Filter({"a": [1]}).key != Filter({"a": 1}).key
+    assert Filter({"a": [2, 1, 1.0]}).key == Filter({"a": [1, 2.0]}).key
+    assert Filter({"a": [1]}).key == Filter({"a": 1}).key
+    assert Filter({"a": {"min": 1}}).key == Filter({"a": {"min": 1.0}}).key != Filter({"a": {"max": 1}}).key
+
+
+@given(st.lists(st.dictionaries(_names, _conditions, max_size=2), min_size=2, max_size=2), st.data())
+def test_filters_with_one_key_want_the_same(wheres: list[dict[str, Any]], data: st.DataObject) -> None:
+    one, other = map(Filter, wheres)
+    if one.key == other.key:
+        metadata = data.draw(st.dictionaries(_names, _values))
+        assert one.fits(metadata) == other.fits(metadata)
+
+
+def test_a_range_with_one_side_has_no_bound_on_the_other() -> None:
+    for far in (1 << 53, (1 << 53) + 1, 1 << 63, 1e300, float("inf")):
+        assert Filter({"a": {"min": 3}}).fits({"a": far})
+        assert Filter({"a": {"max": 3}}).fits({"a": -far})
+        assert not Filter({"a": {"max": 3}}).fits({"a": far})
+        assert not Filter({"a": {"min": 3}}).fits({"a": -far})
+    assert not Filter({"a": {"min": 3}}).fits({"a": float("nan")})
+    assert not Filter({"a": {"max": 3}}).fits({"a": float("nan")})
 
 
 @pytest.mark.parametrize(
