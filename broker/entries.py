@@ -1,6 +1,7 @@
 """Entries: who has asked to wait in a queue, from the first ENQUEUE until a seat or an end."""
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from .queues import Entrant, Match, Ticket
@@ -50,16 +51,16 @@ class Entry:
         queue: its name.
         criteria: what the leader asks for, as ``MatchQueue.read`` gives it.
         expected: who has to ask, the leader first.
-        deadline: until when it waits at most, monotonic seconds.
     """
 
     __slots__ = ("criteria", "deadline", "expected", "next_progress", "players", "proposal", "queue", "rated", "ticket")
 
-    def __init__(self, queue: str, criteria: Mapping[str, Any], expected: tuple[Session, ...], deadline: float) -> None:
+    def __init__(self, queue: str, criteria: Mapping[str, Any], expected: tuple[Session, ...]) -> None:
         self.queue = queue
         self.criteria = criteria
         self.expected = expected
-        self.deadline = deadline
+        self.deadline = inf
+        """Until when it waits at most, monotonic seconds."""
         self.players: dict[Session, Player] = {}
         self.ticket: Ticket | None = None
         self.proposal: Proposal | None = None

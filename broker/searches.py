@@ -337,11 +337,17 @@ class Searches:
         return search is not None and search.pending == claim.ask
 
     def not_held(self, claims: list[Claim]) -> list[Claim]:
-        """No seats were held. Whom it concerns: who has ended meanwhile is not among them."""
-        left = [claim for claim in claims if claim.session in self._searches]
+        """No seats were held. Whom it concerns: who has ended, or wants it no more, is not among them."""
+        left = [claim for claim in claims if self.expects(claim)]
         for claim in left:
             self._searches[claim.session].pending = None
         return left
+
+    def unwanted(self, session: Session, ask: int) -> None:
+        """The seat that a worker is being asked for is not wanted any more: its session may look for another."""
+        search = self._searches.get(session)
+        if search is not None and search.pending == ask:
+            search.pending = None
 
     def give_back(self, claims: list[Claim], held: HeldSeats) -> None:
         """The seats are held, and not wanted any more."""
@@ -353,12 +359,13 @@ class Searches:
     def assign(self, claims: list[Claim], held: HeldSeats) -> None:
         """Tell everybody of the seat that is held for them."""
         room, worker, reservations, timeout = held
-        for (session, ask, *_), reservation in zip(claims, reservations, strict=True):
-            search = self._searches.get(session)
-            if search is None:  # it ended meanwhile
+        for claim, reservation in zip(claims, reservations, strict=True):
+            session, ask, *_ = claim
+            if not self.expects(claim):  # it ended meanwhile
                 if worker.desk is not None:
-                    worker.desk.order(ReleaseSeats(session.session, [room]))
+                    worker.desk.order(ReleaseSeats(session.session, [room], joined=False))
                 continue
+            search = self._searches[session]
             search.pending = None
             search.assigned = Assigned(session.ref, ask, room, worker.endpoint, reservation, timeout)
             search.deadline = self._out.now + timeout

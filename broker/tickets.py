@@ -147,6 +147,7 @@ class Tickets:
                 raise TicketRefused("the leader of the party has to enter this queue first")
             entry = self._open(matcher, expected, message)
         entry.players[session] = player
+        self._wait_until(entry, self._out.now + min(float(message.timeout), self._longest_wait))
         self._of.setdefault(session, []).append(entry)
         if session is entry.expected[0]:
             self._parties.tell(session)
@@ -259,10 +260,14 @@ class Tickets:
             criteria = policy.read(message.criteria)
         except TicketError as error:
             raise TicketRefused(str(error)[:512]) from error
-        timeout = min(float(message.timeout), self._longest_wait)
-        entry = Entry(matcher.name, criteria, expected, self._out.now + timeout)
-        self._out.alarm(entry.deadline, self._too_late, entry)
-        return entry
+        return Entry(matcher.name, criteria, expected)
+
+    def _wait_until(self, entry: Entry, deadline: float) -> None:
+        """It waits for no longer than each of its players does."""
+        if deadline < entry.deadline:
+            self._out.clear_alarm(self._too_late, entry)
+            entry.deadline = deadline
+            self._out.alarm(deadline, self._too_late, entry)
 
     def _complete(self, entry: Entry, matcher: Matcher) -> None:
         """Everybody has asked: the ticket is made, and rated."""
@@ -481,6 +486,8 @@ class Tickets:
         if proposal is not None and proposal.seating:
             proposal.broken = True
             entry.proposal = None
+            for player in entry.players.values():
+                self._searches.unwanted(player.session, player.ask)
         elif proposal is not None:
             self._break(proposal, [entry])
         self._end_all(entry, TicketEvent.CANCEL, error, None if by is None else (by, MatchCancelled(others)))

@@ -136,6 +136,14 @@ class LatestLog:
         self._of.clear()
         self._size, self._forgotten = 0, self.last
 
+    def copy(self) -> "LatestLog":
+        """The same once more: what is added to one of them is not in the other."""
+        copy = LatestLog(self._limits)
+        copy.last, copy._size, copy._forgotten = self.last, self._size, self._forgotten
+        copy._kept = self._kept.copy()
+        copy._of = {key: numbers.copy() for key, numbers in self._of.items()}
+        return copy
+
     def holds(self, number: int) -> bool:
         """Whether all that follows ``number`` is kept, or outdated."""
         return self._forgotten <= number <= self.last
@@ -146,7 +154,8 @@ class LatestLog:
         Args:
             number: of the last message that it got.
             member: its key, for what it was excepted from.
-            upto: of the last message that is for it; None: all are. What was outdated after that is left out as well.
+            upto: of the last message that is for it; None: all are. What was outdated after that is left out as well:
+                who is to get it needs a copy of that time.
         """
         if not self.holds(number):
             return None
@@ -167,10 +176,12 @@ class LatestLog:
 class LatestHistory:
     """What a stream broadcast last, of each key only the newest: in the place of a ``History``."""
 
-    __slots__ = ("_log",)
+    __slots__ = ("_frozen", "_limits", "_log")
 
-    def __init__(self, limits: HistoryLimits) -> None:
-        self._log = LatestLog(limits)
+    def __init__(self, limits: HistoryLimits, log: LatestLog | None = None) -> None:
+        self._log = log if log is not None else LatestLog(limits)
+        self._limits = limits
+        self._frozen: LatestHistory | None = None
 
     def __len__(self) -> int:
         return len(self._log)
@@ -187,6 +198,7 @@ class LatestHistory:
 
     def add(self, entries: Sequence[Entry | Keyed], size: int, now: float) -> None:
         """Append a batch of entries; they take the next offsets."""
+        self._frozen = None
         add = self._log.add
         for entry in entries:
             if type(entry) is bytes:
@@ -198,7 +210,17 @@ class LatestHistory:
 
     def clear(self) -> None:
         """Forget everything; the next offset stays what it is."""
+        self._frozen = None
         self._log.clear()
+
+    def frozen(self) -> "LatestHistory":
+        """As it is now: for whose stream ends here, as what comes later outdates nothing for them.
+
+        One copy for all who ask before anything is added.
+        """
+        if self._frozen is None:
+            self._frozen = LatestHistory(self._limits, self._log.copy())
+        return self._frozen
 
     def holds(self, offset: int) -> bool:
         """Whether all that follows ``offset`` is kept, or outdated."""

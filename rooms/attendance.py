@@ -297,7 +297,8 @@ class Attendance:
         member.say_left(code, text, end)
         if code not in _HEARD_ENOUGH:
             until = runner.out.now + KEPT
-            farewell = Farewell(seat.token, seat.owner, member.line, end, member.uplink, int(code), text, until)
+            held = runner.fanout.held()
+            farewell = Farewell(seat.token, seat.owner, member.line, end, member.uplink, int(code), text, until, held)
             runner.farewells.keep(farewell, seat.tokens())
             self.forget_farewells()
 

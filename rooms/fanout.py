@@ -153,14 +153,17 @@ class Fanout:
         """Whether all that the line misses is still in the history. Flush before."""
         return self.history.holds(line.offset) and (line.direct == line.last_direct or line.directs.holds(line.direct))
 
-    def missing(self, line: Line, end: Position | None = None) -> Iterator[bytes] | None:
+    def missing(
+        self, line: Line, end: Position | None = None, held: LatestHistory | None = None
+    ) -> Iterator[bytes] | None:
         """The items that a line misses, or None if some of them are forgotten or never were. Flush before.
 
         Args:
             line: the line.
             end: where the stream has ended for it; None: it goes on.
+            held: what ``held`` gave when it ended.
         """
-        history, end = self.history, end or self.end(line)
+        history, end = held or self.history, end or self.end(line)
         directs = line.directs if line.direct != line.last_direct else None
         if isinstance(history, LatestHistory):
             newest = history.since(line.offset, line.key, end.offset)
@@ -190,6 +193,13 @@ class Fanout:
     def end(self, line: Line) -> Position:
         """Where the stream ends for this line. Flush before."""
         return Position(self.epoch, self.history.last, line.last_direct)
+
+    def held(self) -> LatestHistory | None:
+        """Of a stream that keeps only the newest of each key: what it keeps now, for those whose stream ends here.
+
+        Flush before.
+        """
+        return self.history.frozen() if isinstance(self.history, LatestHistory) else None
 
     def jump(self, line: Line) -> None:
         """Give up what a line missed: it goes on from the end of the stream. Flush before."""

@@ -6,10 +6,11 @@ as for anything else that it missed, with its member token, and is told the end
 once more behind it. It is told nothing that was said after.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from ..protocol.conflation import LatestHistory
 from ..protocol.messages import Joined, LeftRoom, Reset
 from ..protocol.streams import Position, bundles
 from .fanout import ONE_FRAME, Fanout
@@ -43,6 +44,8 @@ class Farewell(NamedTuple):
     text: str
     until: float
     """Monotonic seconds."""
+    held: LatestHistory | None = None
+    """What ``Fanout.held`` gave at the end."""
 
 
 class _Gone(Uplink):
@@ -72,7 +75,7 @@ class Farewells:
         fanout: its stream.
     """
 
-    __slots__ = ("_alone", "_by_token", "_kept", "_room", "_type", "fanout")
+    __slots__ = ("_alone", "_by_token", "_held", "_kept", "_room", "_type", "fanout")
 
     def __init__(self, room: str, type_name: str, fanout: Fanout) -> None:
         self.fanout = fanout
@@ -81,8 +84,10 @@ class Farewells:
         self._kept: OrderedDict[int, tuple[Farewell, list[bytes]]] = OrderedDict()
         """By the key of the line: the farewell, and the tokens that it is found by."""
         self._by_token: dict[bytes, Farewell] = {}
+        self._held: Counter[LatestHistory] = Counter()
+        """For how many each of these is kept."""
         self._alone = 0
-        """Bytes of what they got alone."""
+        """Bytes of what they got alone, and of what is held for some."""
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -99,6 +104,9 @@ class Farewells:
         self._kept[farewell.line.key] = farewell, names
         self._by_token.update(dict.fromkeys(names, farewell))
         self._alone += farewell.line.size  # it grows no more
+        if farewell.held is not None:
+            self._alone += 0 if farewell.held in self._held else farewell.held.size
+            self._held[farewell.held] += 1
         while len(self._kept) > _MOST or self._alone > _MOST_ALONE:
             self._forget_oldest()
 
@@ -115,12 +123,18 @@ class Farewells:
         """Forget all of it, and the stream. (An alarm that was cleared may refer to the room until its time comes.)"""
         self._kept.clear()
         self._by_token.clear()
+        self._held.clear()
         self._alone = 0
         self.fanout.forget()
 
     def _forget_oldest(self) -> None:
         _, (farewell, tokens) = self._kept.popitem(last=False)
         self._alone -= farewell.line.size
+        if farewell.held is not None:
+            self._held[farewell.held] -= 1
+            if not self._held[farewell.held]:
+                del self._held[farewell.held]
+                self._alone -= farewell.held.size
         for token in tokens:
             del self._by_token[token]
 
@@ -140,7 +154,9 @@ class Farewells:
         if not known:
             position = Position(epoch, end.offset + 1, 0)  # nothing is known to follow it
         line.offset, line.direct = position.offset, position.direct
-        items = self.fanout.missing(line, end) if known else None  # what does follow was said after the end
+        items = (
+            self.fanout.missing(line, end, farewell.held) if known else None
+        )  # what does follow was said after the end
         gone = _Gone("", None)
         gone.attach(connection)
         connection.say(

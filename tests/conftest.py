@@ -33,6 +33,7 @@ Things = dict[Any, str]
 """What was found, by identity, each in words."""
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Processes for ``-n auto``: more than there are cores, as most tests wait for something."""
     return min(2 * (os.cpu_count() or 1), 8)

@@ -191,3 +191,8 @@ class Monitor:
             self._loop.remove_reader(self._pair.fileno())
             self._socket.disable_monitor()
             self._pair.close()
+            self._on_event = _unheard  # its owner has us as well: it would wait for the cyclic collector
+
+
+def _unheard(event: int, value: int) -> None:
+    """Whoever was told has closed."""

@@ -375,7 +375,7 @@ def test_a_client_that_ended_while_its_room_was_made_has_no_seat(bench: Bench) -
     match(bob)
     ann.ask(Goodbye(ann.ref, Code.SESSION_ENDED, ""))
     bench.grant(bench.wanted)
-    assert bench.out.asked[-1] == ReleaseSeats(ann.welcome.session, [bench.wanted.room])
+    assert bench.out.asked[-1] == ReleaseSeats(ann.welcome.session, [bench.wanted.room], joined=False)
     assert assigned(bob.heard()).ask == 10
     assert ann.heard() == []
 

@@ -289,6 +289,23 @@ def test_when_one_goes_while_seats_are_held_the_other_waits_on(bench: Bench, how
 # The accept step.
 
 
+def test_who_cancels_while_seats_are_asked_for_may_look_for_something_else_at_once(bench: Bench) -> None:
+    ann, bob = come(bench), come(bench)
+    enqueue(ann)
+    enqueue(bob)
+    wanted = bench.wanted
+    assert code_of(bob.ask(Cancel(bob.ref, 9))) == Code.MATCH_CANCELLED
+    assert enqueue(bob, "modes", ask=20) == []
+    assert waits(bob)
+    enqueue(come(bench), "modes")
+    other = bench.wanted
+    assert other is not wanted
+    bench.refuse(wanted, Code.NO_WORKER)
+    assert bob.heard() == [], "what it does not want any more is not its business"
+    bench.grant(other)
+    assert only(bob.heard(), Assigned).ask == 20
+
+
 def found(guest: Guest) -> Found:
     told: Found = only(guest.heard(), Found)
     return told
@@ -421,6 +438,17 @@ def test_a_party_enters_when_all_of_it_have_asked_and_is_seated_in_one_team(benc
     team = {seat.session: seat.place for seat in bench.wanted.seats}
     assert len(team) == 4
     assert team[ann.session.session] == team[bob.session.session]
+
+
+def test_a_party_waits_for_no_longer_than_the_least_patient_of_it(bench: Bench) -> None:
+    ann, bob = party_of(bench, 2)
+    enqueue(ann, "teams", timeout=60.0)
+    enqueue(bob, "teams", timeout=5.0)
+    ann.heard()
+    bench.out.advance(4.9)
+    assert {type(message) for one in (ann, bob) for message in one.heard()} == {Progress}
+    bench.out.advance(0.1)
+    assert [code_of(one.heard()) for one in (ann, bob)] == [Code.MATCH_EXPIRED] * 2
 
 
 @pytest.mark.parametrize("believed", ["", "abcdefghijkl"])

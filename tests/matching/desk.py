@@ -67,6 +67,8 @@ class Desk:
         self._read_orders = 0
         self._pending: dict[int, set[str]] = {}
         """What the worker was asked for and has not answered, and for whom."""
+        self._unsure: set[str] = set()
+        """Sessions that have missed what was said: a match that was being made for them may have come to nothing."""
         self._rooms: dict[str, set[str]] = {}
         self._vacant: dict[str, Counter[tuple[str, str]]] = {}
         self._filled: dict[tuple[str, str], tuple[str, str]] = {}
@@ -184,6 +186,7 @@ class Desk:
             self._is_gone(client)
             return
         client.welcome, client.here = welcome, True
+        self._unsure.add(welcome.session)
         with self.out.turn():
             client.caller.refs[welcome.ref].on_ack(0)
         for message in told:
@@ -225,6 +228,8 @@ class Desk:
             raise Mistake(f"hooks failed: {self.out.failures}")
 
     def _hear(self, client: Client, message: Message) -> None:
+        if isinstance(message, Assigned | Error):
+            self._unsure.discard(client.welcome.session)
         if isinstance(message, Assigned):
             if client.ask is None or message.ask != client.ask.number:
                 raise Mistake(f"client {client.welcome.client_id} is assigned by {message.ask}, which has ended")
@@ -282,8 +287,10 @@ class Desk:
             client = self.clients.get(session)
             if client is not None and client.here and client.ask is None:
                 raise Mistake(f"client {client.welcome.client_id} is matched, and has not asked, or its ask has ended")
-            if any(session in others for others in self._pending.values()):
-                raise Mistake(f"session {session} is in two matches that are being made")
+            for others in self._pending.values():
+                if session in others and session not in self._unsure:
+                    raise Mistake(f"session {session} is in two matches that are being made")
+                others.discard(session)  # the broker gives that one back
             if any(session in members for members in self._rooms.values()):
                 raise Mistake(f"session {session} is in a match that runs")
         parties = [

@@ -88,7 +88,7 @@ def test_each_member_hears_the_room_as_far_as_it_was_in_it_when_it_ends(fanout: 
 
 
 @pytest.mark.parametrize("fanout", ["unicast", "topic"])
-def test_who_is_kicked_where_only_the_newest_is_kept_gets_nothing_newer_than_its_end(fanout: str) -> None:
+def test_who_is_kicked_where_only_the_newest_is_kept_gets_what_was_the_newest_then(fanout: str) -> None:
     class Map(Diary):
         slow_members = "latest"
 
@@ -107,7 +107,7 @@ def test_who_is_kicked_where_only_the_newest_is_kept_gets_nothing_newer_than_its
     with bench.out.turn():
         room.broadcast("at", 5, key="ann")
         room.broadcast("m", "after")
-    assert rest(ask(bench, token, position), position) == ["hello", 100]
+    assert rest(ask(bench, token, position), position) == [3, "hello", 100]
 
 
 def test_who_is_away_when_the_room_ends_hears_the_rest_within_a_minute() -> None:
@@ -224,6 +224,29 @@ def test_what_members_got_alone_that_are_gone_is_bounded_in_a_room_that_goes_on(
     assert all(farewells.find(token) is not None for token in tokens[-15:])
     bench.out.advance(61.0)
     assert (len(farewells), farewells.size) == (0, 0)
+
+
+def test_what_was_the_newest_when_members_went_is_bounded_and_kept_once_for_all_who_went_together() -> None:
+    class Map(Diary):
+        slow_members = "latest"
+
+    room = Map()
+    bench = Bench(room)
+    bench.join()
+    tokens = []
+    for _ in range(30):
+        both = [bench.join(), bench.join()]
+        tokens.append([farewell_of(one)[0] for one in both])
+        with bench.out.turn():
+            room.broadcast("m", bytes(200_000), key="big")
+            for one in both:
+                one.member.kick()
+    farewells = bench.runner.farewells
+    assert farewells.size < 5_000_000
+    assert [farewells.find(token) for token in tokens[0]] == [None, None]
+    assert all(farewells.find(token) is not None for pair in tokens[-18:] for token in pair)
+    bench.out.advance(61.0)
+    assert (len(farewells), farewells._alone) == (0, 0)
 
 
 @pytest.mark.parametrize("policy", ["recover", "latest"])
