@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -201,3 +202,15 @@ def test_only_so_many_open_rooms_are_looked_at_for_one_request() -> None:
     assert directory.pick_by_type("duel", Filter({"level": most}), ()) is None
     directory.remove("r0", worker)
     assert directory.pick_by_type("duel", Filter({"level": most}), ()) == f"r{most}"
+
+
+@pytest.mark.parametrize(
+    ("locked", "access"), [(True, {}), (False, {"private": True}), (False, {"password": True})], ids=str
+)
+def test_nobody_is_sent_to_a_room_that_is_not_open(locked: bool, access: dict[str, Any]) -> None:
+    directory, worker = Directory(), a_worker("one", FakeOutbox())
+    directory.update(RoomUpdated("r1", "duel", 1, 1, 2, locked, {}, bytes(16), access), worker)
+    assert directory.pick_by_type("duel", Filter({}), ()) is None
+    assert directory.pick_by_ruleset(bytes(16), Filter({}), ()) is None
+    directory.update(RoomUpdated("r1", "duel", 1, 1, 2, False, {}, bytes(16), {}), worker)
+    assert directory.pick_by_type("duel", Filter({}), ()) == "r1"

@@ -9,6 +9,7 @@ import pytest
 from server_room_system.protocol import Filter
 
 from .programs import ROOT, Program
+from .wire import Wire
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -102,6 +103,24 @@ def test_filters_passwords_and_quick_play(server: Program) -> None:
         assert cyd.wait() == 0
         ann.expect("^[*] cyd has left$")
         assert "Traceback" not in ann.output + ben.output + cyd.output
+
+
+def test_a_list_goes_on_when_its_connection_was_cut(server: Program) -> None:
+    port = port_of(server)
+    with Wire(int(port)) as wire, visitor(str(wire.port), "ann") as ann, visitor(port, "ben") as ben:
+        for one in (ann, ben):
+            one.expect("^= 0 tables$")
+        ben.write("/create First game=go")
+        ann.expect("^[+] #1 First: go")
+        wire.cut()
+        ben.write("/set Second")
+        ann.expect("^~ #1 Second: go")
+        ann.write("/join 1")
+        ben.expect("^[*] ann sits down$")
+        assert ann.output.count("tables") == 1, "it was told what it missed, and not everything anew"
+        for one in (ann, ben):
+            one.write("/quit")
+            assert one.wait() == 0
 
 
 def test_a_crowd_comes_and_goes_and_the_list_is_right(server: Program) -> None:

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from server_room_system import AsyncClient, BadFilter, CapacityReached, Room, RoomChange, RoomList, RuleSet, Server
+from server_room_system.broker import listing
+from server_room_system.broker.sessions import Session
+from server_room_system.protocol import Listed
 from server_room_system.testing import run, system
 
 from .system import LOCAL, PATIENCE, clients, on_a_loop
@@ -86,3 +89,32 @@ def test_a_list_goes_on_across_a_lost_connection_and_a_broker_that_starts_anew()
             assert [one["room"] for one in rooms.rooms] == [second.id]
 
     run(play)
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_part_of_a_list_that_is_lost_is_fetched_again(lost: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_MOST_BYTES", 1)  # each room is a part
+    parts: list[Listed] = []
+    say = Session.say
+
+    def lossy(session: Session, message: Any) -> None:
+        if isinstance(message, Listed):
+            parts.append(message)
+            if len(parts) == lost + 1:
+                return
+        say(session, message)
+
+    async def play() -> None:
+        async with system(Server(rooms={"table": Table})) as game:
+            ann, cyd = await game.client(), await game.client()
+            made = [await a_table(ann, level=level) for level in range(3)]
+            monkeypatch.setattr(Session, "say", lossy)
+            watching = asyncio.ensure_future(cyd.watch_rooms("table"))
+            await game.sleep(1.0)
+            made.append(await a_table(ann, level=3))  # if it was the last part, that is noticed when more comes
+            rooms = await watching
+            await game.sleep(1.0)
+            assert {one["room"] for one in rooms.rooms} == {room.id for room in made}
+
+    run(play)
+    assert len(parts) > 4
