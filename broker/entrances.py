@@ -159,8 +159,9 @@ class Entrances:
             for other in making.waiting:
                 if not self._searches.expects(other.claim):
                     continue  # it ended meanwhile
-                if isinstance(answer, HeldSeats) and answer.room in self._directory:
-                    self._send_to(other, answer.room)
+                made = self._directory.get(answer.room) if isinstance(answer, HeldSeats) else None
+                if made is not None and other.where.fits(made.report.metadata):
+                    self._send_to(other, made.report.room)
                 else:
                     self._seek(other)  # the first of them makes another
 

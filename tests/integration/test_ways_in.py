@@ -45,6 +45,7 @@ class Slow(Room):
 
     async def on_create(self, options: dict[str, Any]) -> None:
         await asyncio.sleep(0.1)
+        self.metadata = options
 
 
 def a_server() -> Server:
@@ -64,6 +65,19 @@ async def test_two_at_once_make_one_room_also_while_it_is_being_made() -> None:
     async with a_server().listen(LOCAL, 0) as host, clients(host, 5) as members:
         rooms = await asyncio.gather(*(member.join_or_create("slow") for member in members))
         assert sorted([room.id for room in rooms].count(one) for one in {room.id for room in rooms}) == [1, 4]
+
+
+@on_a_loop
+async def test_a_filter_holds_also_for_those_who_wait_for_a_room_that_is_being_made() -> None:
+    async with a_server().listen(LOCAL, 0) as host, clients(host, 7) as members:
+        where = {"map": "dust"}
+
+        async def come_in(of: list[Any], **options: Any) -> list[str]:
+            asked = [one.join_or_create(RuleSet(4, "slow"), where=where, options=options) for one in of]
+            return [room.id for room in await asyncio.gather(*asked)]
+
+        assert len(set(await come_in(members[:4], map="dust"))) == 1
+        assert len(set(await come_in(members[4:], map="mill"))) == 3, "the rooms that are made are none that they want"
 
 
 @on_a_loop
@@ -135,7 +149,11 @@ def test_rooms_on_workers_are_shared_also_when_answers_are_lost() -> None:
     async def play() -> None:
         async with system(a_server(), workers=2) as game:
             members = [await game.client() for _ in range(8)]
-            asked = [asyncio.ensure_future(member.join_or_create("slow", timeout=30.0)) for member in members]
+            dust = {"map": "dust"}
+            asked = [
+                asyncio.ensure_future(member.join_or_create("slow", where=dust, options=dust, timeout=30.0))
+                for member in members
+            ]
             await game.sleep(0.05)
             for member in members[::2]:
                 game.unplug(member)
