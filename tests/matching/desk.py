@@ -67,8 +67,12 @@ class Desk:
         self._read_orders = 0
         self._pending: dict[int, set[str]] = {}
         """What the worker was asked for and has not answered, and for whom."""
+        self._making: dict[int, str] = {}
+        """The room that each of these is to make, if it is."""
         self._unsure: set[str] = set()
         """Sessions that have missed what was said: a match that was being made for them may have come to nothing."""
+        self._spoiled: set[str] = set()
+        """Rooms whose match somebody has left before they were made: nobody of it comes into them."""
         self._rooms: dict[str, set[str]] = {}
         self._vacant: dict[str, Counter[tuple[str, str]]] = {}
         self._filled: dict[tuple[str, str], tuple[str, str]] = {}
@@ -233,6 +237,8 @@ class Desk:
         if isinstance(message, Assigned):
             if client.ask is None or message.ask != client.ask.number:
                 raise Mistake(f"client {client.welcome.client_id} is assigned by {message.ask}, which has ended")
+            if message.room in self._spoiled:
+                raise Mistake(f"client {client.welcome.client_id} is assigned to a match that somebody has left")
             if client.room not in (None, message.room):
                 raise Mistake(f"client {client.welcome.client_id} is in two matches")
             self._is_late(client)
@@ -247,8 +253,10 @@ class Desk:
                 self._is_late(client)
                 client.ended.add(message.ask)
                 client.ask = None
-                for sessions in self._pending.values():  # what is still asked for it will be given back
-                    sessions.discard(client.welcome.session)
+                for ask, sessions in self._pending.items():  # what is still asked for it will be given back
+                    if client.welcome.session in sessions:
+                        sessions.discard(client.welcome.session)
+                        self._spoiled |= {self._making[ask]} if ask in self._making else set()
                 self.counts[f"ended: {Code(message.code).name}"] += 1
         elif isinstance(message, Found):
             self._found(client, message)
@@ -307,12 +315,14 @@ class Desk:
                 raise Mistake(f"room {order.room} lacks {self._vacant.get(order.room)}, and gets {taken}")
             self._vacant[order.room].subtract(taken)
         self._pending[order.ask] = set(sessions)
+        if isinstance(order, OpenRoom):
+            self._making[order.ask] = order.room
         if self._wrong():
             self.counts["workers refused"] += 1
             self._at(self.random.choice((0.0, 2.0)), lambda: self._refuse(order))
         elif self._wrong() and self._wrong():
             self.counts["workers said nothing"] += 1
-            self._at(_LONGEST, lambda: self._drop(order.ask))
+            self._at(_LONGEST - 1e-3, lambda: self._drop(order.ask))  # its time is over before others may have them
             self._at(_LONGEST + 5.0, lambda: self._grant_too_late(order))
         else:
             self._at(self.random.choice((0.0, 0.0, 0.3, 2.0)), lambda: self._grant(order))
@@ -406,6 +416,7 @@ class Desk:
         if room in self._rooms:
             missing = self.random.choice((1, 2))
             self._vacant[room] = Counter({("", ""): missing})
+            self._spoiled.discard(room)
             self.counts["rooms sought members"] += 1
             with self.out.turn():
                 self.bench.report(Seeking(room, "late", {"": {"": missing}}, {}))
