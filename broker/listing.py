@@ -9,14 +9,15 @@ says the place that it had reached: it gets what it missed, or the whole list an
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Any, Protocol
 
 from ..protocol.codec import pack
 from ..protocol.errors import CapacityReached
 from ..protocol.filters import Filter
 from ..protocol.ids import Entropy, new_epoch
-from ..protocol.room_messages import Listed, Watch
+from ..protocol.messages import listed, listed_body
+from ..protocol.room_messages import Watch
 from .directory import Directory, is_listed, shown
 from .sessions import Session
 
@@ -265,25 +266,26 @@ class Listing:
         for part in _parts([[ADDED, entry] for entry in view.shown.values()]):
             # Each part says how many came before it: so a part that is lost is missed, whatever comes next.
             begin = [RESET, {"rooms": len(view.shown), **({"from": told} if told else {})}]
-            session.say(Listed(session.ref, ask, view.epoch, view.place, [begin, *part]))
+            session.say_frame(listed(session.ref, ask, listed_body(view.epoch, view.place, [pack(begin), *part])))
             told += len(part)
 
-    def _say(self, view: _View, watchers: Any, place: int, changes: list[Change]) -> None:
+    def _say(self, view: _View, watchers: Collection[tuple[Session, int]], place: int, changes: list[Change]) -> None:
         for part in _parts(changes):
+            body = listed_body(view.epoch, place, part)
             for session, ask in list(watchers):
-                session.say(Listed(session.ref, ask, view.epoch, place, part))
+                session.say_frame(listed(session.ref, ask, body))
             place += len(part)
 
 
-def _parts(changes: list[Change]) -> list[list[Change]]:
-    """The changes, in as many messages as they need: at least one."""
-    parts: list[list[Change]] = [[]]
+def _parts(changes: list[Change]) -> list[list[bytes]]:
+    """The changes, encoded, in as many messages as they need: at least one."""
+    parts: list[list[bytes]] = [[]]
     size = 0
     for change in changes:
-        more = len(pack(change))
-        if parts[-1] and size + more > _MOST_BYTES:
+        encoded = pack(change)
+        if parts[-1] and size + len(encoded) > _MOST_BYTES:
             parts.append([])
             size = 0
-        parts[-1].append(change)
-        size += more
+        parts[-1].append(encoded)
+        size += len(encoded)
     return parts

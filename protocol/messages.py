@@ -78,6 +78,8 @@ __all__ = [
     "bundle",
     "encode",
     "encode_item",
+    "listed",
+    "listed_body",
     "parse",
 ]
 
@@ -457,6 +459,22 @@ _DELIVER = int(Kind.DELIVER)
 def bundle(epoch: int, ref: int, offset: int, items: list[bytes]) -> bytes:
     """The frame of a DELIVER around items that are encoded already, at most 65,535."""
     return _HEAD.pack(0x95, _DELIVER, 0xCF, epoch, 0xCE, ref, 0xCF, offset, 0xDC, len(items)) + b"".join(items)
+
+
+# The same for LISTED, whose end is that of all who watch.
+_LISTED_HEAD = struct.Struct(">BBBIBI")
+_LISTED_BODY = struct.Struct(">BQBQBH")
+_LISTED = int(Kind.LISTED)
+
+
+def listed_body(epoch: int, offset: int, changes: list[bytes]) -> bytes:
+    """The end of a LISTED, from its epoch on, around changes that are encoded already, at most 65,535."""
+    return _LISTED_BODY.pack(0xCF, epoch, 0xCF, offset, 0xDC, len(changes)) + b"".join(changes)
+
+
+def listed(ref: int, ask: int, body: bytes) -> bytes:
+    """The frame of a LISTED for one of those who watch."""
+    return _LISTED_HEAD.pack(0x96, _LISTED, 0xCE, ref, 0xCE, ask) + body
 
 
 def encode_item(kind: Item, *fields: object) -> bytes:

@@ -247,6 +247,11 @@ class Uplink:
         if self.connection is not None:
             self.connection.say(message)
 
+    def say_frame(self, frame: bytes) -> None:
+        """Tell the client something that is encoded already, if it is connected."""
+        if self.connection is not None:
+            self.connection.say_frame(frame)
+
     def say_acknowledged(self, number: int) -> None:
         """Tell the client up to which of its messages all are applied, but for those that were refused."""
         self._due = -1

@@ -8,12 +8,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from server_room_system import BadMessage, CapacityReached, Session
+from server_room_system import BadMessage, CapacityReached, Limits, Session
 from server_room_system.broker import listing
 from server_room_system.broker.directory import Directory
 from server_room_system.broker.listing import Listing
 from server_room_system.client.room_list import Replay
-from server_room_system.protocol import Filter, Listed, Watch
+from server_room_system.protocol import Filter, Listed, Watch, parse
+from server_room_system.protocol.codec import download_decoder
 from server_room_system.rooms.control import RoomUpdated
 
 from .fakes import FakeOutbox, a_worker
@@ -21,6 +22,9 @@ from .fakes import FakeOutbox, a_worker
 _TYPES = ["duel", "chat"]
 _ROOMS = [f"r{number}" for number in range(6)]
 _FILTERS: list[dict[str, Any]] = [{}, {"level": {"min": 2}}, {"level": [1, 3]}]
+
+
+_decode = download_decoder(Limits())
 
 
 class Reader:
@@ -33,7 +37,8 @@ class Reader:
         self.replay = Replay()
         self.behind = False
 
-    def say(self, message: Any) -> None:
+    def say_frame(self, frame: bytes) -> None:
+        message = parse(_decode(frame))
         assert isinstance(message, Listed)
         self.sent.append(message)
 

@@ -8,7 +8,6 @@ import pytest
 from server_room_system import AsyncClient, BadFilter, CapacityReached, Room, RoomChange, RoomList, RuleSet, Server
 from server_room_system.broker import listing
 from server_room_system.broker.sessions import Session
-from server_room_system.protocol import Listed
 from server_room_system.testing import run, system
 
 from .system import LOCAL, PATIENCE, clients, on_a_loop
@@ -94,21 +93,19 @@ def test_a_list_goes_on_across_a_lost_connection_and_a_broker_that_starts_anew()
 @pytest.mark.parametrize("lost", [0, 1, 2])
 def test_a_part_of_a_list_that_is_lost_is_fetched_again(lost: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "_MOST_BYTES", 1)  # each room is a part
-    parts: list[Listed] = []
-    say = Session.say
+    parts: list[bytes] = []
+    say = Session.say_frame
 
-    def lossy(session: Session, message: Any) -> None:
-        if isinstance(message, Listed):
-            parts.append(message)
-            if len(parts) == lost + 1:
-                return
-        say(session, message)
+    def lossy(session: Session, frame: bytes) -> None:
+        parts.append(frame)
+        if len(parts) != lost + 1:
+            say(session, frame)
 
     async def play() -> None:
         async with system(Server(rooms={"table": Table})) as game:
             ann, cyd = await game.client(), await game.client()
             made = [await a_table(ann, level=level) for level in range(3)]
-            monkeypatch.setattr(Session, "say", lossy)
+            monkeypatch.setattr(Session, "say_frame", lossy)
             watching = asyncio.ensure_future(cyd.watch_rooms("table"))
             await game.sleep(1.0)
             made.append(await a_table(ann, level=3))  # if it was the last part, that is noticed when more comes

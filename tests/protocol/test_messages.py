@@ -9,10 +9,14 @@ from server_room_system.protocol import (
     Deliver,
     Item,
     Limits,
+    Listed,
     bundle,
     download_decoder,
     encode,
     encode_item,
+    listed,
+    listed_body,
+    pack,
     parse,
 )
 from server_room_system.protocol.messages import HEAD_SIZE
@@ -50,3 +54,18 @@ def test_the_second_byte_of_an_item_is_its_kind(item: Item) -> None:
     for fields in range(15):
         encoded = encode_item(item, *range(fields))
         assert (encoded[0], encoded[1]) == (0x90 | (fields + 1), item)
+
+
+@given(
+    epoch=st.integers(1, (1 << 53) - 1),
+    ref=st.integers(0, (1 << 32) - 1),
+    ask=st.integers(0, (1 << 32) - 1),
+    offset=st.integers(0, (1 << 53) - 1),
+    count=st.integers(0, 40),
+)
+def test_a_listed_is_put_together_of_a_head_for_one_and_a_body_for_all(
+    epoch: int, ref: int, ask: int, offset: int, count: int
+) -> None:
+    changes = [[3, {"room": f"r{number}"}] for number in range(count)]
+    body = listed_body(epoch, offset, [pack(change) for change in changes])
+    assert parse(decode(listed(ref, ask, body))) == Listed(ref, ask, epoch, offset, changes)
