@@ -40,6 +40,7 @@ SHELLS = {
     "broker.turns",
     "broker.work",
     "client.blocking",
+    "client.blocking_rooms",
     "client.links",
     "client.shared_network",
     "client.shell",
