@@ -203,6 +203,13 @@ BROKERS = [
         "tests/broker/test_entrances.py::test_a_seat_that_is_asked_for_is_not_asked_for_twice",
     ),
     bug(
+        "whoever waits for a room that is made is sent there whatever it is",
+        "broker/entrances.py",
+        "if made is not None and other.where.fits(made.report.metadata):",
+        "if made is not None:",
+        "tests/integration/test_ways_in.py::test_a_filter_holds_also_for_those_who_wait_for_a_room_that_is_being_made",
+    ),
+    bug(
         "a range with one side has the far bound on the other",
         "protocol/filters.py",
         'if "max" in wanted else inf',
