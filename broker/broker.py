@@ -371,7 +371,7 @@ class Broker:
             return
         entry.sessions.discard(report.session)
         record.is_gone(report.room, report.session)
-        self._rematches.left(report.room, entry.report.type, report.session)
+        self._rematches.left(entry, report.session)
         session = self.sessions.get(report.session)
         if session is not None:
             session.rooms.discard(report.room)

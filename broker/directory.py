@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 from ..protocol.filters import EVERYTHING, Filter
+from ..protocol.rulesets import RuleSet
 from ..rooms.control import RoomUpdated
 from .workers import WorkerRecord
 
@@ -20,6 +21,8 @@ class RoomEntry(NamedTuple):
     worker: WorkerRecord
     sessions: set[str]
     """Ids of the members' sessions."""
+    ruleset: RuleSet | None
+    """What it was made of; None: by a broker before this one."""
 
 
 def shown(report: RoomUpdated) -> dict[str, Any]:
@@ -76,12 +79,19 @@ class Directory:
         if known is not None and (known.report.type, known.report.ruleset) != (report.type, report.ruleset):
             self._forget(known.report)  # a worker may say anything
             self.on_change(report.room, known.report.type)
-        self._rooms[report.room] = RoomEntry(report, worker, known.sessions if known is not None else set())
+        sessions, ruleset = (known.sessions, known.ruleset) if known is not None else (set[str](), None)
+        self._rooms[report.room] = RoomEntry(report, worker, sessions, ruleset)
         worker.rooms[report.room] = report.max_clients - report.free
         self._by_type.setdefault(report.type, {})[report.room] = None
         self._sort(report)
         self.on_change(report.room, report.type)
         return True
+
+    def made(self, room: str, ruleset: RuleSet) -> None:
+        """A room that is there was made of this."""
+        known = self._rooms.get(room)
+        if known is not None:
+            self._rooms[room] = known._replace(ruleset=ruleset)
 
     def remove(self, room: str, worker: WorkerRecord) -> RoomEntry | None:
         """A room has ended; what was known of it. None: this worker does not have it."""

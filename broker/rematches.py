@@ -1,8 +1,9 @@
 """Rematches: those who were in a room together play again, in a new one.
 
 The first who asks opens it, for all who are in that room, or have left it within
-a minute. When all of them have asked, they get a room; at the deadline those who
-have, if they are at least two.
+the last minute. The new room has the type and the criteria of the old one, as far
+as this broker had that one made; otherwise its type. When all of them have asked,
+they get a room; at the deadline those who have, if they are at least two.
 """
 
 from collections.abc import Callable, Hashable
@@ -12,7 +13,7 @@ from ..protocol.errors import AlreadyWaiting, Code, MatchCancelled, MatchExpired
 from ..protocol.messages import Error, Ticket
 from ..protocol.queue_messages import Rematch
 from ..protocol.rulesets import RuleSet
-from .directory import Directory
+from .directory import Directory, RoomEntry
 from .searches import Claim, Searches
 from .seating import HeldSeats
 from .sessions import Session
@@ -43,8 +44,17 @@ class _Round:
         self.group = group
         """Ids of the sessions that may play."""
         self.ruleset = ruleset
+        """What the room was made of; those who want it may be fewer."""
         self.deadline = deadline
         self.claims: dict[Session, Claim] = {}
+
+
+class _Past:
+    def __init__(self, ruleset: RuleSet) -> None:
+        self.ruleset = ruleset
+        """What the room was made of."""
+        self.left: dict[str, float] = {}
+        """Ids of sessions that have left it, and when, the latest last."""
 
 
 class Rematches:
@@ -73,19 +83,22 @@ class Rematches:
         self._is_live = is_live
         self._rounds: dict[str, _Round] = {}
         self._round_of: dict[Session, str] = {}
-        self._left: dict[str, dict[str, str]] = {}
-        """Of each room, the sessions that have left it lately, and its type."""
+        self._past: dict[str, _Past] = {}
+        """Rooms that somebody has left lately."""
 
     def waits(self, session: Session) -> bool:
         """Whether a session waits for a rematch."""
         return session in self._round_of
 
-    def left(self, room: str, room_type: str, session: str) -> None:
+    def left(self, entry: RoomEntry, session: str) -> None:
         """A session is no member of a room any more."""
-        if room not in self._left:
-            self._left[room] = {}
-            self._out.alarm(self._out.now + _REMEMBERED, self._forget, room)
-        self._left[room][session] = room_type
+        room, now = entry.report.room, self._out.now
+        past = self._past.get(room)
+        if past is None:
+            past = self._past[room] = _Past(self._made_of(entry))
+            self._out.alarm(now + _REMEMBERED, self._forget, room)
+        past.left.pop(session, None)
+        past.left[session] = now
 
     def ask(self, session: Session, message: Rematch) -> None:
         """Somebody wants to play again. Raises the RequestError that the client is told."""
@@ -127,17 +140,19 @@ class Rematches:
     # Inside.
 
     def _open(self, session: Session, message: Rematch) -> _Round:
-        entry, left = self._directory.get(message.room), self._left.get(message.room, {})
-        group = {*left, *(entry.sessions if entry is not None else ())}
-        if session.session not in group:
+        entry, past = self._directory.get(message.room), self._past.get(message.room)
+        group = {*(past.left if past is not None else ()), *(entry.sessions if entry is not None else ())}
+        ruleset = self._made_of(entry) if entry is not None else past.ruleset if past is not None else None
+        if ruleset is None or session.session not in group:
             raise RoomNotFound("this client was not in that room lately")
         live = {one for one in group if self._is_live(one)}
-        room_type = entry.report.type if entry is not None else left[session.session]
-        ruleset = RuleSet(max(1, len(live)), self._searches.known_type(room_type))
         deadline = self._out.now + min(float(message.timeout), self._longest_wait)
         there = self._rounds[message.room] = _Round(live, ruleset, deadline)
         self._out.alarm(deadline, self._time_is_up, message.room)
         return there
+
+    def _made_of(self, entry: RoomEntry) -> RuleSet:
+        return entry.ruleset if entry.ruleset is not None else RuleSet(1, self._searches.known_type(entry.report.type))
 
     def _out_of(self, session: Session, room: str) -> None:
         there = self._rounds[room]
@@ -168,7 +183,7 @@ class Rematches:
         there = self._rounds[room]
         claims = list(there.claims.values())
         self._close(room)
-        ruleset = RuleSet(len(claims), there.ruleset.room)
+        ruleset = RuleSet(len(claims), there.ruleset.room, **there.ruleset.criteria)
 
         def answered(answer: HeldSeats | RequestError) -> None:
             self._searches.seats_answered(claims, answer)
@@ -182,4 +197,10 @@ class Rematches:
         self._out.clear_alarm(self._time_is_up, room)
 
     def _forget(self, room: str) -> None:
-        self._left.pop(room, None)
+        left = self._past[room].left
+        for session, when in list(left.items()):
+            if when + _REMEMBERED > self._out.now:
+                self._out.alarm(when + _REMEMBERED, self._forget, room)
+                return
+            del left[session]
+        del self._past[room]

@@ -144,6 +144,8 @@ class Seating:
         elif answer.room != wish.room or len(answer.reservations) != len(wish.seats):
             wish.then(NoWorker("the worker's answer does not fit the question"))
         else:
+            if wish.new is not None:
+                self._directory.made(wish.room, wish.new.ruleset)
             wish.then(HeldSeats(wish.room, record, answer.reservations, answer.timeout))
 
     def unheard(self, record: WorkerRecord) -> None:

@@ -304,9 +304,9 @@ class Bench:
         """The worker holds the seats."""
         reservations = [Random(f"{wanted.ask} {number}").randbytes(16) for number in range(len(wanted.seats))]
         with self.out.turn():
-            self.report(Reserved(wanted.ask, wanted.room, reservations, timeout))
             if isinstance(wanted, OpenRoom):
                 self.report(RoomUpdated(wanted.room, "duel", 0, 0, len(wanted.seats), wanted.matched, {}))
+            self.report(Reserved(wanted.ask, wanted.room, reservations, timeout))
 
     def refuse(self, wanted: OpenRoom | ReserveSeats, code: int, text: str = "no") -> None:
         with self.out.turn():
