@@ -264,6 +264,7 @@ class AsyncClient:
         room_id: str,
         *,
         password: str | None = None,
+        spectate: bool = False,
         options: dict[str, Any] | None = None,
         timeout: float = 10.0,
     ) -> ClientRoom:
@@ -271,7 +272,9 @@ class AsyncClient:
 
         Args:
             room_id: its id.
-            password: where it has one.
+            password: where it has one; who is invited needs none.
+            spectate: only look on: from the seats that the room has for that (``Room.max_spectators``), also while
+                it is locked. It hears what members hear.
             options: for the room's ``on_join``.
             timeout: seconds to wait at most.
 
@@ -279,7 +282,9 @@ class AsyncClient:
             RoomNotFound, RoomFull, RoomLocked, WrongPassword, JoinRefused, RateLimited: the server's answer.
             TimedOut: none came.
         """
-        access = {"password": password} if password is not None else {}
+        access: dict[str, Any] = {"password": password} if password is not None else {}
+        if spectate:
+            access["spectate"] = True
         return await self._enter(lambda ask: JoinById(self._ref, ask, room_id, options or {}, access), timeout)
 
     async def enqueue(

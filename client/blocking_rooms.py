@@ -216,6 +216,7 @@ class RoomsFace:
         room_id: str,
         *,
         password: str | None = None,
+        spectate: bool = False,
         options: dict[str, Any] | None = None,
         timeout: float = 10.0,
     ) -> str:
@@ -226,7 +227,7 @@ class RoomsFace:
             RoomNotFound, RoomFull, RoomLocked, WrongPassword, JoinRefused, RateLimited: the server's answer.
             TimedOut: none came.
         """
-        how: dict[str, Any] = {"password": password, "options": options}
+        how: dict[str, Any] = {"password": password, "spectate": spectate, "options": options}
         return self._come_in(lambda client: client.join_by_id(room_id, timeout=timeout, **how), timeout)
 
     def rooms(

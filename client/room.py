@@ -39,6 +39,11 @@ class ClientRoom:
         return self._membership.type
 
     @property
+    def spectator(self) -> bool:
+        """Whether we only look on."""
+        return self._membership.info.get("spectator") is True
+
+    @property
     def info(self) -> dict[str, Any]:
         """What the room told when we joined: ``max_clients``, ``min_clients``, ``metadata``."""
         return dict(self._membership.info)

@@ -58,6 +58,7 @@ __all__ = [
     "NoHandler",
     "NoWorker",
     "NotAMember",
+    "NotForSpectators",
     "NotInRoomError",
     "NotLeader",
     "PartyFull",
@@ -137,6 +138,7 @@ class Code(IntEnum):
     HANDLER_FAILED = 1031
     REQUEST_REFUSED = 1032
     BAD_PAYLOAD = 1033
+    NOT_FOR_SPECTATORS = 1034
 
     SERVER_STOPPING = 2000
     CONNECTION_TIMED_OUT = 2001
@@ -455,6 +457,13 @@ class NotLeader(RequestError):
 
     code = Code.NOT_LEADER
     meaning = "only the party's leader may do this"
+
+
+class NotForSpectators(RequestError):
+    """Who only looks on may not do this: the room's handler does not take it from spectators."""
+
+    code = Code.NOT_FOR_SPECTATORS
+    meaning = "this client only looks on: the room takes that from players"
 
 
 class WrongPassword(RequestError):

@@ -22,6 +22,12 @@ __all__ = ["Attendance"]
 
 logger = logging.getLogger(__name__.partition(".rooms")[0] + ".rooms")
 
+_LATE = 0.1
+"""Seconds by which an alarm is late when this process was held up, or stood still."""
+_LEAST_WAIT = 1.0
+"""Seconds that a reservation is held at least then: what has come meanwhile is read within them."""
+_MOST_WAITS = 3
+"""How often: a process that is always late does not hold seats for ever."""
 _HEARD_ENOUGH = (Code.LEFT, Code.TOO_SLOW)
 """Why a member is gone that is not to get the rest of what was said to it."""
 
@@ -35,7 +41,7 @@ class Attendance:
         self._runner = runner
         self._was_ready = False
         self._here = 0
-        """How many are admitted."""
+        """How many are admitted that do not only look on."""
         self._asks: dict[int, int] = {}
         """Which JOIN of a member is not answered yet, by seat."""
         self._away: set[int] = set()
@@ -155,7 +161,7 @@ class Attendance:
     def _admit(self, member: Member) -> None:
         runner = self._runner
         member.admitted = True
-        self._here += 1
+        self._here += not member.spectator
         runner.out.report(runner, Seated(runner.id, member.session, member.data))
         runner.tell_presence("join", member)
         runner.flush()
@@ -200,7 +206,7 @@ class Attendance:
                 member.uplink,
                 member.seat.token,
                 downlink,
-                self._info(),
+                self._info(member),
             )
         )
         self.bring_up(member)
@@ -240,10 +246,49 @@ class Attendance:
                 self.remove(member, Code.GRACE_EXPIRED, "")
             return
         seat = runner.seats.get(seat_key)
-        if seat is not None and seat.state is SeatState.RESERVED:
+        if seat is None or seat.state is not SeatState.RESERVED or self._holds_on(seat):
+            return
+        self.give_up(seat)
+
+    def give_up(self, seat: Seat) -> None:
+        """A seat that is reserved is not wanted."""
+        runner = self._runner
+        if seat.state is SeatState.RESERVED:
+            runner.out.clear_alarm(self.time_is_up, seat.key)
             runner.seats.expire(seat)
             runner.report()
             runner.not_taken(seat.place)
+            runner.mailbox.post(self._after_departure)
+
+    def _holds_on(self, seat: Seat) -> bool:
+        """Whether a reservation is held for longer: its time ran out while this process was late, or stood still, and
+        whoever has it may have come long ago."""
+        runner = self._runner
+        assert seat.deadline is not None
+        late = runner.out.now - seat.deadline
+        if late < _LATE or seat.waits == _MOST_WAITS:
+            return False
+        seat.waits += 1
+        seat.deadline = runner.out.now + min(max(late, _LEAST_WAIT), runner.room.reservation_time)
+        runner.out.alarm(seat.deadline, self.time_is_up, seat.key)
+        return True
+
+    # Invitations.
+
+    def invite(self, client: int, seconds: float) -> None:
+        """See ``Room.invite``."""
+        runner, deadline = self._runner, self._runner.out.now + seconds
+        runner.seats.invite(client, deadline)
+        runner.out.clear_alarm(self.uninvite, client)
+        runner.out.alarm(deadline, self.uninvite, client)
+        runner.report()
+
+    def uninvite(self, client: int) -> None:
+        """See ``Room.uninvite``."""
+        runner = self._runner
+        if runner.seats.uninvite(client):
+            runner.out.clear_alarm(self.uninvite, client)
+            runner.report()
             runner.mailbox.post(self._after_departure)
 
     def remove(self, member: Member, code: Code, text: str) -> None:
@@ -318,7 +363,7 @@ class Attendance:
         del runner.members[member.seat.key]
         self._away.discard(member.seat.key)
         if member.admitted:
-            self._here -= 1
+            self._here -= not member.spectator
             runner.out.report(runner, Unseated(runner.id, member.session))
         runner.report()
 
@@ -334,7 +379,7 @@ class Attendance:
         if self._was_ready or here < runner.room.min_clients:
             return
         full = here == runner.seats.capacity
-        settled = runner.matched and not runner.seats.reserved and here == len(runner.members)
+        settled = runner.matched and not runner.seats.reserved and here == len(runner.seats)
         if full or settled:
             self._was_ready = True
             runner.mailbox.post(runner.mailbox.call, "ready", runner.room.ready, ())
@@ -350,15 +395,18 @@ class Attendance:
             text = f"fewer than {least} are left" if least > 1 else ""
             runner.close(Code.BELOW_MINIMUM if taken else Code.ROOM_CLOSED, text)
 
-    def _info(self) -> dict[str, Any]:
+    def _info(self, member: Member) -> dict[str, Any]:
         runner = self._runner
         info: dict[str, Any] = {
             "max_clients": runner.seats.capacity,
             "min_clients": runner.room.min_clients,
             "metadata": runner.metadata,
         }
+        if member.spectator:
+            info["spectator"] = True
         if runner.room.presence:
-            info["members"] = [member.id for member in runner.members.values() if member.admitted]
+            members = runner.members.values()
+            info["members"] = [one.id for one in members if one.admitted and not one.spectator]
         return info
 
     def _snapshot(self) -> Any:

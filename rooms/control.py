@@ -69,6 +69,11 @@ class SeatWish(NamedTuple):
     access: dict[str, Any] = {}  # noqa: RUF012  # nobody writes to it
     """``password``, if it shows one; ``spectate``, if it wants to look on."""
 
+    @property
+    def spectates(self) -> bool:
+        """Whether it only wants to look on."""
+        return self.access.get("spectate") is True
+
 
 # Orders.
 

@@ -22,6 +22,8 @@ class Handler(NamedTuple):
     name: str
     function: Callable[..., Any]
     convert: Callable[[Any], Any] | None
+    spectators: bool = False
+    """Whether those may use it as well who only look on."""
 
 
 class HandlerTable(NamedTuple):
@@ -31,7 +33,7 @@ class HandlerTable(NamedTuple):
     requests: dict[str, Handler]
 
 
-def on_message(type_name: str) -> Callable[[F], F]:
+def on_message(type_name: str, *, spectators: bool = False) -> Callable[[F], F]:
     """Mark a method of a Room as the handler of messages of one type.
 
     The method gets ``(client, data)``. If ``data`` is annotated with a plain
@@ -40,26 +42,30 @@ def on_message(type_name: str) -> Callable[[F], F]:
     checked and converted. Data that does not fit is answered with BadPayload
     and does not reach the method. Raising RequestRefused tells the sender that
     its message was not applied.
+
+    Args:
+        type_name: of the messages.
+        spectators: whether members may send it as well who only look on; to others it is refused.
     """
-    return _marker("message", type_name)
+    return _marker("message", type_name, spectators)
 
 
-def on_request(type_name: str) -> Callable[[F], F]:
+def on_request(type_name: str, *, spectators: bool = False) -> Callable[[F], F]:
     """Mark a method of a Room as the answer to requests of one type.
 
     What it returns is the reply. Raising RequestRefused answers with an error of
     your words; any other exception answers HandlerFailed, and is logged. Data is
-    checked as for ``on_message``.
+    checked as for ``on_message``, and so is who asks.
     """
-    return _marker("request", type_name)
+    return _marker("request", type_name, spectators)
 
 
-def _marker(way: str, type_name: str) -> Callable[[F], F]:
+def _marker(way: str, type_name: str, spectators: bool) -> Callable[[F], F]:
     if not isinstance(type_name, str) or not 1 <= len(type_name) <= 64:
         raise ConfigError(f"a message type is a string of 1 to 64 characters, not {type_name!r}")
 
     def mark(function: F) -> F:
-        setattr(function, _MARK, (way, type_name))
+        setattr(function, _MARK, (way, type_name, spectators))
         return function
 
     return mark
@@ -78,9 +84,9 @@ def find_handlers(room_class: type) -> HandlerTable:
         mark = next((found for found in marks if found), None)
         if mark is None:
             continue
-        way, type_name = mark
+        way, type_name, spectators = mark
         function = inspect.getattr_static(room_class, name)
-        handler = Handler(f"{name} ({type_name!r})", function, _converter(room_class, function))
+        handler = Handler(f"{name} ({type_name!r})", function, _converter(room_class, function), spectators)
         (table.messages if way == "message" else table.requests)[type_name] = handler
     return table
 

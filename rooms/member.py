@@ -74,6 +74,11 @@ class Member(Uplink, ClientFace):
         return self.seat.place[0] if self.seat.place is not None else ""
 
     @property
+    def spectator(self) -> bool:
+        """Whether it only looks on."""
+        return self.seat.spectator
+
+    @property
     def role(self) -> str:
         """The role that a queue gave it; empty where there are no roles, or any will do."""
         return self.seat.place[1] if self.seat.place is not None else ""

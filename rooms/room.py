@@ -23,6 +23,7 @@ _MOST_UNICAST = 128
 """Seats up to which ``fanout = "auto"`` sends to each member: beyond, that would hold up the loop."""
 _SETTINGS: dict[str, tuple[float, bool]] = {
     "max_clients": (1, True),
+    "max_spectators": (0, False),
     "min_clients": (0, False),
     "reconnect_grace": (0, False),
     "reservation_time": (0.001, False),
@@ -72,6 +73,9 @@ class Room:
 
     max_clients: int | None = None
     """Seats. None: as many as the ruleset asks for."""
+    max_spectators: int = 0
+    """Seats besides, for those who only look on: they hear what members hear, and may send what handlers take that are
+    declared with ``spectators=True``. They come in while the room is locked, and nothing waits for them."""
     min_clients: int = 1
     """The room closes when, once it is ready, fewer members than this have a seat. 0: it stays open when empty."""
     reconnect_grace: float = 15.0
@@ -134,7 +138,7 @@ class Room:
         """A client takes its seat; it hears nothing before this returns. Raise JoinRefused to refuse.
 
         Args:
-            client: the new member; it is in ``clients`` already.
+            client: the new member; it is in ``clients`` already, or in ``spectators`` if ``client.spectator``.
             options: what the client gave with its request and its join.
         """
 
@@ -203,8 +207,14 @@ class Room:
 
     @property
     def clients(self) -> list[Member]:
-        """The members, dropped ones included, in the order of joining. A copy."""
-        return list(self._running.members.values())
+        """The members, dropped ones included, in the order of joining, without those who only look on. A copy."""
+        members = self._running.members.values()
+        return [one for one in members if not one.spectator] if self.max_spectators else list(members)
+
+    @property
+    def spectators(self) -> list[Member]:
+        """Those who only look on, dropped ones included, in the order of joining. A copy."""
+        return [one for one in self._running.members.values() if one.spectator]
 
     @property
     def locked(self) -> bool:
@@ -288,6 +298,28 @@ class Room:
     def unlock(self) -> None:
         """Take new members again, as far as there are seats."""
         self._running.set_locked(False)
+
+    def invite(self, client: int, seconds: float = 60.0) -> None:
+        """Keep a seat for one client: it comes in by ``join_by_id``, also while the room is locked or private, and
+        without its password. Invited once more, its time begins anew.
+
+        Args:
+            client: its number, ``AsyncClient.id`` or ``Member.id``.
+            seconds: how long; then the seat is anybody's.
+
+        Raises:
+            RoomFull: no seat is free; those that are kept for others count as taken.
+            ConfigError: that is no number of a client, or no time.
+        """
+        if type(client) is not int or client < 0:
+            raise ConfigError(f"a client is invited by its number, not by {client!r:.60}")
+        if type(seconds) not in (int, float) or not 0 < seconds < float("inf"):
+            raise ConfigError(f"an invitation lasts for some seconds, not {seconds!r:.40}")
+        self._running.attendance.invite(client, float(seconds))
+
+    def uninvite(self, client: int) -> None:
+        """Keep no seat for that client any more. Nothing happens if none was."""
+        self._running.attendance.uninvite(client)
 
     def backfill(
         self,

@@ -22,6 +22,7 @@ from ..protocol.errors import (
     ConfigError,
     HandlerFailed,
     NoHandler,
+    NotForSpectators,
     PayloadError,
     RequestError,
     RoomBusy,
@@ -180,7 +181,7 @@ class Runner:
         self.privacy = Privacy(entropy)
         self.privacy.adopt(access or {})
         self.members: dict[int, Member] = {}
-        self.seats = Seats(room.max_clients or ruleset.clients, entropy)
+        self.seats = Seats(room.max_clients or ruleset.clients, entropy, room.max_spectators)
         self.fanout: UnicastFanout | TopicFanout
         self.audience: Audience | None
         """The downlinks of the members, if the room is a topic."""
@@ -203,7 +204,7 @@ class Runner:
         self, entropy: Entropy, limits: Limits
     ) -> tuple[UnicastFanout, None] | tuple[TopicFanout, Audience]:
         room, epoch, latest = self.room, new_epoch(entropy), self.room.slow_members == "latest"
-        if not room.is_topic(self.seats.capacity):
+        if not room.is_topic(self.seats.capacity + self.seats.gallery):
             return UnicastFanout(epoch, room.history, limits.download, latest=latest), None
         topic = new_topic(ROOM_TOPIC, entropy)
         fanout = TopicFanout(epoch, room.history, limits.download, topic, latest=latest)
@@ -282,6 +283,8 @@ class Runner:
         if self._state is RoomState.CLOSING:
             self._step(RoomEvent.DISPOSE)
             self.out.clear_alarm(self.dispose_now)
+            for client in self.seats.invited:
+                self.attendance.uninvite(client)
             if self.audience is not None:
                 self.audience.end()
             self.fanout.waiting = False  # what was said in this turn is for nobody
@@ -348,6 +351,9 @@ class Runner:
         handler = room.handlers.messages.get(name)
         if member.seat.state is SeatState.LEFT:
             return
+        if member.spectator and not (handler is not None and handler.spectators):
+            member.refuse(NotForSpectators(), number)
+            return
         if handler is None:
             args = (name, data, member, member.seat.client)
             self.mailbox.call("handle_response", room.handle_response, args, None, member, number)
@@ -364,6 +370,9 @@ class Runner:
         if member.seat.state is SeatState.LEFT:
             return
         handler = self.room.handlers.requests.get(name)
+        if member.spectator and not (handler is not None and handler.spectators):
+            self._fail(member, number, NotForSpectators())
+            return
         if handler is None:
             self._fail(member, number, NoHandler(f"the room answers no request {name!r}"))
             return
@@ -426,8 +435,8 @@ class Runner:
         self._send_direct(member, Item.DIRECT, name, data, key=None if key is None else message_key(name, key))
 
     def tell_presence(self, event: str, member: Member) -> None:
-        """Tell the others what happened to a member, if the room shows presence."""
-        if self.room.presence:
+        """Tell the others what happened to a member, if the room shows presence. Who only looks on is not shown."""
+        if self.room.presence and not member.spectator:
             if not self.fanout.waiting:
                 self._flush_later()
             if self.fanout.broadcast_except(encode_item(Item.PRESENCE, event, member.id), [member.line]):
@@ -553,8 +562,11 @@ class Runner:
     def summary(self) -> RoomUpdated:
         """What the directory knows of the room."""
         seats = self.seats
-        access = self.privacy.describe()
-        clients, free, capacity = len(self.members), seats.free, seats.capacity
+        access, looking = self.privacy.describe(), 0
+        if seats.gallery:
+            looking = sum(member.spectator for member in self.members.values())
+            access |= {"spectators": looking, "max_spectators": seats.gallery}
+        clients, free, capacity = len(self.members) - looking, seats.free, seats.capacity
         return RoomUpdated(
             self.id, self.type, clients, free, capacity, seats.locked, self.metadata, self.ruleset, access
         )
@@ -570,6 +582,7 @@ class Runner:
             "locked": seats.locked,
             "max_clients": seats.capacity,
             "reserved": seats.reserved,
+            "max_spectators": seats.gallery,
             "metadata": self.metadata,
             "offset": self.fanout.offset,
             "history_bytes": self.fanout.history.size,
@@ -582,6 +595,7 @@ class Runner:
                     "client": one.id,
                     "address": one.ADDRESS,
                     "state": one.seat.state.value,
+                    "spectator": one.spectator,
                     "uplink": one.uplink,
                     "lagging": one.lagging,
                 }

@@ -7,14 +7,16 @@
      expired             left              left
 
 A seat is reserved for one session until a deadline, under a secret that is used
-once. Joined, dropped and reserved seats together never exceed the capacity.
+once. Joined, dropped and reserved seats together, and those that clients are
+invited to, never exceed the capacity. Who only looks on has a seat of a second
+kind, of which there are so many as well.
 A dropped member keeps the seat for the room's grace period and comes back with
 its member token. Every return makes a new token; the one that was shown stays
 good until the client has confirmed that the new one arrived, because the answer
 that carried it may be lost with the connection.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any
 
@@ -69,8 +71,10 @@ class Seat:
         "place",
         "reservation",
         "session",
+        "spectator",
         "state",
         "token",
+        "waits",
     )
 
     def __init__(
@@ -83,8 +87,14 @@ class Seat:
         deadline: float,
         owner: bytes | None,
         place: tuple[str, str] | None = None,
+        *,
+        spectator: bool = False,
     ) -> None:
         self.key = key
+        self.spectator = spectator
+        """Whether whom it is for only looks on."""
+        self.waits = 0
+        """How often it was held for longer, because this process was late."""
         self.place = place
         """The team and the role that a queue gave to whom it is for."""
         self.owner = owner
@@ -123,25 +133,34 @@ class Seats:
     Args:
         capacity: how many seats there are.
         entropy: where secrets come from.
+        gallery: how many there are besides for those who only look on.
     """
 
     __slots__ = (
         "_by_reservation",
         "_by_token",
         "_entropy",
+        "_invited",
         "_next_key",
         "_of",
+        "_spectators",
         "_taken",
         "capacity",
+        "gallery",
         "locked",
         "reserved",
     )
 
-    def __init__(self, capacity: int, entropy: Entropy) -> None:
+    def __init__(self, capacity: int, entropy: Entropy, gallery: int = 0) -> None:
         self.capacity = capacity
+        self.gallery = gallery
         self.locked = False
         self.reserved = 0
-        """Seats that are held for somebody who has not joined yet."""
+        """Seats of players that are held for somebody who has not joined yet."""
+        self._spectators = 0
+        """Seats of spectators that are reserved, joined or dropped."""
+        self._invited: dict[int, float] = {}
+        """Until when a seat is kept for a client, by its number."""
         self._entropy = entropy
         self._next_key = 1
         self._taken: dict[int, Seat] = {}
@@ -151,13 +170,52 @@ class Seats:
         self._by_token: dict[bytes, Seat] = {}
 
     def __len__(self) -> int:
-        """Seats that are reserved, joined or dropped."""
-        return len(self._taken)
+        """Seats of players that are reserved, joined or dropped, or that somebody is invited to."""
+        return len(self._taken) - self._spectators + len(self._invited)
+
+    @property
+    def spectators(self) -> int:
+        """Seats of spectators that are reserved, joined or dropped."""
+        return self._spectators
 
     @property
     def free(self) -> int:
-        """Seats that are neither reserved nor taken."""
-        return self.capacity - len(self._taken)
+        """Seats of players that are free for anybody."""
+        return self.capacity - len(self)
+
+    def have_room(self, wanted: Sequence[tuple[ClientData, bool]]) -> bool:
+        """Whether there are seats for all of these: each a client, and whether it only looks on."""
+        looking = sum(spectator for _, spectator in wanted)
+        playing = sum(not spectator and client.ID not in self._invited for client, spectator in wanted)
+        return playing <= self.free and looking <= self.gallery - self._spectators
+
+    # Invitations.
+
+    @property
+    def invited(self) -> list[int]:
+        """The numbers of the clients that a seat is kept for."""
+        return list(self._invited)
+
+    def is_invited(self, client: int) -> bool:
+        """Whether a seat is kept for this client."""
+        return client in self._invited
+
+    def invite(self, client: int, deadline: float) -> None:
+        """Keep a seat for a client until ``deadline``, whatever else it would need to come in. Raises RoomFull."""
+        if client not in self._invited:
+            if not self.free:
+                raise RoomFull
+            self.reserved += 1
+        self._invited[client] = deadline
+
+    def uninvite(self, client: int) -> bool:
+        """Keep that seat no more. False: none was kept."""
+        if self._invited.pop(client, None) is None:
+            return False
+        self.reserved -= 1
+        return True
+
+    # Seats of sessions.
 
     def reserve(
         self,
@@ -167,25 +225,37 @@ class Seats:
         deadline: float,
         owner: bytes | None = None,
         place: tuple[str, str] | None = None,
+        *,
+        spectator: bool = False,
     ) -> Seat:
         """Hold a seat for a session until ``deadline``, for whoever has the key ``owner``.
 
-        A lock is for those who come by themselves: whom a queue sends has a place.
+        A lock is for those who come by themselves to play: whom a queue sends has a
+        place, and who is invited has a seat.
 
         Raises:
             RoomFull: there is none.
             RoomLocked: the room takes no new members.
         """
-        if self.locked and place is None:
-            raise RoomLocked
-        if not self.free:
-            raise RoomFull
-        seat = Seat(self._next_key, session, client, options, new_token(self._entropy), deadline, owner, place)
+        if spectator:
+            if self._spectators >= self.gallery:
+                raise RoomFull("no seat to look on from is free" if self.gallery else "nobody looks on in this room")
+            self._spectators += 1
+        elif client.ID in self._invited:
+            self.uninvite(client.ID)
+            self.reserved += 1
+        else:
+            if self.locked and place is None:
+                raise RoomLocked
+            if not self.free:
+                raise RoomFull
+            self.reserved += 1
+        key, secret = self._next_key, new_token(self._entropy)
+        seat = Seat(key, session, client, options, secret, deadline, owner, place, spectator=spectator)
         self._next_key += 1
         self._taken[seat.key] = seat
         self._of[session] = (*self.of(session), seat)
         self._by_reservation[seat.reservation] = seat
-        self.reserved += 1
         return seat
 
     def claim(self, reservation: bytes, sessions: frozenset[str] | None, owner: bytes | None = None) -> Seat:
@@ -209,7 +279,7 @@ class Seats:
             raise ReservationRefused
         if seat.state is SeatState.RESERVED:
             seat.step(SeatEvent.JOIN)
-            self.reserved -= 1
+            self.reserved -= not seat.spectator
         elif seat.state is SeatState.DROPPED and not seat.confirmed:
             seat.step(SeatEvent.RECONNECT)
         else:
@@ -256,7 +326,7 @@ class Seats:
     def expire(self, seat: Seat) -> None:
         """A reservation ran out."""
         seat.step(SeatEvent.EXPIRE)
-        self.reserved -= 1
+        self.reserved -= not seat.spectator
         self._release(seat)
 
     def __iter__(self) -> Iterator[Seat]:
@@ -272,6 +342,7 @@ class Seats:
 
     def _release(self, seat: Seat) -> None:
         del self._taken[seat.key]
+        self._spectators -= seat.spectator
         others = tuple(other for other in self._of.pop(seat.session) if other is not seat)
         if others:
             self._of[seat.session] = others

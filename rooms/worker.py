@@ -263,7 +263,7 @@ class Worker:
             out=self,
             entropy=self._entropy,
         )
-        if len(wanted.seats) > runner.seats.capacity:
+        if len(wanted.seats) > runner.seats.capacity:  # nobody looks on who makes a room
             self._over_now(runner)
             refuse(RoomFull(f"{type_name} has {runner.seats.capacity} seats; {len(wanted.seats)} are needed"))
             return
@@ -299,7 +299,8 @@ class Worker:
             if any(runner.seats.of(wish.session) for wish in wanted.seats):
                 raise AlreadyWaiting("this client is in that room already")
             for wish in wanted.seats:
-                if wish.place is None:  # whom a queue sends has not come by itself
+                invited = runner.seats.is_invited(wish.client.ID) and not wish.spectates
+                if wish.place is None and not invited:  # whom a queue sends has not come by itself
                     runner.privacy.check(wish.access.get("password"), picked=wanted.picked)
             places = [wish.place for wish in wanted.seats if wish.place is not None]
             if places and runner.seats.free >= len(wanted.seats):
@@ -314,10 +315,12 @@ class Worker:
 
     def _hold(self, runner: Runner, ask: int, wishes: list[SeatWish]) -> None:
         deadline = self.now + runner.room.reservation_time
-        if runner.seats.free < len(wishes):
+        if len(wishes) > 1 and not runner.seats.have_room([(wish.client, wish.spectates) for wish in wishes]):
             raise RoomFull
         seats = [
-            runner.seats.reserve(wish.session, wish.client, wish.options, deadline, wish.key, wish.place)
+            runner.seats.reserve(
+                wish.session, wish.client, wish.options, deadline, wish.key, wish.place, spectator=wish.spectates
+            )
             for wish in wishes
         ]
         for seat in seats:
@@ -332,7 +335,7 @@ class Worker:
             for seat in runner.seats.of(wanted.session):
                 member = runner.members.get(seat.key)
                 if member is None:
-                    runner.attendance.time_is_up(seat.key)
+                    runner.attendance.give_up(seat)
                 elif wanted.joined:
                     runner.attendance.remove(member, Code.LEFT, "the session ended")
 

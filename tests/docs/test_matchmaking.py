@@ -37,7 +37,15 @@ PICTURES = the_pictures()
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     programs = PICTURES.programs(DOCUMENT)
-    assert set(programs) == {"arena.py", "test_arena.py", "skills.py", "players.py", "lobby.py", "waiting.py"}
+    assert set(programs) == {
+        "arena.py",
+        "test_arena.py",
+        "skills.py",
+        "players.py",
+        "lobby.py",
+        "stage.py",
+        "waiting.py",
+    }
     for name, program in programs.items():
         (tmp_path / name).write_text(program, encoding="utf-8")
     return tmp_path
@@ -75,6 +83,33 @@ def test_what_it_shows_of_a_ticket_that_waits_is_what_is_said(folder: Path) -> N
     told = json.loads(run(folder, sys.executable, "waiting.py"))
     assert [round(one["seconds"] or 0) for one in told["obstacles"]] == [6, 0]
     assert "\n".join(["$ srs why 1", *lines_of_ticket(told), ""]) == shown("$ srs why")
+
+
+WATCHING = """
+from server_room_system import NotForSpectators, RuleSet
+from server_room_system.testing import run, system
+from stage import server
+
+async def main():
+    async with system(server) as memory:
+        ann, ben, eve = [await memory.client() for _ in range(3)]
+        played = await ann.create(RuleSet(2, room="stage"))
+        await ben.join_by_id(played.id)
+        seen = await eve.join_by_id(played.id, spectate=True)
+        await seen.send("cheer", ack=True)
+        try:
+            await seen.send("move", "e4", ack=True)
+        except NotForSpectators:
+            print("refused")
+        (about,) = [one for one in await ben.rooms() if one["room"] == played.id]
+        print(about["clients"], about["spectators"])
+
+run(main)
+"""
+
+
+def test_the_program_of_seats_lets_spectators_cheer_and_no_more(folder: Path) -> None:
+    assert run(folder, sys.executable, "-c", WATCHING) == "refused\n2 1\n"
 
 
 def shown(beginning: str) -> str:

@@ -7,17 +7,19 @@ import pytest
 from server_room_system import (
     ClientData,
     Code,
+    ConfigError,
     HistoryLimits,
     JoinRefused,
     Member,
     ReservationRefused,
+    RoomFull,
     RoomLocked,
     RuleSet,
 )
 from server_room_system.protocol import Deliver, Error, Item, Joined, LeftRoom, Position, Reset
 from server_room_system.rooms.control import RoomEnded, RoomUpdated, Seated, Unseated
 from server_room_system.rooms.runner import RoomState
-from server_room_system.rooms.seats import SeatState
+from server_room_system.rooms.seats import Seat, SeatState
 
 from .fakes import Bench, Diary, FakeCaller, Gate
 
@@ -417,6 +419,99 @@ def test_a_reservation_that_nobody_takes_frees_its_seat_and_its_room() -> None:
     assert bench.state() is RoomState.DISPOSED
     with pytest.raises(ReservationRefused):
         bench.runner.seats.claim(seat.reservation, None)
+
+
+def a_reservation_that_ran_out_while_nothing_ran() -> tuple[Bench, Seat]:
+    room = Diary()
+    room.reservation_time = 3.0
+    bench = Bench(room)
+    seat = bench.reserve()
+    bench.out.block(60.0)
+    assert len(bench.runner.seats) == 1
+    return bench, seat
+
+
+def test_a_reservation_whose_time_ran_out_while_the_process_stood_still_is_good_for_who_has_come_meanwhile() -> None:
+    bench, seat = a_reservation_that_ran_out_while_nothing_ran()
+    bench.take(seat)
+    bench.out.advance(100.0)
+    assert len(bench.runner.members) == 1
+
+
+def test_and_for_nobody_who_comes_much_later() -> None:
+    bench, _ = a_reservation_that_ran_out_while_nothing_ran()
+    bench.out.advance(2.9)
+    assert len(bench.runner.seats) == 1
+    bench.out.advance(0.2)
+    assert bench.state() is RoomState.DISPOSED
+
+
+def test_a_process_that_is_always_late_does_not_hold_seats_for_ever() -> None:
+    bench, seat = a_reservation_that_ran_out_while_nothing_ran()
+    states: list[SeatState] = []
+    for _ in range(3):
+        bench.out.block(60.0)
+        states.append(seat.state)
+    assert states == [SeatState.RESERVED, SeatState.RESERVED, SeatState.EXPIRED]
+
+
+def test_who_gives_a_reservation_up_frees_its_seat_at_once() -> None:
+    bench = Bench(Diary(), 2)
+    bench.join()
+    seat = bench.reserve()
+    with bench.out.turn():
+        bench.runner.attendance.give_up(seat)
+    assert (seat.state, len(bench.runner.seats)) == (SeatState.EXPIRED, 1)
+    bench.out.advance(100.0)
+
+
+def test_an_invitation_counts_as_a_seat_that_is_reserved_and_ends() -> None:
+    room = Diary()
+    bench = Bench(room, 2)
+    ann = bench.join()
+    with bench.out.turn():
+        room.invite(77, 5.0)
+    assert isinstance(report := bench.reported(RoomUpdated)[-1], RoomUpdated)
+    assert (report.free, bench.runner.seats.reserved) == (0, 1)
+    with pytest.raises(RoomFull):
+        bench.reserve()
+    with pytest.raises(RoomFull):
+        room.invite(78)
+    ann.leave()
+    assert bench.state() is RoomState.OPEN, "somebody may come"
+    bench.out.advance(4.0)
+    with bench.out.turn():
+        room.invite(77, 5.0)
+    bench.out.advance(4.0)
+    assert bench.state() is RoomState.OPEN, "its time began anew"
+    bench.out.advance(1.1)
+    assert bench.state() is RoomState.DISPOSED
+
+
+def test_a_room_that_ends_leaves_no_invitation_behind() -> None:
+    room = Diary()
+    bench = Bench(room, 2)
+    bench.join()
+    with bench.out.turn():
+        room.invite(77, 1000.0)
+        room.close()
+    assert bench.state() is RoomState.DISPOSED
+    assert bench.runner.seats.invited == []
+    assert (bench.out.alarms.next() or 0.0) < bench.out.now + 100.0, "that of the invitation is not among them"
+
+
+@pytest.mark.parametrize("who", [True, -1, "ann", None, 1.0])
+def test_only_numbers_of_clients_are_invited(who: Any) -> None:
+    bench = Bench(Diary(), 2)
+    with pytest.raises(ConfigError, match="by its number"):
+        bench.room.invite(who)
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf"), "5", True])
+def test_an_invitation_lasts_for_some_seconds(seconds: Any) -> None:
+    bench = Bench(Diary(), 2)
+    with pytest.raises(ConfigError, match="lasts for some seconds"):
+        bench.room.invite(1, seconds)
 
 
 def test_a_reservation_that_was_taken_does_not_run_out() -> None:

@@ -36,16 +36,24 @@ class Model:
 class SeatsMachine(RuleBasedStateMachine):
     """Any order of events, several of them impossible in an honest world."""
 
-    @initialize(capacity=st.integers(1, 4), seed=st.integers(0, 2**32))
-    def open(self, capacity: int, seed: int) -> None:
+    @initialize(capacity=st.integers(1, 4), gallery=st.integers(0, 2), seed=st.integers(0, 2**32))
+    def open(self, capacity: int, gallery: int, seed: int) -> None:
         self.random = Random(seed)
-        self.seats = Seats(capacity, self.random.randbytes)
+        self.seats = Seats(capacity, self.random.randbytes, gallery)
+        self.invited: set[int] = set()
         self.models: list[Model] = []
         self.secrets: list[bytes] = []
         self.locked = False
 
     def here(self) -> list[Model]:
         return [model for model in self.models if model.state in TAKEN]
+
+    def players(self) -> list[Model]:
+        return [model for model in self.here() if not model.seat.spectator]
+
+    @property
+    def full(self) -> bool:
+        return len(self.players()) + len(self.invited) >= self.seats.capacity
 
     def in_state(self, *states: SeatState) -> list[Model]:
         return [model for model in self.models if model.state in states]
@@ -63,18 +71,24 @@ class SeatsMachine(RuleBasedStateMachine):
 
     # What happens to seats.
 
-    @rule(session=st.sampled_from(SESSIONS))
-    def reserve(self, session: str) -> None:
-        wish: tuple[str, ClientData, dict[str, Any], float] = (session, ClientData(1, ""), {}, 5.0)
-        if self.locked:
-            with pytest.raises(RoomLocked):
-                self.seats.reserve(*wish)
+    @rule(session=st.sampled_from(SESSIONS), spectator=st.booleans())
+    def reserve(self, session: str, spectator: bool) -> None:
+        client = SESSIONS.index(session)
+        wish: tuple[str, ClientData, dict[str, Any], float] = (session, ClientData(client, ""), {}, 5.0)
+        looking = len(self.here()) - len(self.players())
+        error: type[Exception] | None = None
+        if spectator:
+            error = RoomFull if looking >= self.seats.gallery else None
+        elif client not in self.invited:
+            error = RoomLocked if self.locked else RoomFull if self.full else None
+        if error is not None:
+            with pytest.raises(error):
+                self.seats.reserve(*wish, spectator=spectator)
             return
-        if len(self.here()) >= self.seats.capacity:
-            with pytest.raises(RoomFull):
-                self.seats.reserve(*wish)
-            return
-        seat = self.seats.reserve(*wish)
+        seat = self.seats.reserve(*wish, spectator=spectator)
+        if not spectator:
+            self.invited.discard(client)
+        assert seat.spectator is spectator
         assert seat.deadline == 5.0
         assert seat.key not in [model.seat.key for model in self.models]
         assert seat.reservation not in self.secrets
@@ -183,6 +197,20 @@ class SeatsMachine(RuleBasedStateMachine):
         model.good = set()
         assert model.seat.deadline is None
 
+    @rule(client=st.integers(0, 2))
+    def invite(self, client: int) -> None:
+        if self.full and client not in self.invited:
+            with pytest.raises(RoomFull):
+                self.seats.invite(client, 9.0)
+            return
+        self.seats.invite(client, 9.0)
+        self.invited.add(client)
+
+    @rule(client=st.integers(0, 2))
+    def uninvite(self, client: int) -> None:
+        assert self.seats.uninvite(client) is (client in self.invited)
+        self.invited.discard(client)
+
     @rule()
     def lock(self) -> None:
         self.seats.locked = self.locked = not self.locked
@@ -191,10 +219,13 @@ class SeatsMachine(RuleBasedStateMachine):
 
     @invariant()
     def never_oversold(self) -> None:
-        here = self.here()
-        assert len(self.seats) == len(here) <= self.seats.capacity
-        assert self.seats.free == self.seats.capacity - len(here)
-        assert self.seats.reserved == len(self.in_state(SeatState.RESERVED))
+        players, seats = self.players(), self.seats
+        assert len(seats) == len(players) + len(self.invited) <= seats.capacity
+        assert seats.free == seats.capacity - len(seats)
+        assert seats.spectators == len(self.here()) - len(players) <= seats.gallery
+        held = [model for model in self.in_state(SeatState.RESERVED) if not model.seat.spectator]
+        assert seats.reserved == len(held) + len(self.invited)
+        assert set(seats.invited) == self.invited
 
     @invariant()
     def the_same_seats(self) -> None:
