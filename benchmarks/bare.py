@@ -37,7 +37,8 @@ _TICK = 0.05
 _RECEIVE = int(zmq.NOBLOCK)
 _MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 _LAST = int(zmq.NOBLOCK)
-_SEND, _PING, _HELLO, _MATCH, _JOIN = (int(kind) for kind in (Kind.SEND, Kind.PING, Kind.HELLO, Kind.MATCH, Kind.JOIN))
+_SEND, _PING, _HELLO, _JOIN = (int(kind) for kind in (Kind.SEND, Kind.PING, Kind.HELLO, Kind.JOIN))
+_MATCH = (int(Kind.MATCH), int(Kind.JOIN_OR_CREATE))
 _BROADCAST = int(Item.BROADCAST)
 _SUBSCRIBE = int(zmq.SUBSCRIBE)
 _SHARD = 256
@@ -127,7 +128,7 @@ class BareServer:
             self._answer(address, [int(Kind.PONG), message[1]])
         elif kind == _HELLO:
             self._welcome(address, message[1])
-        elif kind == _MATCH:
+        elif kind in _MATCH:
             self._match(address, message)
         elif kind == _JOIN:
             self._join(address, message)

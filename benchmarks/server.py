@@ -12,7 +12,7 @@ from typing import Any
 
 from server_room_system import MatchMaker, Room, RunOptions, Server, on_message
 
-__all__ = ["main", "server"]
+__all__ = ["Echo", "main", "server"]
 
 
 _EIGHT_BYTES = 1 << 40
@@ -111,6 +111,7 @@ ROOMS: dict[str, type[Room]] = {
     "ticking": Ticking, "speech": Speech, "topic-speech": TopicSpeech,
     "idle": Idle, "idle-topic": IdleTopic, "doomed": Doomed,
 }  # fmt: skip
+
 
 server = Server(MatchMaker(), rooms=ROOMS)
 

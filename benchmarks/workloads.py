@@ -86,7 +86,7 @@ class Workload:
 
     def quick(self) -> "Workload":
         """The same for a look in passing: shorter, and with fewer joins."""
-        rooms = self.job.rooms // 4 if self.job.work in ("join", "memory", "idle") else self.job.rooms
+        rooms = self.job.rooms // 4 if self.job.work in ("join", "join-or-create", "memory", "idle") else self.job.rooms
         job = replace(self.job, warm_up=0.3, seconds=min(1.0, self.job.seconds), rooms=rooms, times=1)
         return replace(self, job=job, bouts=1)
 
@@ -168,6 +168,16 @@ WORKLOADS = (
         "join",
         "connect, match into rooms of 4, join; 50 at a time",
         _job("join", "four", 4, rooms=1000),
+        (
+            Figure("joins", "joins a second", 0, Bound("least", 5000, relative=False)),
+            Figure("p99", "p99 from connecting to joined, ms", 1, Bound("most", 30.0, relative=False)),
+            Figure("cpu_join", "CPU a join, µs", 0),
+        ),
+    ),
+    Workload(
+        "join-or-create",
+        "connect, join_or_create into rooms of 4, join; 50 at a time",
+        _job("join-or-create", "four", 4, rooms=1000),
         (
             Figure("joins", "joins a second", 0, Bound("least", 5000, relative=False)),
             Figure("p99", "p99 from connecting to joined, ms", 1, Bound("most", 30.0, relative=False)),
@@ -278,6 +288,18 @@ WORKLOADS = (
         ),
         bouts=1,
         ours=Side("ours", None),
+        beside=None,
+    ),
+    Workload(
+        "queue-duels",
+        "1v1 by rating, 10,000 waiting: clients over the network, from ENQUEUE to the joined room",
+        _job("queue-duels", "four", 2, rooms=10_000),
+        (
+            Figure("matched", "tickets matched a second", 0, Bound("least", 3000, relative=False)),
+            Figure("cpu_ticket", "CPU a ticket, µs", 0),
+        ),
+        bouts=1,
+        ours=Side("ours", "benchmarks.duels"),
         beside=None,
     ),
     Workload(
