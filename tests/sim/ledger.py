@@ -9,10 +9,13 @@ same one. Whatever is not as it must be is noted as a mistake.
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from server_room_system import HistoryLimits, Received, RuleSet
 from server_room_system.testing import Process
+
+if TYPE_CHECKING:
+    from .ways import Way
 
 __all__ = ["Entry", "Ledger", "Stream", "Visit", "Wanted"]
 
@@ -52,6 +55,8 @@ class Visit:
     """What its client asked to be matched for; None if it came otherwise."""
     wanted: Wanted | None = None
     """What it waits for in a queue; None if it comes otherwise."""
+    way: "Way | None" = None
+    """How it wants to come in, where it is not told by its client from a list of ids."""
 
     # The room's side.
     stream: "Stream | None" = None
@@ -259,7 +264,9 @@ class Ledger:
         self.read = 0
         """How many messages clients have read."""
         self.counts: Counter[str] = Counter()
-        """What has happened in queues."""
+        """What has happened in queues, and on other ways in."""
+        self.doors: list[tuple[str, str | None]] = []
+        """Rooms that players have made, with their passwords: to whom those give them is up to chance."""
         self.party_code: Callable[[int], str] = lambda client: ""
         """The code of the party that a client is in, as the broker has it."""
         self._companies: dict[int, frozenset[int]] = {}

@@ -19,6 +19,7 @@ from server_room_system import (
 )
 from server_room_system.testing import InMemorySystem, Process, VirtualLoop
 
+from .entering import Entering
 from .ledger import Ledger, Visit
 from .queueing import Queueing
 from .rooms import ROOM_TYPES, RecordingServer
@@ -58,6 +59,7 @@ class Player:
         self.process = Process(f"player {number}")
         self._random = Random(f"{world.script.seed} player {number}")
         self.queueing = Queueing(world.ledger, Random(f"{world.script.seed} queueing {number}"), world.codes)
+        self.entering = Entering(world.ledger, Random(f"{world.script.seed} entering {number}"))
         self._last_room: str | None = None
         self._slow = self._random.random() < 0.4
         self._inbox = self._random.choice((3, 10, 4096)) if self._slow else 4096
@@ -117,6 +119,8 @@ class Player:
                 await client.close()
             elif what < 0.4 and self.world.script.queues:
                 await self.queueing.about_parties(client)
+            elif 0.4 <= what < 0.5 and self.world.script.ways:
+                await self.entering.about_lists(client, tasks)
             else:
                 await self._visit(client, tasks)
         except (RemoteError, TimeoutError, NotInRoomError, errors.ClientClosedError, errors.BrokerUnreachable):
@@ -181,6 +185,8 @@ class Player:
         timeout = self._random.choice((0.5, 3.0, 8.0))
         if self.world.script.queues and way < (0.6 if self.queueing.party_of(client) is None else 0.85):
             return await self.queueing.enter(client, self._last_room)
+        if self.world.script.ways and self.entering.tries():
+            return await self.entering.enter(client)
         if way < 0.45:
             wish = self._random.choice(WISHES)
             visit = ledger.asks(client.id, wish)

@@ -94,6 +94,8 @@ class Script:
     faults: tuple[Fault, ...]
     queues: bool = False
     """Whether players wait in queues, and make parties, as well."""
+    ways: bool = False
+    """Whether players come into rooms that they do not name, and watch lists of rooms, as well."""
     until: float = CHAOS
     """Seconds after which nothing more goes wrong, and players rest."""
 
@@ -140,7 +142,8 @@ def draw(seed: int) -> Script:
         faults.append(Fault(len(faults), round(at, 3), kind, round(random.random(), 4), lasts))
         at += random.expovariate(1 / _PAUSE)
     queues = random.random() < 0.5
-    return Script(seed, fanout, workers, mark, spread, tuple(range(PLAYERS)), tuple(faults), queues)
+    ways = random.random() < 0.5
+    return Script(seed, fanout, workers, mark, spread, tuple(range(PLAYERS)), tuple(faults), queues, ways)
 
 
 def _makes_sense(kind: str, fanout: str, workers: int | None) -> bool:

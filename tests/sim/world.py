@@ -4,17 +4,21 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
+from random import Random
 
 from server_room_system import errors
+from server_room_system.protocol.filters import Filter
 from server_room_system.testing import Process, VirtualLoop, system
 
 from .faults import Faults
 from .ledger import Ledger, Visit
+from .meeting import meet
 from .players import Player
 from .queues import QUEUES, Arena
 from .rooms import RecordingServer
 from .script import Script
 from .watch import Broken, Watch
+from .ways import Lounge
 
 __all__ = ["World"]
 
@@ -34,7 +38,9 @@ class World:
         assert isinstance(loop, VirtualLoop)
         self.loop = loop
         self.ledger = Ledger(loop.time)
-        self.server = RecordingServer(self.ledger, script.seed, script.fanout, {"arena": Arena}, QUEUES)
+        self.server = RecordingServer(
+            self.ledger, script.seed, script.fanout, {"arena": Arena, "lounge": Lounge}, QUEUES
+        )
         self.trace: list[tuple[float, int, object]] = []
         """What was read, when and by which visit: two runs of one seed have the same."""
         self.ledger.abandoned = self._is_abandoned
@@ -74,6 +80,9 @@ class World:
             for player in self.players:
                 player.check_told()
                 self._check_party(player)
+                self._check_list(player)
+            if self.script.ways and not self.ledger.mistakes:
+                await meet(self.system, self.ledger, self.players, Random(f"{self.script.seed} meeting"))
             for life in lives:
                 life.cancel()
             for end in await asyncio.gather(*lives, return_exceptions=True):
@@ -118,6 +127,12 @@ class World:
         believed = party._state if party is not None else {}
         if known != believed:
             self.ledger.mistake(f"client {player.client.id} is in the party {known} and believes in {believed}")
+
+    def _check_list(self, player: Player) -> None:
+        """The list that its client watches is what there is."""
+        if player.client is not None and not player.client.closed:
+            rooms = self.system.host.broker.directory.list("lounge", Filter(player.entering.where))
+            player.entering.check_list(player.client, {room["room"]: room for room in rooms})
 
     def _dies(self, process: Process) -> None:
         self._dead.add(process)
