@@ -381,6 +381,8 @@ class ClientCore:
             self._asks.check(message.ask, _ASKED_BY[type(message)])
             if self._asks.pop(message.ask) is not None:
                 self._out.answered(message.ask, message)
+            elif isinstance(message, PartyState):
+                self._out.party_changed(message.party)  # whoever asked has given up; it was done all the same
         elif isinstance(message, Progress | Found):
             self._asks.check(message.ask, Enqueue)
             self._out.told(message.ask, message)

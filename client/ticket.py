@@ -265,7 +265,9 @@ class ClientParty:
         return self
 
     def changed(self, state: Mapping[str, Any]) -> None:
-        """The shell: the broker has told how it is now."""
+        """The shell: the broker has told how it is now. Once we are out, another party is another object's."""
+        if self.over and state:
+            return
         self._state = dict(state)
         self._changes += 1
         self._shell.party_code = self.code

@@ -4,6 +4,7 @@ import pytest
 
 from server_room_system import Code, MatchCancelled
 from server_room_system.protocol import Cancel, Enqueue, Error, Found, Resume
+from server_room_system.protocol.queue_messages import Party, PartyState
 
 from .fakes import Stage
 
@@ -65,3 +66,12 @@ def test_another_broker_knows_of_no_party(stage: Stage) -> None:
     assert stage.out.parties == []
     stage.reconnect(epoch=77)
     assert stage.out.parties == [{}]
+
+
+def test_a_party_that_was_left_by_who_has_given_up_waiting_for_the_answer_is_left(stage: Stage) -> None:
+    stage.connect()
+    ask = stage.core.ask(lambda ask: Party(stage.core.home.ref, ask, "leave", None))
+    stage.core.forget(ask)
+    stage.say(PartyState(stage.core.home.ref, ask, {}))
+    assert stage.out.parties == [{}]
+    assert stage.out.answers == []

@@ -208,7 +208,7 @@ def caught(plant: Callable[[Patch], None]) -> Outcome:
 
 def misgranted(plant: Callable[[Patch], None]) -> Outcome:
     """A run in which nothing but topics of others is granted, several times."""
-    script = draw(0)
+    script = replace(draw(0), ways=False)
     return simulate(
         script.left(script.players, tuple(each for each in script.faults if each.kind == "misgrant"), script.until)
     )
