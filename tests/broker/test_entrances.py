@@ -107,3 +107,13 @@ def test_a_seat_that_is_asked_for_is_not_asked_for_twice() -> None:
     ask(ben)
     assert reserved(bench) == [ann.welcome.session]
     assert [seat.session for one in opened(bench) for seat in one.seats] == [ben.welcome.session]
+
+
+def test_a_room_that_has_refused_somebody_is_not_tried_again_for_it() -> None:
+    bench = Bench()
+    bench.report(RoomUpdated("a" * 32, "duel", 1, 1, 4, False, {}, FOUR.digest))
+    ann = come(bench)
+    ask(ann)
+    bench.refuse(bench.wanted, Code.ROOM_FULL)
+    assert reserved(bench) == [ann.welcome.session]
+    assert len(opened(bench)) == 1
