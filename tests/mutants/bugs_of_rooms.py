@@ -39,8 +39,8 @@ ROOMS = [
     bug(
         "one seat more than there are",
         "rooms/seats.py",
-        "        if not self.free:\n            raise RoomFull",
-        "        if self.free < 0:\n            raise RoomFull",
+        "            if not self.free:\n                raise RoomFull\n            self.reserved += 1\n        key",
+        "            if self.free < 0:\n                raise RoomFull\n            self.reserved += 1\n        key",
         "tests/rooms/test_seats.py::test_a_full_room_holds_no_more_seats",
     ),
     Mutant(
@@ -299,5 +299,36 @@ ROOMS = [
         "",
         "tests/client/test_core_rooms.py::test_what_comes_of_a_room_that_was_given_up_while_we_entered_is_not_misrouted_"
         "until_its_end_is_said",
+    ),
+    bug(
+        "who only looks on takes a player's seat",
+        "rooms/seats.py",
+        "return len(self._taken) - self._spectators + len(self._invited)",
+        "return len(self._taken) + len(self._invited)",
+        "tests/integration/test_spectators.py::"
+        "test_spectators_hear_everything_take_no_players_seat_and_say_what_they_may",
+    ),
+    bug(
+        "who only looks on may say everything",
+        "rooms/runner.py",
+        "        if member.spectator and not (handler is not None and handler.spectators):\n            member.refuse",
+        "        if member.spectator and handler is None:\n            member.refuse",
+        "tests/integration/test_spectators.py::"
+        "test_spectators_hear_everything_take_no_players_seat_and_say_what_they_may",
+    ),
+    bug(
+        "a seat that is kept for somebody is given to another",
+        "rooms/seats.py",
+        "len(self._taken) - self._spectators + len(self._invited)",
+        "len(self._taken) - self._spectators",
+        "tests/integration/test_spectators.py::test_who_is_invited_comes_in_and_nobody_else_gets_its_seat",
+    ),
+    bug(
+        "a reservation runs out while the process stands still",
+        "rooms/attendance.py",
+        "if late < _LATE or seat.waits == _MOST_WAITS:",
+        "if late > 0.0:",
+        "tests/rooms/test_attendance.py::"
+        "test_a_reservation_whose_time_ran_out_while_the_process_stood_still_is_good_for_who_has_come_meanwhile",
     ),
 ]
