@@ -42,4 +42,4 @@ def open_beside(network: Network, host: str, port: int, sink: PublisherSink, lim
 
 def descriptors_each(rooms: Mapping[str, type[Room]]) -> int:
     """How many descriptors a client takes at most, if all are in rooms of these types."""
-    return 2 if any(room.is_topic(room.max_clients or 0) for room in rooms.values()) else 1
+    return 2 if any(room.is_topic((room.max_clients or 0) + room.max_spectators) for room in rooms.values()) else 1

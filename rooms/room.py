@@ -315,11 +315,11 @@ class Room:
             raise ConfigError(f"a client is invited by its number, not by {client!r:.60}")
         if type(seconds) not in (int, float) or not 0 < seconds < float("inf"):
             raise ConfigError(f"an invitation lasts for some seconds, not {seconds!r:.40}")
-        self._running.attendance.invite(client, float(seconds))
+        self._running.invite(client, float(seconds))
 
     def uninvite(self, client: int) -> None:
         """Keep no seat for that client any more. Nothing happens if none was."""
-        self._running.attendance.uninvite(client)
+        self._running.invite(client, None)
 
     def backfill(
         self,

@@ -515,6 +515,15 @@ class Runner:
         self.seats.locked = locked
         self.report()
 
+    def invite(self, client: int, seconds: float | None) -> None:
+        """Keep a seat for a client for so long; None: no more. A room that ends keeps none."""
+        if self._state not in (RoomState.CREATING, RoomState.OPEN):
+            return
+        if seconds is None:
+            self.attendance.uninvite(client)
+        else:
+            self.attendance.invite(client, seconds)
+
     def set_private(self, private: bool) -> None:
         """Let in only those who have its id, or whoever comes."""
         self.privacy.private = bool(private)

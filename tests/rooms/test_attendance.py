@@ -498,6 +498,24 @@ def test_a_room_that_ends_leaves_no_invitation_behind() -> None:
     assert bench.state() is RoomState.DISPOSED
     assert bench.runner.seats.invited == []
     assert (bench.out.alarms.next() or 0.0) < bench.out.now + 100.0, "that of the invitation is not among them"
+    room.invite(78)
+    room.uninvite(77)
+    assert bench.runner.seats.invited == [], "it comes to nothing"
+
+
+def test_whom_a_room_invites_while_it_is_made_has_a_seat_of_the_first_hour() -> None:
+    class Club(Diary):
+        def on_create(self, options: dict[str, Any]) -> Any:
+            super().on_create(options)
+            self.invite(77)
+
+    bench = Bench(Club(), 1)
+    with pytest.raises(RoomFull):
+        bench.reserve()
+    with bench.out.turn():
+        bench.room.uninvite(77)
+        bench.room.uninvite(77)
+    assert bench.runner.seats.free == 1
 
 
 @pytest.mark.parametrize("who", [True, -1, "ann", None, 1.0])
