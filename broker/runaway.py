@@ -2,8 +2,10 @@
 
 __all__ = ["Runaway"]
 
-_BUSY = 0.5
-"""The part of the silence that must be CPU time: a runaway on a crowded machine does not get all of it."""
+_BUSY = 0.2
+"""The part of the silence that must be CPU time. A loop that turns says so each second, for which a few milliseconds
+are enough: less is no sign of innocence, but of a crowded machine. On one with a load of six on two cores, a room that
+spun got less than half."""
 _HELD_UP = 2.0
 """Seconds between two looks after which it was us who slept, and what we did not hear proves nothing."""
 
