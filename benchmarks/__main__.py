@@ -10,7 +10,7 @@ from benchmarks.report import json_line, markdown, put_between, table
 from benchmarks.runs import Outcome, compare
 from benchmarks.workloads import BARE, WORKLOADS, Workload
 
-_FILES = 16_384
+_FILES = 8192
 
 
 def _arguments() -> argparse.Namespace:

@@ -63,8 +63,6 @@ class Crowd:
         self.on_own: Callable[[Client], None] | None = None
         """Called after a sender got messages of its own back."""
         self._downlinks: list[Connection] = []
-        self._brought: list[Client] = []
-        """Who waits, or waited, for what it asked for."""
         self._ping_next = 0.0
         self._pinged = 0
 
@@ -90,35 +88,6 @@ class Crowd:
             if now > deadline:
                 raise LoadError(f"{target - len(self.members)} of {count} clients did not get into a room in time")
         return took
-
-    def bring(self, count: int, seat: Seat) -> list[Client]:
-        """Connect ``count`` clients, and have them welcome. What they ask for is not waited for."""
-        sent = 0
-        began = len(self._brought)
-        on_the_way: list[Client] = []
-        deadline = time.monotonic() + _PATIENCE + count / 100
-        while sent < count or on_the_way:
-            while sent < count and len(on_the_way) < _AT_ONCE:
-                on_the_way.append(self._enter(seat))
-                sent += 1
-            self.turn(0.1)
-            self._brought += [client for client in on_the_way if client.welcomed]
-            on_the_way = [client for client in on_the_way if not client.welcomed]
-            self.ping_some()
-            if time.monotonic() > deadline:
-                raise LoadError(f"{len(on_the_way)} clients were not welcome in time")
-        return self._brought[began:]
-
-    def ping_some(self) -> None:
-        """Signs of life of some of those who wait, so that each gives one in time, and not all in one moment."""
-        now = time.monotonic()
-        due = min(len(self._brought), int((now - self._ping_next) * len(self._brought) / _PING_EVERY))
-        if due <= 0 and now < self._ping_next + 0.1:
-            return
-        self._ping_next = now
-        for _ in range(due):
-            self._pinged += 1
-            self._brought[self._pinged % len(self._brought)].ping(self._pinged & 0xFFFF)
 
     def turn(self, timeout: float) -> bool:
         """Wait for something to come, and take it. Returns whether something did."""
@@ -181,11 +150,9 @@ class Crowd:
         self._downlinks = [connection for connection in self._downlinks if not connection.client.items]
         return self._downlinks
 
-    def _enter(self, seat: Seat) -> Client:
+    def _enter(self, seat: Seat) -> None:
         self._entering += 1
-        client = Client(self._port, seat, time.monotonic())
-        self._register(client.session)
-        return client
+        self._register(Client(self._port, seat, time.monotonic()).session)
 
     def _register(self, connection: Connection) -> None:
         self._connections[connection.fd] = connection

@@ -12,7 +12,7 @@ from typing import Any
 
 from server_room_system import MatchMaker, Room, RunOptions, Server, on_message
 
-__all__ = ["Echo", "main", "server"]
+__all__ = ["main", "server"]
 
 
 _EIGHT_BYTES = 1 << 40

@@ -291,18 +291,6 @@ WORKLOADS = (
         beside=None,
     ),
     Workload(
-        "queue-duels",
-        "1v1 by rating, 10,000 waiting: clients over the network, from ENQUEUE to the joined room",
-        _job("queue-duels", "four", 2, rooms=10_000),
-        (
-            Figure("matched", "tickets matched a second", 0, Bound("least", 3000, relative=False)),
-            Figure("cpu_ticket", "CPU a ticket, µs", 0),
-        ),
-        bouts=1,
-        ours=Side("ours", "benchmarks.duels"),
-        beside=None,
-    ),
-    Workload(
         "start",
         "srs serve with 4 workers, from the command on",
         replace(_job("start", "single", 1), times=3),

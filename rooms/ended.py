@@ -9,8 +9,9 @@ __all__ = ["EndedRooms"]
 _MOST = 4096
 _MOST_KEPT = 64 * 1024 * 1024
 """Rooms, and bytes, about, that are kept at once; the oldest are forgotten first."""
-_MOST_CODES = 16_384
-"""Rooms of which no more is known than why they ended: about 3 MiB."""
+_MOST_CODES = 4096
+"""Rooms of which no more is known than why they ended: less than 1 MiB. Members ask within a minute: for more to be
+needed, 68 rooms have to end each second."""
 
 
 class EndedRooms:
