@@ -133,7 +133,8 @@ def test_a_token_of_a_member_who_left_is_worth_nothing(cluster: Target) -> None:
         for _ in range(10):
             honest.seat.send("message", b"after it left")
             time.sleep(0.02)
-        assert late.receive(0.1) is None
+        with suppress(Gone):  # a stranger is cut after a while
+            assert late.receive(0.1) is None
 
 
 def test_subscribing_twice_or_cancelling_changes_nothing(cluster: Target) -> None:
