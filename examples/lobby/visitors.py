@@ -15,6 +15,7 @@ from server_room_system import (
     AsyncClient,
     ClientRoom,
     RequestError,
+    RequestRefused,
     RoomList,
     RuleSet,
     ServerRoomError,
@@ -36,10 +37,13 @@ async def host(client: AsyncClient, name: str, until: asyncio.Event) -> None:
     room = await client.create(TABLE, password=password, options=about)
     while not until.is_set():
         await a_while(until)
-        await room.request("describe", {"level": random.randint(1, 9)})
-        if password is not None and random.random() < 0.5:
-            await room.request("password", "")  # for all from now on
-            password = None
+        try:
+            await room.request("describe", {"level": random.randint(1, 9)})
+            if password is not None and random.random() < 0.5:
+                await room.request("password", "")  # for all from now on
+                password = None
+        except RequestRefused:
+            continue  # somebody has found it in the list and sat down before us: that is whose it is
     await room.leave()
 
 
