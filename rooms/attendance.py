@@ -277,10 +277,10 @@ class Attendance:
 
     def invite(self, client: int, seconds: float) -> None:
         """See ``Room.invite``."""
-        runner, deadline = self._runner, self._runner.out.now + seconds
-        runner.seats.invite(client, deadline)
+        runner = self._runner
+        runner.seats.invite(client)
         runner.out.clear_alarm(self.uninvite, client)
-        runner.out.alarm(deadline, self.uninvite, client)
+        runner.out.alarm(runner.out.now + seconds, self.uninvite, client)
         runner.report()
 
     def uninvite(self, client: int) -> None:

@@ -154,9 +154,8 @@ class Farewells:
         if not known:
             position = Position(epoch, end.offset + 1, 0)  # nothing is known to follow it
         line.offset, line.direct = position.offset, position.direct
-        items = (
-            self.fanout.missing(line, end, farewell.held) if known else None
-        )  # what does follow was said after the end
+        # What follows a place that was never known was said after the end.
+        items = self.fanout.missing(line, end, farewell.held) if known else None
         gone = _Gone("", None)
         gone.attach(connection)
         connection.say(

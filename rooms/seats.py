@@ -143,12 +143,12 @@ class Seats:
         "_invited",
         "_next_key",
         "_of",
-        "_spectators",
         "_taken",
         "capacity",
         "gallery",
         "locked",
         "reserved",
+        "spectators",
     )
 
     def __init__(self, capacity: int, entropy: Entropy, gallery: int = 0) -> None:
@@ -157,10 +157,10 @@ class Seats:
         self.locked = False
         self.reserved = 0
         """Seats of players that are held for somebody who has not joined yet."""
-        self._spectators = 0
+        self.spectators = 0
         """Seats of spectators that are reserved, joined or dropped."""
-        self._invited: dict[int, float] = {}
-        """Until when a seat is kept for a client, by its number."""
+        self._invited: dict[int, None] = {}
+        """The numbers of the clients that a seat is kept for, in the order of inviting."""
         self._entropy = entropy
         self._next_key = 1
         self._taken: dict[int, Seat] = {}
@@ -171,12 +171,7 @@ class Seats:
 
     def __len__(self) -> int:
         """Seats of players that are reserved, joined or dropped, or that somebody is invited to."""
-        return len(self._taken) - self._spectators + len(self._invited)
-
-    @property
-    def spectators(self) -> int:
-        """Seats of spectators that are reserved, joined or dropped."""
-        return self._spectators
+        return len(self._taken) - self.spectators + len(self._invited)
 
     @property
     def free(self) -> int:
@@ -187,7 +182,7 @@ class Seats:
         """Whether there are seats for all of these: each a client, and whether it only looks on."""
         looking = sum(spectator for _, spectator in wanted)
         playing = sum(not spectator and client.ID not in self._invited for client, spectator in wanted)
-        return playing <= self.free and looking <= self.gallery - self._spectators
+        return playing <= self.free and looking <= self.gallery - self.spectators
 
     # Invitations.
 
@@ -200,18 +195,19 @@ class Seats:
         """Whether a seat is kept for this client."""
         return client in self._invited
 
-    def invite(self, client: int, deadline: float) -> None:
-        """Keep a seat for a client until ``deadline``, whatever else it would need to come in. Raises RoomFull."""
+    def invite(self, client: int) -> None:
+        """Keep a seat for a client, whatever else it would need to come in. Raises RoomFull."""
         if client not in self._invited:
             if not self.free:
                 raise RoomFull
             self.reserved += 1
-        self._invited[client] = deadline
+        self._invited[client] = None
 
     def uninvite(self, client: int) -> bool:
         """Keep that seat no more. False: none was kept."""
-        if self._invited.pop(client, None) is None:
+        if client not in self._invited:
             return False
+        del self._invited[client]
         self.reserved -= 1
         return True
 
@@ -238,9 +234,9 @@ class Seats:
             RoomLocked: the room takes no new members.
         """
         if spectator:
-            if self._spectators >= self.gallery:
+            if self.spectators >= self.gallery:
                 raise RoomFull("no seat to look on from is free" if self.gallery else "nobody looks on in this room")
-            self._spectators += 1
+            self.spectators += 1
         elif client.ID in self._invited:
             self.uninvite(client.ID)
             self.reserved += 1
@@ -342,7 +338,7 @@ class Seats:
 
     def _release(self, seat: Seat) -> None:
         del self._taken[seat.key]
-        self._spectators -= seat.spectator
+        self.spectators -= seat.spectator
         others = tuple(other for other in self._of.pop(seat.session) if other is not seat)
         if others:
             self._of[seat.session] = others

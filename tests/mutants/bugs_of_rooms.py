@@ -303,7 +303,7 @@ ROOMS = [
     bug(
         "who only looks on takes a player's seat",
         "rooms/seats.py",
-        "return len(self._taken) - self._spectators + len(self._invited)",
+        "return len(self._taken) - self.spectators + len(self._invited)",
         "return len(self._taken) + len(self._invited)",
         "tests/integration/test_spectators.py::"
         "test_spectators_hear_everything_take_no_players_seat_and_say_what_they_may",
@@ -319,8 +319,8 @@ ROOMS = [
     bug(
         "a seat that is kept for somebody is given to another",
         "rooms/seats.py",
-        "len(self._taken) - self._spectators + len(self._invited)",
-        "len(self._taken) - self._spectators",
+        "len(self._taken) - self.spectators + len(self._invited)",
+        "len(self._taken) - self.spectators",
         "tests/integration/test_spectators.py::test_who_is_invited_comes_in_and_nobody_else_gets_its_seat",
     ),
     bug(

@@ -201,9 +201,9 @@ class SeatsMachine(RuleBasedStateMachine):
     def invite(self, client: int) -> None:
         if self.full and client not in self.invited:
             with pytest.raises(RoomFull):
-                self.seats.invite(client, 9.0)
+                self.seats.invite(client)
             return
-        self.seats.invite(client, 9.0)
+        self.seats.invite(client)
         self.invited.add(client)
 
     @rule(client=st.integers(0, 2))
