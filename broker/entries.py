@@ -2,12 +2,20 @@
 
 from collections.abc import Mapping
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-from .queues import Entrant, Match, Ticket
+from ..protocol.errors import BadMessage
+from ..protocol.queue_messages import Enqueue
+from .queues import Entrant, Match, Matcher, Ticket, TicketState
 from .sessions import Session
 
-__all__ = ["Entry", "Player", "Proposal"]
+if TYPE_CHECKING:
+    from .proposals import Proposal
+
+__all__ = ["Entries", "Entry", "Player", "entries_of"]
+
+_MOST_ROLES = 32
+_MOST_REGIONS = 32
 
 
 class Player:
@@ -36,6 +44,16 @@ class Player:
         self.roles = roles
         self.round_trips = round_trips
         self.options = options
+
+    @classmethod
+    def read(cls, session: Session, message: Enqueue) -> Self:
+        """What a client says of itself. Raises BadMessage."""
+        roles, regions = message.roles, message.regions
+        if len(roles) > _MOST_ROLES or not all(type(role) is str and len(role) <= 64 for role in roles):
+            raise BadMessage(f"roles are at most {_MOST_ROLES} names")
+        if len(regions) > _MOST_REGIONS or not all(type(value) in (int, float) for value in regions.values()):
+            raise BadMessage(f"regions are at most {_MOST_REGIONS} names, with seconds for each")
+        return cls(session, message.ask, frozenset(roles), dict(regions), message.options)
 
     def entrant(self) -> Entrant:
         """As the queue's policy sees it."""
@@ -80,30 +98,84 @@ class Entry:
         """Whether everybody has a connection."""
         return all(session.connected for session in self.players)
 
+    def progress(self, matcher: Matcher, now: float) -> dict[str, Any]:
+        """How it stands, as PROGRESS carries it; ``matcher``: its queue's."""
+        info: dict[str, Any] = {"left": max(0.0, self.deadline - now)}
+        if self.ticket is None:
+            info |= {"state": "gathering", "missing": len(self.expected) - len(self.players)}
+        elif self.proposal is not None:
+            info["state"] = "found"
+        else:
+            info["state"] = "away" if self.ticket.state is TicketState.ASIDE else "waiting"
+            if self.rated:
+                progress = matcher.progress(self.ticket, now)
+                info |= {name: value for name, value in progress._asdict().items() if value is not None}
+        return info
 
-class Proposal:
-    """A match on its way to a room: first it may have to be accepted, then seats are held.
+    def why(self, matcher: Matcher, now: float) -> dict[str, Any]:
+        """Why it still waits, as REASONS carries it; ``matcher``: its queue's."""
+        if self.ticket is None:
+            missing = len(self.expected) - len(self.players)
+            return {
+                "ticket": 0, "queue": self.queue, "state": "gathering", "considered": 0, "obstacles": [],
+                "summary": f"{missing} of the party have not entered the queue",
+            }  # fmt: skip
+        why = matcher.why(self.ticket, now)
+        return {**why._asdict(), "queue": self.queue, "obstacles": [one._asdict() for one in why.obstacles]}
 
-    Args:
-        number: for FOUND and ACCEPT.
-        match: what the matcher made.
-        deadline: until when all have to accept.
-    """
 
-    __slots__ = ("broken", "deadline", "match", "missing", "number", "seating")
+class Entries:
+    """All entries: by who plays, and by the numbers of their tickets."""
 
-    def __init__(self, number: int, match: Match, deadline: float) -> None:
-        self.number = number
-        self.match = match
-        self.deadline = deadline
-        self.missing: set[Session] = set()
-        """Who has not accepted."""
-        self.seating = False
-        """Whether a worker was asked for seats."""
-        self.broken = False
-        """Whether somebody of it is gone, while the worker was asked."""
+    def __init__(self) -> None:
+        self._of: dict[Session, list[Entry]] = {}
+        self._by_number: dict[int, Entry] = {}
 
-    @property
-    def entries(self) -> list[Entry]:
-        """Who plays it."""
-        return [ticket.owner for ticket in self.match.tickets if isinstance(ticket.owner, Entry)]
+    def __len__(self) -> int:
+        """Those that have a ticket."""
+        return len(self._by_number)
+
+    def of(self, session: Session) -> tuple[Entry, ...]:
+        """Those that a session plays in, the oldest first."""
+        return tuple(self._of.get(session, ()))
+
+    def find(self, session: Session, ask: int) -> Entry | None:
+        """The one that a session has asked for by this number."""
+        return next((entry for entry in self._of.get(session, ()) if entry.players[session].ask == ask), None)
+
+    def get(self, number: int) -> Entry | None:
+        """The one with the ticket of this number."""
+        return self._by_number.get(number)
+
+    def that_expects(self, session: Session, leader: Session, queue: str) -> Entry | None:
+        """The one that its leader has opened in a queue, and that waits for this member."""
+        for entry in self._of.get(leader, ()):
+            if entry.queue == queue and entry.gathering and session in entry.expected and session not in entry.players:
+                return entry
+        return None
+
+    def add(self, entry: Entry, player: Player) -> None:
+        """Somebody plays in it."""
+        entry.players[player.session] = player
+        self._of.setdefault(player.session, []).append(entry)
+
+    def number(self, entry: Entry, ticket: Ticket) -> None:
+        """It has a ticket."""
+        entry.ticket = ticket
+        self._by_number[ticket.number] = entry
+
+    def remove(self, entry: Entry) -> None:
+        """It is over."""
+        if entry.ticket is not None:
+            self._by_number.pop(entry.ticket.number, None)
+        for session in entry.players:
+            left = [other for other in self._of[session] if other is not entry]
+            if left:
+                self._of[session] = left
+            else:
+                del self._of[session]
+
+
+def entries_of(match: Match) -> list[Entry]:
+    """Those that a match was made of."""
+    return [ticket.owner for ticket in match.tickets if isinstance(ticket.owner, Entry)]

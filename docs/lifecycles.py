@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from server_room_system.broker.matchmaking import TICKET
+from server_room_system.broker.proposals import PROPOSAL
 from server_room_system.broker.queues.tickets import TICKET as QUEUE_TICKET
 from server_room_system.broker.sessions import SESSION
 from server_room_system.broker.supervision import SLOT_LIFE
@@ -25,6 +26,7 @@ TABLES: dict[str, Mapping[Any, Mapping[Any, Enum]]] = {
     "session": SESSION,
     "ticket": TICKET,
     "queue ticket": QUEUE_TICKET,
+    "proposal": PROPOSAL,
     "seat": SEAT,
     "room": ROOM,
     "client": CLIENT,

@@ -10,7 +10,7 @@ from server_room_system.rooms.control import OpenRoom, RoomEnded, RoomUpdated, U
 
 from .fakes import Bench, Guest
 from .test_broker import codes, come
-from .test_tickets import only
+from .waiters import only
 
 RANKED = RuleSet(2, None, mode="ranked", points=3)
 

@@ -4,17 +4,13 @@ from typing import Any
 
 import pytest
 
-from server_room_system import BrokerLimits, Code, MatchQueue, RuleSet, Window
-from server_room_system.broker.queues import Ticket
+from server_room_system import BrokerLimits, Code, RuleSet
 from server_room_system.protocol import (
-    Accept,
     Assigned,
     Cancel,
     Enqueue,
     Error,
-    Found,
     Match,
-    Message,
     Party,
     PartyState,
     Progress,
@@ -22,80 +18,16 @@ from server_room_system.protocol import (
     TicketError,
     Why,
 )
-from server_room_system.rooms.control import OpenRoom, ReleaseSeats, ReserveSeats, RoomUpdated, Seeking
+from server_room_system.rooms.control import OpenRoom, ReserveSeats, RoomUpdated, Seeking
 
 from .fakes import Bench, Guest
 from .test_broker import come, come_back
-
-
-class Duel(MatchQueue):
-    pass
-
-
-class Careful(MatchQueue):
-    accept = 10.0
-
-
-class Modes(MatchQueue):
-    hard = ("mode",)
-
-
-class Rated(MatchQueue):
-    window = Window(start=100.0, per_second=10.0, most=500.0)
-
-    def on_ticket(self, ticket: Ticket) -> None:
-        for entrant in ticket.entrants:
-            entrant.rating = 1000.0 * entrant.client
-
-
-class Teams(MatchQueue):
-    teams = {"red": 2, "blue": 2}  # noqa: RUF012  # nobody writes to it
-
-
-class Trios(MatchQueue):
-    teams = {"red": 3, "blue": 3}  # noqa: RUF012  # nobody writes to it
-
-
-class Several(MatchQueue):
-    tickets_of_a_session = 2
+from .waiters import Duel, code_of, enqueue, is_assigned, only, policies, waits
 
 
 @pytest.fixture
 def bench() -> Bench:
-    policies: dict[str, MatchQueue] = {
-        "duel": Duel(), "careful": Careful(), "modes": Modes(), "rated": Rated(), "teams": Teams(),
-        "trios": Trios(), "several": Several(),
-    }  # fmt: skip
-    return Bench(queues=policies)
-
-
-def enqueue(
-    guest: Guest, queue: str = "duel", *, ask: int = 9, timeout: float = 60.0, **criteria: Any
-) -> list[Message]:
-    """What is heard until the matcher has nothing more to do."""
-    party = guest.bench.broker._parties.code_of(guest.session)
-    guest.bench.say(guest.caller, Enqueue(guest.ref, ask, queue, criteria, [], {}, {}, timeout, party))
-    guest.bench.out.advance(0.0)
-    return guest.heard()
-
-
-def only(messages: list[Message], kind: type[Any]) -> Any:
-    (found,) = (message for message in messages if isinstance(message, kind))
-    return found
-
-
-def code_of(messages: list[Message]) -> int:
-    return int(only(messages, Error).code)
-
-
-def waits(guest: Guest) -> bool:
-    return guest.bench.broker.tickets.waits(guest.session)
-
-
-def is_assigned(guest: Guest, bench: Bench) -> bool:
-    wanted = bench.wanted
-    bench.grant(wanted)
-    return any(isinstance(message, Assigned) and message.room == wanted.room for message in guest.heard())
+    return Bench(queues=policies())
 
 
 # The way into a room.
@@ -248,129 +180,6 @@ def test_who_never_comes_back_leaves_no_ticket(bench: Bench) -> None:
     ann.lose()
     bench.out.advance(61.0)
     assert len(bench.broker.tickets) == 0
-
-
-# While a worker is asked.
-
-
-def test_a_room_that_cannot_be_made_ends_the_tickets(bench: Bench) -> None:
-    ann, bob = come(bench), come(bench)
-    enqueue(ann)
-    enqueue(bob)
-    ann.heard()
-    bench.refuse(bench.wanted, Code.ROOM_FAILED)
-    assert code_of(ann.heard()) == code_of(bob.heard()) == Code.ROOM_FAILED
-    assert len(bench.broker.tickets) == 0
-
-
-@pytest.mark.parametrize("how", ["cancel", "end"])
-def test_when_one_goes_while_seats_are_held_the_other_waits_on(bench: Bench, how: str) -> None:
-    ann, bob, cid = come(bench), come(bench), come(bench)
-    enqueue(ann)
-    enqueue(bob)
-    asked = bench.wanted
-    if how == "cancel":
-        assert code_of(bob.ask(Cancel(bob.ref, 9))) == Code.MATCH_CANCELLED
-    else:
-        bob.session.end()
-        bench.out.advance(0.0)
-    ann.heard()
-    bench.grant(asked)
-    bench.out.advance(0.0)
-    released = [one for one in bench.out.asked if isinstance(one, ReleaseSeats) and one.rooms == [asked.room]]
-    assert len(released) >= 2
-    assert not any(isinstance(message, Assigned) for message in ann.heard())
-    assert waits(ann)
-    enqueue(cid)
-    assert {seat.session for seat in bench.wanted.seats} == {ann.session.session, cid.session.session}
-    assert is_assigned(ann, bench)
-
-
-# The accept step.
-
-
-def test_who_cancels_while_seats_are_asked_for_may_look_for_something_else_at_once(bench: Bench) -> None:
-    ann, bob = come(bench), come(bench)
-    enqueue(ann)
-    enqueue(bob)
-    wanted = bench.wanted
-    assert code_of(bob.ask(Cancel(bob.ref, 9))) == Code.MATCH_CANCELLED
-    assert enqueue(bob, "modes", ask=20) == []
-    assert waits(bob)
-    enqueue(come(bench), "modes")
-    other = bench.wanted
-    assert other is not wanted
-    bench.refuse(wanted, Code.NO_WORKER)
-    assert bob.heard() == [], "what it does not want any more is not its business"
-    bench.grant(other)
-    assert only(bob.heard(), Assigned).ask == 20
-
-
-def found(guest: Guest) -> Found:
-    told: Found = only(guest.heard(), Found)
-    return told
-
-
-def both_found(bench: Bench) -> tuple[Guest, Guest, int]:
-    ann, bob = come(bench), come(bench)
-    enqueue(ann, "careful")
-    match = only(enqueue(bob, "careful"), Found)
-    assert found(ann).match == match.match
-    assert match.players == 2
-    return ann, bob, match.match
-
-
-def test_a_match_that_all_accept_gets_a_room(bench: Bench) -> None:
-    ann, bob, match = both_found(bench)
-    ann.ask(Accept(ann.ref, 9, match, True))
-    assert not bench.out.asked
-    bob.ask(Accept(bob.ref, 9, match, True))
-    assert is_assigned(ann, bench)
-
-
-def test_who_declines_ends_its_ticket_alone(bench: Bench) -> None:
-    ann, bob, match = both_found(bench)
-    ann.ask(Accept(ann.ref, 9, match, True))
-    assert code_of(bob.ask(Accept(bob.ref, 9, match, False))) == Code.MATCH_CANCELLED
-    assert waits(ann)
-    enqueue(come(bench), "careful")
-    assert found(ann).match != match
-
-
-def test_who_says_nothing_in_time_ends_its_ticket(bench: Bench) -> None:
-    ann, bob, match = both_found(bench)
-    ann.ask(Accept(ann.ref, 9, match, True))
-    bench.out.advance(10.1)
-    assert code_of(bob.heard()) == Code.MATCH_CANCELLED
-    assert waits(ann)
-    assert not bench.out.asked
-
-
-def test_an_answer_to_another_match_is_not_heard(bench: Bench) -> None:
-    ann, bob, match = both_found(bench)
-    ann.ask(Accept(ann.ref, 9, match + 1, True))
-    bob.ask(Accept(bob.ref, 9, match, True))
-    assert not bench.out.asked
-
-
-def test_who_comes_back_is_asked_again(bench: Bench) -> None:
-    ann, bob, match = both_found(bench)
-    ann.lose()
-    come_back(ann)
-    again = enqueue(ann, "careful")
-    assert only(again, Found).match == match
-    ann.ask(Accept(ann.ref, 9, match, True))
-    bob.ask(Accept(bob.ref, 9, match, True))
-    assert is_assigned(ann, bench)
-
-
-def test_the_deadline_of_a_ticket_counts_while_it_is_found(bench: Bench) -> None:
-    ann, bob = come(bench), come(bench)
-    enqueue(ann, "careful", timeout=3.0)
-    enqueue(bob, "careful")
-    bench.out.advance(3.1)
-    assert code_of(ann.heard()) == Code.MATCH_EXPIRED
-    assert waits(bob)
 
 
 # Several tickets of one session.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from server_room_system.broker import queues
-from server_room_system.broker.entries import Proposal
+from server_room_system.broker.proposals import Proposal, ProposalEvent
 from server_room_system.broker.queues import Match, Matcher, MatchQueue, Place, Ticket, TicketEvent, Window
 from server_room_system.broker.queues.rules import Rules
 from server_room_system.broker.queues.teams import seat
@@ -163,7 +163,8 @@ def who_has_ended_stays_in_the_queue(patch: Patch) -> None:
 
 
 def what_breaks_while_seats_are_asked_for_is_not_noticed(patch: Patch) -> None:
-    patch.setattr(Proposal, "broken", property(lambda self: False, lambda self, value: None))
+    step = Proposal.step
+    patch.setattr(Proposal, "step", lambda self, event: event is ProposalEvent.LEAVE or step(self, event))
 
 
 def deadlines_are_not_met(patch: Patch) -> None:

@@ -7,17 +7,17 @@ __all__ = ["QUEUES"]
 QUEUES = [
     bug(
         "a match that somebody has left is played without it",
-        "broker/tickets.py",
-        "            proposal.broken = True\n",
+        "broker/proposals.py",
+        "        proposal.step(ProposalEvent.LEAVE)\n",
         "",
-        "tests/broker/test_tickets.py::test_when_one_goes_while_seats_are_held_the_other_waits_on",
+        "tests/broker/test_proposals.py::test_when_one_goes_while_seats_are_held_the_other_waits_on",
     ),
     bug(
         "who cancels waits for the worker that was asked for its seat",
-        "broker/tickets.py",
-        "                self._searches.unwanted(player.session, player.ask)\n",
-        "                pass\n",
-        "tests/broker/test_tickets.py::test_who_cancels_while_seats_are_asked_for_may_look_for_something_else_at_once",
+        "broker/proposals.py",
+        "            self._searches.unwanted(player.session, player.ask)\n",
+        "            pass\n",
+        "tests/broker/test_proposals.py::test_who_cancels_while_seats_are_asked_for_may_look_for_something_else_at_once",
     ),
     bug(
         "a party waits for as long as its first member does",

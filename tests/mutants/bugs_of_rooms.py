@@ -269,7 +269,7 @@ ROOMS = [
         "broker/searches.py",
         "        if search is not None and search.pending == ask:\n            search.pending = None\n",
         "        if search is not None and search.pending != ask:\n            search.pending = None\n",
-        "tests/broker/test_tickets.py::test_who_cancels_while_seats_are_asked_for_may_look_for_something_else_at_once",
+        "tests/broker/test_proposals.py::test_who_cancels_while_seats_are_asked_for_may_look_for_something_else_at_once",
     ),
     bug(
         "who is kicked from its party while it is away does not hear of it",

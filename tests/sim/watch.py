@@ -193,7 +193,7 @@ class Watch:
             for ticket in queue.values():
                 if ticket.deadline < now - _LATE:
                     self._wrong(f"ticket {ticket.number} waits {now - ticket.deadline:.1f} s after its deadline")
-        for entries in self._system.host.broker.tickets._of.values():
+        for entries in self._system.host.broker.tickets._entries._of.values():
             for entry in entries:
                 seating = entry.proposal is not None and entry.proposal.seating
                 if entry.deadline < now - _LATE - (_LONGEST_SEATING if seating else 0.0):

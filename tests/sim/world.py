@@ -154,7 +154,7 @@ class World:
         for what, count in {
             "sessions": len(broker.sessions),
             "tickets": len(broker.queues),
-            "tickets of queues": len(broker.tickets) + len(broker.tickets._of) + broker.tickets.proposals,
+            "tickets of queues": len(broker.tickets) + len(broker.tickets._entries._of) + broker.tickets.proposals,
             "parties": len(broker._parties),
             "rematches": len(broker._rematches._rounds),
             "members": sum(len(stream.present) for stream in self.ledger.streams.values()),
