@@ -8,7 +8,7 @@ import zmq
 from ..protocol.errors import ConfigError
 from .locks import SEALED, CurveKey, Key, PlainKey, why_broken, why_mismatched, why_refused
 from .network import Failure, LinkSink
-from .sockets import EVENTS, LAST_PORT, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, ZmqSocket, always_set, open_socket
+from .sockets import EVENTS, LAST_PORT, MOST_A_TURN, NOBLOCK, POLLIN, Monitor, ZmqSocket, always_set, beat, open_socket
 
 __all__ = ["Dial"]
 
@@ -53,6 +53,7 @@ class Dial:
         self._socket = socket = open_socket(context, kind)
         try:
             always_set(socket, largest + (SEALED if isinstance(key, CurveKey) else 0))
+            beat(socket)
             _hold(socket, key)
             # libzmq's own reconnecting has no jitter and ends without a word after
             # some errors: whoever owns a link makes a new one instead, long before

@@ -10,7 +10,7 @@ from ..protocol.ids import TOPIC_SIZE
 from .locks import Lock
 from .network import PublisherSink
 from .pump import TopicPump
-from .sockets import NOBLOCK, BareSocket, always_set, bind, open_socket
+from .sockets import NOBLOCK, BareSocket, always_set, beat, bind, open_socket
 from .watch import ByteWatch
 from .zap import Gatekeeper
 
@@ -44,6 +44,7 @@ class ZmqPublisher:
         domain = ""
         try:
             always_set(socket, largest)
+            beat(socket)  # subscribers say nothing of their own
             domain = gate.install(socket, lock)
             socket.set(zmq.BACKLOG, 1024)
             self._pump = TopicPump(socket, lock, sink, self._wake, watch)

@@ -13,6 +13,8 @@ import zmq
 
 from server_room_system import ConfigError
 from server_room_system.transport import Sent, ZmqNetwork, descriptors, roll
+from server_room_system.transport.listener import ZmqListener
+from server_room_system.transport.publisher import ZmqPublisher
 
 from .ground import HOST, LARGEST, Ear, Ground, on_zeromq, shout
 
@@ -266,3 +268,15 @@ async def test_a_connection_that_cannot_be_cut_is_said_to_stand(ground: Ground) 
     assert mouth.reasons == []
     assert publisher.cut(peer)
     await ground.until(lambda: mouth.reasons and gate.lost)
+
+
+@on_zeromq
+async def test_many_who_wait_in_silence_do_not_keep_the_io_thread_busy(ground: Ground) -> None:
+    # Each answer to a heartbeat has libzmq walk over the timers of all connections of the socket. Timings are not
+    # asserted, so: a port has no heartbeat, whose connections are judged by the port; a publisher has nothing else.
+    listener, _ = ground.listen()
+    publisher, _ = ground.publish()
+    assert isinstance(listener, ZmqListener)
+    assert isinstance(publisher, ZmqPublisher)
+    assert listener._socket.get(zmq.HEARTBEAT_IVL) == 0
+    assert publisher._socket.get(zmq.HEARTBEAT_IVL) == 5_000
