@@ -17,8 +17,8 @@ from server_room_system.broker.supervision import SLOT_LIFE
 from server_room_system.broker.workers import WORKER
 from server_room_system.client.life import CLIENT
 from server_room_system.client.membership import MEMBERSHIP
+from server_room_system.rooms.life import ROOM
 from server_room_system.rooms.registration import REGISTRATION
-from server_room_system.rooms.runner import ROOM
 from server_room_system.rooms.seats import SEAT
 
 DOCUMENT = Path(__file__).with_name("design.md")

@@ -103,7 +103,7 @@ class Attendance:
             reset, seen = self.reset(member, member.ref), line.direct
             if runner.out.send(connection.peer, encode(reset)) is Sent.TAKEN:
                 runner.fanout.jump(line)
-                runner.reply_again(member, seen)
+                runner.answers.say_again(member, seen)
         if connection.clogged or not runner.fanout.catch_up(line, runner.out):
             runner.retry_later()
 
@@ -162,7 +162,7 @@ class Attendance:
         runner = self._runner
         member.admitted = True
         self._here += not member.spectator
-        runner.out.report(runner, Seated(runner.id, member.session, member.data))
+        runner.out.report(Seated(runner.id, member.session, member.data))
         runner.tell_presence("join", member)
         runner.flush()
         ask = self._asks.pop(member.seat.key)
@@ -171,7 +171,7 @@ class Attendance:
         if runner.draining:  # who comes now has not heard it
             runner.direct(member, Protocol.Response.COMMAND, "draining")
         self._check_ready()
-        runner.report()
+        runner.reports.changed()
 
     def _answer(self, member: Member, ask: int, position: Position | None) -> None:
         runner, line, connection = self._runner, member.line, member.connection
@@ -256,8 +256,8 @@ class Attendance:
         if seat.state is SeatState.RESERVED:
             runner.out.clear_alarm(self.time_is_up, seat.key)
             runner.seats.expire(seat)
-            runner.report()
-            runner.not_taken(seat.place)
+            runner.reports.changed()
+            runner.reports.not_taken(seat.place)
             runner.mailbox.post(self._after_departure)
 
     def _holds_on(self, seat: Seat) -> bool:
@@ -281,14 +281,14 @@ class Attendance:
         runner.seats.invite(client)
         runner.out.clear_alarm(self.uninvite, client)
         runner.out.alarm(runner.out.now + seconds, self.uninvite, client)
-        runner.report()
+        runner.reports.changed()
 
     def uninvite(self, client: int) -> None:
         """See ``Room.uninvite``."""
         runner = self._runner
         if runner.seats.uninvite(client):
             runner.out.clear_alarm(self.uninvite, client)
-            runner.report()
+            runner.reports.changed()
             runner.mailbox.post(self._after_departure)
 
     def remove(self, member: Member, code: Code, text: str) -> None:
@@ -364,8 +364,8 @@ class Attendance:
         self._away.discard(member.seat.key)
         if member.admitted:
             self._here -= not member.spectator
-            runner.out.report(runner, Unseated(runner.id, member.session))
-        runner.report()
+            runner.out.report(Unseated(runner.id, member.session))
+        runner.reports.changed()
 
     def _disconnect(self, member: Member) -> None:
         self._runner.fanout.disconnect(member.line)
@@ -400,7 +400,7 @@ class Attendance:
         info: dict[str, Any] = {
             "max_clients": runner.seats.capacity,
             "min_clients": runner.room.min_clients,
-            "metadata": runner.metadata,
+            "metadata": runner.reports.metadata,
         }
         if member.spectator:
             info["spectator"] = True

@@ -137,7 +137,7 @@ class Audience:
             reset, seen = self._runner.attendance.reset(member, line.downlink.ref), line.direct
             out.publish(line.downlink.shard, line.downlink.topic, encode(reset))
             fanout.jump(line)
-            self._runner.reply_again(member, seen)
+            self._runner.answers.say_again(member, seen)
         fanout.catch_up(line, out)
         self.beat_later()
 

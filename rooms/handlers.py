@@ -3,12 +3,12 @@
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from ..protocol.errors import BadPayload, ConfigError
+from ..protocol.errors import BadPayload, ConfigError, NotForSpectators
 
-__all__ = ["Handler", "HandlerTable", "find_handlers", "on_message", "on_request"]
+__all__ = ["Handler", "HandlerTable", "find_handlers", "handler_for", "on_message", "on_request"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -89,6 +89,32 @@ def find_handlers(room_class: type) -> HandlerTable:
         handler = Handler(f"{name} ({type_name!r})", function, _converter(room_class, function), spectators)
         (table.messages if way == "message" else table.requests)[type_name] = handler
     return table
+
+
+def handler_for(
+    handlers: Mapping[str, Handler], name: str, data: Any, *, spectator: bool
+) -> tuple[Handler | None, Any]:
+    """What handles something that a member has sent, and its data, checked and converted.
+
+    Args:
+        handlers: those of messages, or those of requests.
+        name: the message type.
+        data: what was sent.
+        spectator: whether who sent it only looks on.
+
+    Returns:
+        None where there is none.
+
+    Raises:
+        NotForSpectators: it is for members who play.
+        BadPayload: the data does not fit.
+    """
+    handler = handlers.get(name)
+    if spectator and not (handler is not None and handler.spectators):
+        raise NotForSpectators
+    if handler is not None and handler.convert is not None:
+        data = handler.convert(data)
+    return handler, data
 
 
 def _converter(room_class: type, function: Callable[..., Any]) -> Callable[[Any], Any] | None:

@@ -23,6 +23,10 @@ Then = Callable[[Any, BaseException | None], None]
 """What follows a hook: gets what it returned, or what it raised."""
 
 
+_MOST_EVENTS = 1024
+"""Messages that wait while an async hook runs; more are refused as ROOM_BUSY."""
+
+
 class HookRunner(Protocol):
     """What a mailbox needs from the shell."""
 
@@ -64,6 +68,11 @@ class Mailbox:
 
     def __len__(self) -> int:
         return len(self._events)
+
+    @property
+    def full(self) -> bool:
+        """Whether no message may wait any more."""
+        return len(self._events) >= _MOST_EVENTS
 
     @property
     def whose(self) -> str:

@@ -228,7 +228,7 @@ class Room:
 
     @private.setter
     def private(self, value: bool) -> None:
-        self._running.set_private(value)
+        self._running.reports.set_private(value)
 
     @property
     def unlisted(self) -> bool:
@@ -237,7 +237,7 @@ class Room:
 
     @unlisted.setter
     def unlisted(self, value: bool) -> None:
-        self._running.set_unlisted(value)
+        self._running.reports.set_unlisted(value)
 
     @property
     def password(self) -> bool:
@@ -249,16 +249,16 @@ class Room:
 
     @password.setter
     def password(self, value: str | None) -> None:
-        self._running.set_password(value)
+        self._running.reports.set_password(value)
 
     @property
     def metadata(self) -> dict[str, Any]:
         """What lists of rooms show of this one. A copy: assign to change it."""
-        return dict(self._running.metadata)
+        return dict(self._running.reports.metadata)
 
     @metadata.setter
     def metadata(self, value: dict[str, Any]) -> None:
-        self._running.set_metadata(value)
+        self._running.reports.set_metadata(value)
 
     def broadcast(
         self,
@@ -293,11 +293,11 @@ class Room:
 
     def lock(self) -> None:
         """Take no new members."""
-        self._running.set_locked(True)
+        self._running.reports.set_locked(True)
 
     def unlock(self) -> None:
         """Take new members again, as far as there are seats."""
-        self._running.set_locked(False)
+        self._running.reports.set_locked(False)
 
     def invite(self, client: int, seconds: float = 60.0) -> None:
         """Keep a seat for one client: it comes in by ``join_by_id``, also while the room is locked or private, and
@@ -346,11 +346,11 @@ class Room:
             ConfigError: these are no vacancies. What the queue does not know is logged by the broker.
         """
         about = {"rating": rating, "criteria": dict(criteria or {}), "region": region}
-        self._running.seek(Seeker(queue, vacancies, about))
+        self._running.reports.seek(Seeker(queue, vacancies, about))
 
     def stop_backfill(self) -> None:
         """Seek nobody any more. Who has a seat held already may still come."""
-        self._running.seek(None)
+        self._running.reports.seek(None)
 
     def close(self, text: str = "") -> None:
         """End the room: members are told code 2100 and ``text``, ``on_leave`` and ``on_dispose`` run."""

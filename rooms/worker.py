@@ -45,15 +45,16 @@ from .control import (
     RoomEnded,
     RoomReport,
     RoomUpdated,
-    Seated,
     SeatWish,
 )
 from .downlinks import Downlinks
 from .ended import EndedRooms
+from .inspection import describe
+from .life import RoomState
 from .mailbox import Mailbox, Then
 from .port import Connection, Port
 from .room import Room
-from .runner import RoomState, Runner
+from .runner import Runner
 
 __all__ = ["RoomFactory", "Worker"]
 
@@ -102,7 +103,7 @@ class Worker:
         self._downlinks = Downlinks(open_publisher, entropy, port.wake)
         self._loop = asyncio.get_running_loop()
         self._unflushed: list[Runner] = []
-        self._updates: dict[Runner, RoomUpdated] = {}
+        self._updates: dict[str, RoomUpdated] = {}
         self._ended_now: list[Runner] = []
         """Rooms that have ended, in this turn or while a hook was at work."""
         self._hooks: dict[Mailbox, asyncio.Task[None]] = {}
@@ -135,7 +136,7 @@ class Worker:
         if runner is None:
             self._on_report(Failed(order.ask, int(RoomNotFound.code), RoomNotFound.meaning))
         else:
-            self._on_report(Inspected(order.ask, runner.describe()))
+            self._on_report(Inspected(order.ask, describe(runner)))
 
     def _act_on_room(self, order: CloseRoom | Kick) -> None:
         runner = self.rooms.get(order.room)
@@ -189,13 +190,7 @@ class Worker:
     def everything(self) -> Iterator[RoomReport]:
         """All that a broker which knows nothing needs to know of our rooms."""
         for runner in self.rooms.values():
-            if runner.state is RoomState.OPEN:
-                yield runner.summary()
-                for member in runner.members.values():
-                    if member.admitted:
-                        yield Seated(runner.id, member.session, member.data)
-                if runner.seeker is not None:
-                    yield runner.seeker.report(runner.id)
+            yield from runner.reports.everything()
         if self.draining:
             yield Draining()
 
@@ -282,7 +277,7 @@ class Worker:
                 locked, runner.seats.locked = runner.seats.locked or wanted.matched, False
                 self._hold(runner, wanted.ask, wanted.seats)
                 if locked:
-                    runner.set_locked(True)
+                    runner.reports.set_locked(True)
 
         runner.create({**wanted.ruleset.criteria, **wanted.options}, created)
 
@@ -304,14 +299,15 @@ class Worker:
                     runner.privacy.check(wish.access.get("password"), picked=wanted.picked)
             places = [wish.place for wish in wanted.seats if wish.place is not None]
             if places and runner.seats.free >= len(wanted.seats):
-                if runner.seeker is None:
+                seeker = runner.reports.seeker
+                if seeker is None:
                     raise RoomFull("the room seeks nobody")
-                runner.seeker.take(places)
+                seeker.take(places)
             self._hold(runner, wanted.ask, wanted.seats)
         except RequestError as error:
             self._on_report(Refused(wanted.ask, error.code, error.text))
             if runner is not None:
-                runner.report_seeking()  # it was asked for what it does not seek any more
+                runner.reports.seeking_changed()  # it was asked for what it does not seek any more
 
     def _hold(self, runner: Runner, ask: int, wishes: list[SeatWish]) -> None:
         deadline = self.now + runner.room.reservation_time
@@ -326,7 +322,7 @@ class Worker:
         for seat in seats:
             self.alarm(deadline, runner.attendance.time_is_up, seat.key)
         reservations = [seat.reservation for seat in seats]
-        runner.report()
+        runner.reports.changed()
         self._report_updates()  # the directory knows the room before anybody can ask for it
         self._on_report(Reserved(ask, runner.id, reservations, runner.room.reservation_time))
 
@@ -453,14 +449,15 @@ class Worker:
         self._stopped.discard(mailbox)
         task.cancel()
 
-    def report(self, runner: Runner, report: RoomReport) -> None:
-        """See ``RoomOutbox.report``."""
+    def report(self, report: RoomReport) -> None:
+        """See ``ReportsOut.report``."""
         if isinstance(report, RoomUpdated):
-            self._updates[runner] = report
+            self._updates[report.room] = report
             self._port.wake()
             return
         if isinstance(report, RoomEnded):
-            self._updates.pop(runner, None)
+            runner = self.rooms[report.room]
+            self._updates.pop(report.room, None)
             self._forget(report.room)
             for seat in runner.seats:
                 self.clear_alarm(runner.attendance.time_is_up, seat.key)

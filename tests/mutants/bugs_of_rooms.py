@@ -310,11 +310,10 @@ ROOMS = [
     ),
     bug(
         "who only looks on may say everything",
-        "rooms/runner.py",
-        "        if member.spectator and not (handler is not None and handler.spectators):\n            member.refuse",
-        "        if member.spectator and handler is None:\n            member.refuse",
-        "tests/integration/test_spectators.py::"
-        "test_spectators_hear_everything_take_no_players_seat_and_say_what_they_may",
+        "rooms/handlers.py",
+        "    if spectator and not (handler is not None and handler.spectators):\n",
+        "    if spectator and handler is None:\n",
+        "tests/rooms/test_handlers.py::test_who_looks_on_may_use_nothing_else",
     ),
     bug(
         "a seat that is kept for somebody is given to another",

@@ -29,9 +29,10 @@ from server_room_system.protocol import (
 )
 from server_room_system.rooms.audience import DownlinkOfMember
 from server_room_system.rooms.control import RoomReport
+from server_room_system.rooms.life import RoomState
 from server_room_system.rooms.mailbox import Mailbox, Then
 from server_room_system.rooms.member import Member
-from server_room_system.rooms.runner import RoomState, Runner
+from server_room_system.rooms.runner import Runner
 from server_room_system.rooms.seats import Seat
 from server_room_system.rooms.uplink import Uplink
 from server_room_system.transport import (
@@ -182,7 +183,7 @@ class FakeOutbox(Hooks):
     def stop_hook(self, mailbox: Mailbox) -> None:
         self.stopped.add(mailbox)
 
-    def report(self, runner: Runner, report: RoomReport) -> None:
+    def report(self, report: RoomReport) -> None:
         self.reports.append(report)
 
     # What tests call.

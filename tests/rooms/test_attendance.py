@@ -18,7 +18,7 @@ from server_room_system import (
 )
 from server_room_system.protocol import Deliver, Error, Item, Joined, LeftRoom, Position, Reset
 from server_room_system.rooms.control import RoomEnded, RoomUpdated, Seated, Unseated
-from server_room_system.rooms.runner import RoomState
+from server_room_system.rooms.life import RoomState
 from server_room_system.rooms.seats import Seat, SeatState
 
 from .fakes import Bench, Diary, FakeCaller, Gate

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from server_room_system import BadPayload, ConfigError, Member, Room, on_message, on_request
-from server_room_system.rooms.handlers import Handler
+from server_room_system import BadPayload, ConfigError, Member, NotForSpectators, Room, on_message, on_request
+from server_room_system.rooms.handlers import Handler, handler_for
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -230,3 +230,41 @@ def test_a_handler_takes_client_and_data() -> None:
 def test_a_handler_is_not_called_forgetfully() -> None:
     with pytest.raises(ConfigError):
         on_message(lambda self, client, data: None)  # type: ignore[arg-type]  # @on_message without brackets
+
+
+class Gallery(Room):
+    @on_message("cheer", spectators=True)
+    def cheer(self, client: Member, data: str) -> None: ...
+
+    @on_message("move")
+    def move(self, client: Member, data: int) -> None: ...
+
+    @on_request("score", spectators=True)
+    def score(self, client: Member, data: Any) -> None: ...
+
+    @on_request("buy")
+    def buy(self, client: Member, data: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("way", "name", "data"), [("messages", "cheer", "go"), ("requests", "score", None)], ids=["message", "request"]
+)
+def test_who_looks_on_may_use_what_is_declared_for_it(way: str, name: str, data: Any) -> None:
+    handlers = getattr(Gallery.handlers, way)
+    for spectator in (False, True):
+        assert handler_for(handlers, name, data, spectator=spectator) == (handlers[name], data)
+
+
+@pytest.mark.parametrize(("way", "name"), [("messages", "move"), ("requests", "buy"), ("messages", "unknown")])
+def test_who_looks_on_may_use_nothing_else(way: str, name: str) -> None:
+    handlers = getattr(Gallery.handlers, way)
+    with pytest.raises(NotForSpectators):
+        handler_for(handlers, name, 1, spectator=True)
+    assert handler_for(handlers, name, 1, spectator=False) == (handlers.get(name), 1)
+
+
+def test_data_of_who_may_not_use_it_is_not_looked_at() -> None:
+    with pytest.raises(NotForSpectators):
+        handler_for(Gallery.handlers.messages, "move", "no number", spectator=True)
+    with pytest.raises(BadPayload):
+        handler_for(Gallery.handlers.messages, "move", "no number", spectator=False)

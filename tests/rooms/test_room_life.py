@@ -6,7 +6,7 @@ import pytest
 
 from server_room_system import IllegalTransition
 from server_room_system.protocol import step
-from server_room_system.rooms.runner import ROOM, RoomEvent, RoomState
+from server_room_system.rooms.life import ROOM, RoomEvent, RoomState
 
 from .fakes import Bench, Diary
 

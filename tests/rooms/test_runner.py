@@ -11,16 +11,14 @@ from server_room_system import (
     Limits,
     Member,
     PayloadError,
-    RequestRefused,
     RoomLocked,
     RuleSet,
-    on_message,
-    on_request,
 )
 from server_room_system.protocol import Deliver, Error, Item, LeftRoom
-from server_room_system.rooms.control import RoomEnded, RoomUpdated
-from server_room_system.rooms.runner import RoomState
+from server_room_system.rooms.control import RoomEnded
+from server_room_system.rooms.life import RoomState
 
+from .desk import Desk
 from .fakes import START, Bench, Diary, FakeCaller, Gate
 
 # Life.
@@ -226,52 +224,6 @@ def test_a_reservation_of_a_closing_room_runs_out_quietly() -> None:
 # Messages.
 
 
-class Desk(Diary):
-    """Has a handler for each kind of message."""
-
-    message_rate = None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate: Gate | None = None
-
-    @on_message("move")
-    def move(self, client: Member, data: int) -> None:
-        self.events.append(("move", client.id, data))
-
-    @on_message("wait")
-    async def wait(self, client: Member, data: Any) -> None:
-        assert self.gate is not None
-        await self.gate
-        self.events.append(("waited", client.id, data))
-
-    @on_message("break")
-    def fail(self, client: Member, data: Any) -> None:
-        raise LookupError("a secret")
-
-    @on_request("double")
-    def double(self, client: Member, data: int) -> int:
-        return 2 * data
-
-    @on_request("slow double")
-    async def slow_double(self, client: Member, data: int) -> int:
-        assert self.gate is not None
-        await self.gate
-        return 2 * data
-
-    @on_request("refuse")
-    def refuse(self, client: Member, data: Any) -> None:
-        raise RequestRefused("too poor", data)
-
-    @on_request("break request")
-    def fail_request(self, client: Member, data: Any) -> None:
-        raise LookupError("a secret")
-
-    @on_request("nonsense")
-    def nonsense(self, client: Member, data: Any) -> object:
-        return object()
-
-
 def test_messages_reach_their_handlers_or_else_handle_response() -> None:
     room = Desk()
     bench = Bench(room)
@@ -353,107 +305,6 @@ def test_what_a_member_sent_before_it_left_is_not_applied_after() -> None:
         room.gate.open()
     assert "move" not in room.names
     assert ann.replies == {}
-
-
-# Requests.
-
-
-def test_a_request_is_answered_with_what_its_handler_returns() -> None:
-    bench = Bench(Desk())
-    ann, bob = bench.join(), bench.join()
-    one, two = ann.request("double", 4), ann.request("double", 5)
-    assert ann.replies == {one: 8, two: 10}
-    assert bob.replies == {}
-
-
-def test_a_request_waits_for_its_async_handler() -> None:
-    room = Desk()
-    room.gate = Gate()
-    bench = Bench(room)
-    ann = bench.join()
-    slow = ann.request("slow double", 4)
-    quick = ann.request("double", 5)
-    assert ann.replies == {}
-    with bench.out.turn():
-        room.gate.open()
-    assert list(ann.replies.items()) == [(slow, 8), (quick, 10)]
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "failure"),
-    [
-        ("refuse", {"price": 3}, (Code.REQUEST_REFUSED, "too poor", {"price": 3})),
-        ("break request", 1, (Code.HANDLER_FAILED, "the room failed while handling this request", None)),
-        ("double", "x", (Code.BAD_PAYLOAD, "expected int, got str", None)),
-        ("unknown", 1, (Code.NO_HANDLER, "the room answers no request 'unknown'", None)),
-        ("move", 1, (Code.NO_HANDLER, "the room answers no request 'move'", None)),
-    ],
-)
-def test_a_request_that_fails_is_answered_as_well(name: str, data: Any, failure: tuple[Any, ...]) -> None:
-    room = Desk()
-    bench = Bench(room)
-    ann = bench.join()
-    number = ann.request(name, data)
-    assert ann.replies == {number: failure}
-    follow = ann.request("double", 2)
-    assert ann.replies[follow] == 4
-
-
-@pytest.mark.parametrize("name", ["refuse", "break request"])
-def test_a_request_that_fails_is_told_to_on_error(name: str) -> None:
-    room = Desk()
-    bench = Bench(room)
-    bench.join().request(name)
-    assert room.names[-1] == "error"
-
-
-def test_a_reply_that_cannot_be_sent_is_a_failure() -> None:
-    bench = Bench(Desk())
-    ann = bench.join()
-    number = ann.request("nonsense")
-    code, text, data = ann.replies[number]
-    assert (code, data) == (Code.HANDLER_FAILED, None)
-    assert "can't be sent" in text
-
-
-def test_an_error_whose_data_cannot_be_sent_is_a_failure() -> None:
-    class Worse(Desk):
-        @on_request("worse")
-        def worse(self, client: Member, data: Any) -> None:
-            raise RequestRefused("x" * 2000, object())
-
-    bench = Bench(Worse())
-    ann = bench.join()
-    number = ann.request("worse")
-    code, text, data = ann.replies[number]
-    assert (code, data) == (Code.HANDLER_FAILED, None)
-    assert len(text) <= 512
-
-
-def test_the_words_of_a_refusal_are_cut_to_what_a_message_holds() -> None:
-    class Wordy(Desk):
-        @on_request("wordy")
-        def wordy(self, client: Member, data: Any) -> None:
-            raise RequestRefused("x" * 2000)
-
-    bench = Bench(Wordy())
-    ann = bench.join()
-    number = ann.request("wordy")
-    assert ann.replies[number] == (Code.REQUEST_REFUSED, "x" * 512, None)
-
-
-def test_a_reply_waits_for_a_member_who_dropped_meanwhile() -> None:
-    room = Desk()
-    room.gate = Gate()
-    bench = Bench(room)
-    ann = bench.join()
-    number = ann.request("slow double", 4)
-    ann.drop()
-    with bench.out.turn():
-        room.gate.open()
-    assert ann.replies == {}
-    ann.come_back()
-    assert ann.replies == {number: 8}
 
 
 # What rooms send.
@@ -744,49 +595,7 @@ def test_the_rate_can_be_lifted() -> None:
     assert bench.out.now == START
 
 
-# Metadata.
-
-
-def test_metadata_is_reported_and_a_copy() -> None:
-    room = Diary()
-    bench = Bench(room)
-    bench.join()
-    with bench.out.turn():
-        room.metadata = {"map": "desert"}
-    assert isinstance(report := bench.reported(RoomUpdated)[-1], RoomUpdated)
-    assert report.metadata == {"map": "desert"}
-    room.metadata["map"] = "forest"
-    assert room.metadata == {"map": "desert"}
-
-
-def test_what_a_room_is_like_is_reported_only_while_it_is_open() -> None:
-    class Early(Diary):
-        def on_create(self, options: dict[str, Any]) -> Any:
-            self.metadata = {"map": "desert"}
-            self.lock()
-
-        def on_dispose(self) -> Any:
-            self.metadata = {}
-
-    room = Early()
-    bench = Bench(room)
-    assert bench.out.reports == []
-    assert (room.metadata, room.locked) == ({"map": "desert"}, True)
-    with bench.out.turn():
-        room.close()
-    assert bench.out.reports == [RoomEnded("r1")]
-
-
-@pytest.mark.parametrize("metadata", [{"map": object()}, {"map": "x" * 5000}, {1: "x"}])
-def test_metadata_that_cannot_be_sent_is_refused(metadata: dict[str, Any]) -> None:
-    room = Diary()
-    bench = Bench(room)
-    bench.join()
-    with bench.out.turn():
-        room.metadata = {"map": "desert"}
-        with pytest.raises(PayloadError):
-            room.metadata = metadata
-    assert room.metadata == {"map": "desert"}
+# Members.
 
 
 def test_a_member_is_known_by_its_client() -> None:

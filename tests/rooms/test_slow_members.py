@@ -6,8 +6,9 @@ import pytest
 
 from server_room_system import Code, ConfigError, HistoryLimits, PayloadError, Position, Room
 from server_room_system.protocol import Item
+from server_room_system.rooms.inspection import describe
+from server_room_system.rooms.life import RoomState
 from server_room_system.rooms.member import Member
-from server_room_system.rooms.runner import RoomState
 
 from .fakes import Bench, Diary, FakeCaller, Gate, Guest
 
@@ -267,9 +268,9 @@ def test_who_is_away_or_not_in_yet_does_not_lag() -> None:
     with bench.out.turn():
         room.say()
     assert [member.lagging for member in room.clients] == [False, False, False]
-    told = {one["client"]: one["lagging"] for one in bench.runner.describe()["members"]}
+    told = {one["client"]: one["lagging"] for one in describe(bench.runner)["members"]}
     assert told == {1: False, 2: False, newcomer.member.id: False}
-    assert bench.runner.describe()["slow_members"] == "close"
+    assert describe(bench.runner)["slow_members"] == "close"
 
 
 # --- direct messages, keys, exceptions ---------------------------------------------------------------------------
