@@ -63,6 +63,7 @@ from ..transport.locks import NOBODY, Lock, Vouched
 from ..transport.network import Listener, Network, PeerSink, Sent
 from .addresses import AddressBook
 from .backlog import Backlog
+from .standstill import Standstill
 from .uplink import Uplink
 
 __all__ = ["Connection", "Desk", "Port"]
@@ -204,7 +205,12 @@ class Connection:
                 raise RateLimited
         port.on_cluster_message(self, parse_cluster(message))
 
-    def hang_up(self) -> None:
+    def excuse(self, missed: float, now: float) -> None:
+        """For so many seconds until now, nothing that it said could be heard."""
+        self.seen = min(self.seen + missed, now)
+        self.useful = min(self.useful + missed, now)
+
+def hang_up(self) -> None:
         """Close the connection, as soon as what was said has left."""
         self.port.hang_up(self)
 
@@ -341,6 +347,9 @@ class Port:
         self._connections: dict[bytes, Connection] = {}
         self._alarms: Alarms[tuple[Callable[..., None], tuple[Any, ...]]] = Alarms()
         self._armed: asyncio.TimerHandle | None = None
+        self._standstill = Standstill()
+        self._unheard_from = float("-inf")
+        """When connections may again be cut because nothing was heard of them."""
         self._emptied = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._next_ref = int.from_bytes(entropy(4), "big") >> 2 or 1
@@ -456,9 +465,18 @@ class Port:
                     await self._emptied.wait()
 
     def sweep(self, now: float) -> None:
-        """Give up the connections that were silent for too long."""
+        """Give up the connections that were silent for too long. To be called once a second.
+
+        Where this process was held up, what was said meanwhile may still be unread: that time is no silence.
+        """
+        missed = self._standstill.missed(now)
+        if missed:
+            self._unheard_from = now + _UNHEARD
+            for connection in self:
+                connection.excuse(missed, now)
         oldest = now - self.limits.ping_timeout
-        self.listener.cut_silent(max(oldest, now - _UNHEARD))
+        if now >= self._unheard_from:
+            self.listener.cut_silent(max(oldest, now - _UNHEARD))
         strangest = now - self.book.limits.stranger_time
         for connection in self:
             if connection.refs or (connection.desk is not None and connection.desk.trusted):

@@ -164,6 +164,13 @@ ROOMS = [
         "tests/rooms/test_port.py::test_a_peer_that_never_reads_is_cut_before_it_costs_much",
     ),
     bug(
+        "what was not read while the server stood still is taken for silence",
+        "rooms/port.py",
+        "        self.seen = min(self.seen + missed, now)\n",
+        "",
+        "tests/rooms/test_port.py::test_who_could_not_be_heard_because_the_server_stood_still_is_not_given_up",
+    ),
+    bug(
         "what waits for a slow peer leaves last first",
         "rooms/port.py",
         "            self.port.backlog.taken(self, len(self._unsent.popleft()))",
