@@ -210,7 +210,7 @@ class Connection:
         self.seen = min(self.seen + missed, now)
         self.useful = min(self.useful + missed, now)
 
-def hang_up(self) -> None:
+    def hang_up(self) -> None:
         """Close the connection, as soon as what was said has left."""
         self.port.hang_up(self)
 
