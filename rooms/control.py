@@ -57,7 +57,7 @@ __all__ = [
 
 
 class SeatWish(NamedTuple):
-    """A seat that the broker wants for a session."""
+    """A seat that the broker wants for a session. Those of an order for several are all to play."""
 
     session: str
     client: ClientData

@@ -16,7 +16,7 @@ good until the client has confirmed that the new one arrived, because the answer
 that carried it may be lost with the connection.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Any
 
@@ -178,11 +178,9 @@ class Seats:
         """Seats of players that are free for anybody."""
         return self.capacity - len(self)
 
-    def have_room(self, wanted: Sequence[tuple[ClientData, bool]]) -> bool:
-        """Whether there are seats for all of these: each a client, and whether it only looks on."""
-        looking = sum(spectator for _, spectator in wanted)
-        playing = sum(not spectator and client.ID not in self._invited for client, spectator in wanted)
-        return playing <= self.free and looking <= self.gallery - self.spectators
+    def have_room(self, clients: Iterable[int]) -> bool:
+        """Whether there are seats to play for all of these, by their numbers. Nobody looks on together with others."""
+        return sum(client not in self._invited for client in clients) <= self.free
 
     # Invitations.
 

@@ -311,7 +311,7 @@ class Worker:
 
     def _hold(self, runner: Runner, ask: int, wishes: list[SeatWish]) -> None:
         deadline = self.now + runner.room.reservation_time
-        if len(wishes) > 1 and not runner.seats.have_room([(wish.client, wish.spectates) for wish in wishes]):
+        if len(wishes) > 1 and not runner.seats.have_room(wish.client.ID for wish in wishes):
             raise RoomFull
         seats = [
             runner.seats.reserve(

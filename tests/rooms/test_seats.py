@@ -211,6 +211,11 @@ class SeatsMachine(RuleBasedStateMachine):
         assert self.seats.uninvite(client) is (client in self.invited)
         self.invited.discard(client)
 
+    @rule(clients=st.sets(st.integers(0, len(SESSIONS)), min_size=2))
+    def ask_for_several(self, clients: set[int]) -> None:
+        free = self.seats.capacity - len(self.players()) - len(self.invited)
+        assert self.seats.have_room(clients) is (len(clients - self.invited) <= free)
+
     @rule()
     def lock(self) -> None:
         self.seats.locked = self.locked = not self.locked
