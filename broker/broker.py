@@ -298,8 +298,10 @@ class Broker:
     def on_report(self, record: WorkerRecord, report: RoomReport) -> None:
         """Take in what a worker reports."""
         if isinstance(report, RoomUpdated):
-            if self.directory.update(report, record) and report.type in self._isolated:
-                self.workers.keep_alone(record)  # it may be a broker before us who placed it
+            if self.directory.update(report, record):
+                if report.type in self._isolated:
+                    self.workers.keep_alone(record)  # it may be a broker before us who placed it
+                self.seating.came(report.room)
         elif isinstance(report, RoomEnded):
             self._room_ended(record, report.room)
             self.seating.retry()

@@ -96,7 +96,8 @@ class Cluster:
         """At most one for each worker that has proved that it has the key."""
         self._launcher: Launcher | None = None
         self._supervisor: Supervisor | None = None
-        self._settled_at = 0.0
+        self.settled_at = 0.0
+        """See ``SeatingOutbox.settled_at``."""
         self._started_at = 0.0
         self._all_ended = asyncio.Event()
         self._port = Port(
@@ -130,7 +131,7 @@ class Cluster:
     def expected(self) -> int:
         """Workers that may serve soon."""
         launched = self._supervisor.expected if self._supervisor is not None else 0
-        return max(launched, int(self.now < self._settled_at))
+        return max(launched, int(self.now < self.settled_at))
 
     @property
     def starting(self) -> bool:
@@ -149,10 +150,10 @@ class Cluster:
                 "stop that one, or choose another with --worker-address."
             ) from error
         self._port.touch()
-        self._settled_at = self.now + self._options.settle
+        self.settled_at = self.now + self._options.settle
         self._port.alarm(self.now + 1.0, self._sweep)
         if self._options.settle:
-            self._port.alarm(self._settled_at, self._say_who_was_here)
+            self._port.alarm(self.settled_at, self._say_who_was_here)
         self.registrar.start()
 
     def _say_who_was_here(self) -> None:

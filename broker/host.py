@@ -477,6 +477,11 @@ class Host:
         return self._cluster.expected if self._cluster is not None else 0
 
     @property
+    def settled_at(self) -> float:
+        """See ``SeatingOutbox.settled_at``."""
+        return self._cluster.settled_at if self._cluster is not None else 0.0
+
+    @property
     def workers_starting(self) -> bool:
         """See ``SeatingOutbox.workers_starting``."""
         return self._cluster is not None and self._cluster.starting

@@ -141,7 +141,7 @@ class Searches:
             return
         if message.room in session.rooms:
             raise AlreadyWaiting("this client is in that room already")
-        if message.room not in self._directory:
+        if message.room not in self._directory and not self._seating.rooms_may_come:
             raise RoomNotFound
         if "password" in access:
             self._guesses.check(session, self._out.now)

@@ -55,6 +55,12 @@ class SeatingOutbox(Protocol):
         ...
 
     @property
+    def settled_at(self) -> float:
+        """Until when workers of a broker before this one may come, with rooms that are not known yet; monotonic
+        seconds. In the past where none may."""
+        ...
+
+    @property
     def workers_starting(self) -> bool:
         """Whether the first workers of this server are just starting: who comes first would get all the rooms."""
         ...
@@ -115,6 +121,8 @@ class Seating:
         self._wishes: dict[int, _Wish] = {}
         self._next_ask = 1
         self._waiting: dict[_Wish, None] = {}
+        self._unknown: dict[str, list[_Wish]] = {}
+        """Who waits for rooms that workers of a broker before us may have: each session for one at most."""
 
     def open(self, new: NewRoom, seats: list[SeatWish], then: Then) -> None:
         """Have a room made, with these seats held."""
@@ -123,11 +131,33 @@ class Seating:
 
     def reserve(self, room: str, seats: list[SeatWish], then: Then, *, picked: bool = False) -> None:
         """Have seats held in a room that is there; ``picked``: which we have chosen, and not who wants them."""
-        entry = self._directory.get(room)
-        if entry is None:
+        entry, out = self._directory.get(room), self._out
+        wish = _Wish(seats, then, None, room, out.settled_at, picked=picked)
+        if entry is not None:
+            self._ask(wish, entry.worker)
+        elif self.rooms_may_come:
+            self._unknown.setdefault(room, []).append(wish)
+            out.alarm(wish.deadline, self._never_came, room)
+        else:
             then(RoomNotFound())
+
+    @property
+    def rooms_may_come(self) -> bool:
+        """Whether a room that is not known may be one of a worker that has yet to come to this broker."""
+        return self._out.now < self._out.settled_at
+
+    def came(self, room: str) -> None:
+        """A worker has a room: whoever waits for it asks there."""
+        waiting, entry = self._unknown.pop(room, ()), self._directory.get(room)
+        if not waiting or entry is None:
             return
-        self._ask(_Wish(seats, then, None, room, self._out.now, picked=picked), entry.worker)
+        self._out.clear_alarm(self._never_came, room)
+        for wish in waiting:
+            self._ask(wish, entry.worker)
+
+    def _never_came(self, room: str) -> None:
+        for wish in self._unknown.pop(room):
+            wish.then(RoomNotFound())
 
     def answered(self, record: WorkerRecord, answer: Reserved | Refused) -> None:
         """A worker has answered. What it answers too late, or was never asked, is not heard."""

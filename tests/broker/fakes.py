@@ -70,6 +70,7 @@ class FakeOutbox:
         self.failures: list[tuple[str, BaseException]] = []
         """What hooks of queues have raised."""
         self.flush: Callable[[], None] = lambda: None
+        self.settled_at = 0.0
 
     # What the broker calls.
 

@@ -20,7 +20,16 @@ from server_room_system.protocol import (
     RoomNotFound,
     WorkerLost,
 )
-from server_room_system.rooms.control import OpenRoom, ReleaseSeats, Reserved, RoomEnded, RoomUpdated, Seated, Unseated
+from server_room_system.rooms.control import (
+    OpenRoom,
+    ReleaseSeats,
+    Reserved,
+    ReserveSeats,
+    RoomEnded,
+    RoomUpdated,
+    Seated,
+    Unseated,
+)
 
 from .fakes import Bench, FakeCaller, FakeOutbox, Guest, a_worker
 from .test_broker import assigned, codes, come, come_back, create, join, match
@@ -217,6 +226,25 @@ def test_who_asks_for_a_seat_in_a_room_whose_worker_is_missing_is_refused(yard: 
     (answer,) = join(eve, room)
     assert isinstance(answer, Error)
     assert answer.code == RoomNotFound.code
+
+
+def test_a_room_whose_worker_has_yet_to_come_is_joined_when_it_has(yard: Yard) -> None:
+    ann, bob = come(yard), come(yard)
+    yard.out.settled_at = yard.out.now + 2.0
+    assert join(ann, "r1") == []
+    ann.lose()
+    come_back(ann)
+    assert join(ann, "r1") == [], "asked again, it waits on"
+    assert codes(join(ann, "r2", 11)) == [(11, Code.ALREADY_WAITING)]
+    assert join(bob, "r2") == []
+    yard.tell("w1", RoomUpdated("r1", "duel", 1, 1, 2, False, {}))
+    (order,) = yard.desks["w1"].asked
+    assert isinstance(order, ReserveSeats)
+    yard.tell("w1", Reserved(order.ask, "r1", [bytes(16)], 15.0))
+    assert assigned(ann.heard()).room == "r1"
+    yard.out.advance(2.0)
+    assert codes(bob.heard()) == [(10, Code.ROOM_NOT_FOUND)]
+    assert codes(join(bob, "r2", 11)) == [(11, Code.ROOM_NOT_FOUND)]
 
 
 def test_a_member_whose_session_has_ended_is_taken_out_again(yard: Yard) -> None:

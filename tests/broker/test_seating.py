@@ -48,6 +48,7 @@ class Outbox(FakeClock):
         super().__init__()
         self.workers_expected = 0
         self.workers_starting = False
+        self.settled_at = 0.0
         self.spares = 0
         """How many more workers can be started."""
         self.spares_wanted = 0
@@ -167,6 +168,38 @@ def test_seats_in_a_room_that_is_there_are_its_workers(hall: Hall) -> None:
 def test_seats_in_a_room_that_is_not_there(hall: Hall) -> None:
     hall.reserve("r1")
     assert type(hall.answer) is RoomNotFound
+
+
+def test_seats_in_a_room_wait_for_its_worker_while_those_of_an_earlier_broker_come(hall: Hall) -> None:
+    hall.out.settled_at = hall.out.now + 2.0
+    hall.reserve("r1")
+    hall.reserve("r1")
+    hall.reserve("r2")
+    hall.out.advance(1.9)
+    assert hall.answers == []
+    record, desk = hall.add()
+    hall.known(record, "r1")
+    hall.seating.came("r1")
+    assert [order.room for order in desk.orders if isinstance(order, ReserveSeats)] == ["r1", "r1"]
+    hall.hold(record, desk.last)
+    assert isinstance(hall.answer, HeldSeats)
+    hall.out.advance(0.2)
+    _, refused = hall.answers
+    assert isinstance(refused, RoomNotFound)
+    hall.reserve("r2")
+    assert isinstance(hall.answers[-1], RoomNotFound), "at once: nobody is expected any more"
+
+
+def test_a_room_that_is_known_twice_is_asked_once(hall: Hall) -> None:
+    hall.out.settled_at = hall.out.now + 2.0
+    hall.reserve("r1")
+    record, desk = hall.add()
+    for _ in range(2):
+        hall.known(record, "r1")
+        hall.seating.came("r1")
+    assert len(desk.orders) == 1
+    hall.out.advance(2.0)
+    assert hall.answers == [], "its worker has its own time to answer"
 
 
 def test_seats_in_a_room_whose_worker_is_missing(hall: Hall) -> None:

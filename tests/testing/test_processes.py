@@ -15,6 +15,7 @@ from server_room_system import (
     NotInRoomError,
     Room,
     RoomClosed,
+    RoomNotFound,
     RuleSet,
     Server,
     WorkerLost,
@@ -154,6 +155,24 @@ def test_rooms_on_workers_live_on_while_their_broker_is_dead_and_its_successor_t
             await same.send("said", 2, ack=True)
             assert (await room.receive()).data == 2
             assert (await s.client()).id not in (ann.id, bob.id)
+
+    run(play)
+
+
+def test_whoever_asks_for_a_room_before_its_worker_is_back_with_the_broker_waits_for_it() -> None:
+    async def play() -> None:
+        async with echo(workers=1) as s:
+            ann = await s.client()
+            room = await ann.create(RuleSet(3, room="echo"))
+            await s.kill_broker()
+            await s.restart_broker()
+            newcomer = await s.client()
+            assert not list(s.host.broker.workers), "its worker has come already: nobody would have to wait"
+            same = await newcomer.join_by_id(room.id)
+            await same.send("said", 2, ack=True)
+            assert (await room.receive()).data == 2
+            with pytest.raises(RoomNotFound):
+                await newcomer.join_by_id("f" * 32)
 
     run(play)
 
