@@ -24,7 +24,17 @@ class RoomChange(NamedTuple):
 
 
 class Replay:
-    """A list as the changes that come make it. Whoever misses some says from where on: see ``epoch`` and ``offset``."""
+    """A list as the changes that come make it. Whoever misses some says from where on: see ``position``.
+
+    The end of a list needs nothing behind it to be missed. On one connection,
+    LISTED come whole and in order: what the broker's socket does not take waits
+    for it (``Connection.say_frame``), and where too much waits the connection is
+    ended; a client's socket leaves with the broker what it can't hold; and none
+    connects anew by itself. So a part is lost with its connection or not at all,
+    and on the next one WATCH is repeated from ``position``, which is nothing
+    until the list is whole. What comes there ahead of the answer may be changes
+    of a list whose rest is lost: that is why each part says what it follows.
+    """
 
     def __init__(self) -> None:
         self.rooms: dict[str, dict[str, Any]] = {}

@@ -8,6 +8,8 @@ import pytest
 from server_room_system import AsyncClient, BadFilter, CapacityReached, Room, RoomChange, RoomList, RuleSet, Server
 from server_room_system.broker import listing
 from server_room_system.broker.sessions import Session
+from server_room_system.client.room_list import Replay
+from server_room_system.protocol.room_messages import Listed
 from server_room_system.testing import run, system
 
 from .system import LOCAL, PATIENCE, clients, on_a_loop
@@ -90,6 +92,39 @@ def test_a_list_goes_on_across_a_lost_connection_and_a_broker_that_starts_anew()
     run(play)
 
 
+def test_the_end_of_a_list_that_is_lost_with_its_connection_comes_on_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listing, "_MOST_BYTES", 1)  # each room is a part
+    take = Replay.take
+    arrived: list[int] = []
+    """Parts that came before the list began anew."""
+
+    async def play() -> None:
+        async with system(Server(rooms={"table": Table}), latency=(0.05, 0.05)) as game:
+            ann, cyd = await game.client(), await game.client()
+            made = [await a_table(ann, level=level) for level in range(3)]
+            here: list[Listed] = []
+
+            def count(replay: Replay, message: Listed) -> list[RoomChange] | None:
+                here.append(message)
+                return take(replay, message)
+
+            monkeypatch.setattr(Replay, "take", count)
+            watching = asyncio.ensure_future(cyd.watch_rooms("table"))
+            await game.sleep(0.08)
+            assert not here, "all of the list is on its way"
+            game.drop(cyd)
+            rooms = await watching  # and nothing changes
+            begun = [number for number, part in enumerate(here) if part.changes and "from" not in part.changes[0][1]]
+            arrived.append(begun[-1])
+            assert {one["room"] for one in rooms.rooms} == {room.id for room in made}
+
+    for seed in range(12):
+        run(play, seed=seed)
+    assert {1, 2} <= set(arrived)
+
+
 @pytest.mark.parametrize("lost", [0, 1, 2])
 def test_a_part_of_a_list_that_is_lost_is_fetched_again(lost: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "_MOST_BYTES", 1)  # each room is a part
@@ -108,7 +143,9 @@ def test_a_part_of_a_list_that_is_lost_is_fetched_again(lost: int, monkeypatch: 
             monkeypatch.setattr(Session, "say_frame", lossy)
             watching = asyncio.ensure_future(cyd.watch_rooms("table"))
             await game.sleep(1.0)
-            made.append(await a_table(ann, level=3))  # if it was the last part, that is noticed when more comes
+            made.append(
+                await a_table(ann, level=3)
+            )  # no connection loses the last part and goes on; were it so, this tells
             rooms = await watching
             await game.sleep(1.0)
             assert {one["room"] for one in rooms.rooms} == {room.id for room in made}
