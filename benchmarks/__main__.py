@@ -10,8 +10,6 @@ from benchmarks.report import json_line, markdown, put_between, table
 from benchmarks.runs import Outcome, compare
 from benchmarks.workloads import BARE, WORKLOADS, Workload
 
-_FILES = 8192
-
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -44,10 +42,10 @@ def main() -> int:
     if sys.platform != "linux":
         _say("the benchmarks read /proc and use epoll: they need Linux")
         return 2
-    raise_file_limit(_FILES)
+    chosen = _chosen(options)
+    raise_file_limit(max(workload.files for workload in chosen))
     if cores().server is None:
         _say("there is one core for server and load together: read the ratios, not the figures")
-    chosen = _chosen(options)
     machine = describe()
     outcomes: list[Outcome] = []
     try:

@@ -3,6 +3,7 @@
 import select
 import struct
 import time
+from collections import deque
 from collections.abc import Callable
 
 from benchmarks.wire import (
@@ -63,6 +64,8 @@ class Crowd:
         self.on_own: Callable[[Client], None] | None = None
         """Called after a sender got messages of its own back."""
         self._downlinks: list[Connection] = []
+        self._silent: deque[tuple[float, Client]] = deque()
+        """Who was brought, and when it gave its last sign of life, the oldest first."""
         self._ping_next = 0.0
         self._pinged = 0
 
@@ -88,6 +91,42 @@ class Crowd:
             if now > deadline:
                 raise LoadError(f"{target - len(self.members)} of {count} clients did not get into a room in time")
         return took
+
+    def bring(self, count: int, seat: Seat) -> list[Client]:
+        """Connect ``count`` clients, and have them welcome. What they ask for is not waited for."""
+        sent = 0
+        brought: list[Client] = []
+        on_the_way: list[Client] = []
+        deadline = time.monotonic() + _PATIENCE + count / 100
+        while sent < count or on_the_way:
+            while sent < count and len(on_the_way) < _AT_ONCE:
+                on_the_way.append(self._enter(seat))
+                sent += 1
+            self.turn(0.1)
+            welcome = [client for client in on_the_way if client.welcomed]
+            self._silent.extend((client.welcomed, client) for client in welcome)
+            brought += welcome
+            on_the_way = [client for client in on_the_way if not client.welcomed]
+            self.ping_some()
+            if time.monotonic() > deadline:
+                raise LoadError(f"{len(on_the_way)} clients were not welcome in time")
+        return brought
+
+    def wait(self, seconds: float) -> None:
+        """Take what comes for so long; those who were brought give signs of life."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.turn(0.05)
+            self.ping_some()
+
+    def ping_some(self) -> None:
+        """Signs of life of those who were brought and gave the last one five seconds ago."""
+        now = time.monotonic()
+        while self._silent and self._silent[0][0] <= now - _PING_EVERY:
+            _, client = self._silent.popleft()
+            self._pinged += 1
+            client.ping(self._pinged & 0xFFFF)
+            self._silent.append((now, client))
 
     def turn(self, timeout: float) -> bool:
         """Wait for something to come, and take it. Returns whether something did."""
@@ -150,9 +189,11 @@ class Crowd:
         self._downlinks = [connection for connection in self._downlinks if not connection.client.items]
         return self._downlinks
 
-    def _enter(self, seat: Seat) -> None:
+    def _enter(self, seat: Seat) -> Client:
         self._entering += 1
-        self._register(Client(self._port, seat, time.monotonic()).session)
+        client = Client(self._port, seat, time.monotonic())
+        self._register(client.session)
+        return client
 
     def _register(self, connection: Connection) -> None:
         self._connections[connection.fd] = connection

@@ -4,6 +4,7 @@ import gc
 import sys
 from collections.abc import Callable
 
+from benchmarks.arrivals import duels as duels_of_clients
 from benchmarks.arrivals import join, join_or_create, memory
 from benchmarks.crowd import Crowd
 from benchmarks.idle import idle_rooms
@@ -28,6 +29,7 @@ _WORKS: dict[str, Callable[[Job], Result]] = {
     "echo": _with_crowd(echo),
     "join": _with_crowd(join),
     "join-or-create": _with_crowd(join_or_create),
+    "queue-duels": _with_crowd(duels_of_clients),
     "memory": _with_crowd(memory),
     "idle": idle_rooms,
     "kill-launched": kill_launched,

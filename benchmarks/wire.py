@@ -82,11 +82,15 @@ class Seat(NamedTuple):
     type: str
     size: int
     way: Kind = Kind.MATCH
-    """MATCH or JOIN_OR_CREATE."""
+    """MATCH, JOIN_OR_CREATE, or ENQUEUE for the queue ``duel``."""
+    at_once: bool = True
+    """Whether it is asked for as soon as the client is welcome."""
 
     def request(self, ref: int) -> list[object]:
         """What a client says for it."""
         ruleset = [self.size, self.type, {}]
+        if self.way is Kind.ENQUEUE:
+            return [int(self.way), ref, 2, "duel", {}, [], {}, {}, 120.0, ""]
         if self.way is Kind.JOIN_OR_CREATE:
             return [int(self.way), ref, 2, ruleset, {}, {}]
         return [int(self.way), ref, 2, ruleset, {}, 30.0]
@@ -201,12 +205,14 @@ class Client:
     All counters are for whoever reads the sockets: nothing here touches them.
     """
 
-    __slots__ = ("began", "endpoint", "head", "items", "link", "marker", "member", "number", "own", "ref", "room",
-                 "seat", "session", "sock", "stream", "tail", "welcomed")  # fmt: skip
+    __slots__ = ("began", "endpoint", "head", "items", "link", "marker", "member", "number", "own", "ref", "request",
+                 "room", "seat", "session", "sock", "stream", "tail", "welcomed")  # fmt: skip
 
     def __init__(self, port: int, seat: Seat, began: float) -> None:
         self.seat = seat
         self.began = began
+        self.request = b""
+        """The frame that asks for its seat, once it is welcome."""
         self.welcomed = 0.0
         """When the server took it in, monotonic seconds."""
         self.member = False
@@ -248,6 +254,10 @@ class Client:
         split = len(whole) - len(packed) - NUMBER.size
         self.head, self.tail, self.marker = whole[:split], whole[split + NUMBER.size :], marker
 
+    def ask(self) -> None:
+        """Ask for its seat."""
+        self.session.sock.send(self.request)
+
     def ping(self, number: int) -> None:
         """Give a sign of life, wherever one is expected."""
         self.session.say(Kind.PING, number)
@@ -260,12 +270,14 @@ class Client:
         kind = message[0]
         if kind == Kind.WELCOME:
             self.welcomed = time.monotonic()
-            self.session.sock.send(frame(pack(self.seat.request(message[3]))))
+            self.request = frame(pack(self.seat.request(message[3])))
+            if self.seat.at_once:
+                self.ask()
         elif kind == Kind.ASSIGNED:
             return self._assigned(message)
         elif kind == Kind.JOINED:
             return self._joined(message)
-        elif kind not in (Kind.TICKET, Kind.PONG, Kind.ACK, Kind.DELIVER):
+        elif kind not in (Kind.TICKET, Kind.PROGRESS, Kind.PONG, Kind.ACK, Kind.DELIVER):
             raise LoadError(f"the server said {Kind(kind).name} {message[1:]!r:.200} outside of a room's stream")
         return None
 

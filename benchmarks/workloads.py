@@ -83,11 +83,14 @@ class Workload:
     ours: Side = OURS
     beside: Side | None = BARE
     """What ours is compared with; None: with nothing."""
+    files: int = 8192
+    """Open files that each of its processes may need."""
 
     def quick(self) -> "Workload":
         """The same for a look in passing: shorter, and with fewer joins."""
         rooms = self.job.rooms // 4 if self.job.work in ("join", "join-or-create", "memory", "idle") else self.job.rooms
-        job = replace(self.job, warm_up=0.3, seconds=min(1.0, self.job.seconds), rooms=rooms, times=1)
+        times = self.job.times if self.job.work == "queue-duels" else 1
+        job = replace(self.job, warm_up=0.3, seconds=min(1.0, self.job.seconds), rooms=rooms, times=times)
         return replace(self, job=job, bouts=1)
 
 
@@ -121,6 +124,9 @@ _CLOSED = (
     Figure("p50", "from kill -9 to the typed close, p50, s", 3),
     Figure("p99", "from kill -9 to the typed close, p99, s", 3, Bound("most", 1.5, relative=False)),
 )
+
+_WAITING, _DUELS = 10_000, 2_500
+"""How many wait in a queue for two when all duels are made, and how many duels are made of others."""
 
 WORKLOADS = (
     Workload(
@@ -289,6 +295,19 @@ WORKLOADS = (
         bouts=1,
         ours=Side("ours", None),
         beside=None,
+    ),
+    Workload(
+        "queue-duels",
+        "match 1v1 by rating, 10,000 waiting: clients over the network, from ENQUEUE to the joined room",
+        replace(_job("queue-duels", "pair", 2, rooms=_WAITING), times=_DUELS),
+        (
+            Figure("matched", "tickets matched a second", 0, Bound("least", 3000, relative=False)),
+            Figure("p99", "p99 from ENQUEUE to joined, 50 at a time, ms", 1),
+            Figure("cpu_ticket", "CPU a ticket, µs", 0),
+        ),
+        ours=Side("ours", "benchmarks.duels", (str(_WAITING + _DUELS),)),
+        beside=None,
+        files=16_384,
     ),
     Workload(
         "start",
