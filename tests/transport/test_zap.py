@@ -59,11 +59,27 @@ def on_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., N
     return run
 
 
+def welcomes(caller: Caller) -> Verdict:
+    return Verdict.WELCOME
+
+
+@on_a_loop
+async def test_where_no_port_asks_anything_there_is_nobody_to_ask() -> None:
+    async with gate() as it:
+        with it.socket(zmq.ROUTER) as free, it.socket(zmq.ROUTER) as port, it.socket(zmq.REP) as somebody_else:
+            open_, asking = it.keeper.install(free, Lock()), it.keeper.install(port, Lock(judge=welcomes))
+            assert (await it.asks(open_))[3] == b"200", "in one process with others, it is asked as well"
+            it.keeper.remove(asking)
+            somebody_else.bind("inproc://zeromq.zap.01")
+            it.keeper.remove(open_)
+            somebody_else.unbind("inproc://zeromq.zap.01")
+
+
 @on_a_loop
 async def test_a_domain_that_is_nobodys_lets_nobody_in() -> None:
     async with gate() as it:
         with it.socket(zmq.ROUTER) as port:
-            domain = it.keeper.install(port, Lock())
+            domain = it.keeper.install(port, Lock(judge=welcomes))
             for unknown in ("", "x", "srs-", "srs-999", "srs-\u00b2", domain + " "):
                 assert (await it.asks(unknown))[3] == b"400"
             assert (await it.asks(domain, number=b"77"))[:4] == [b"", b"1.0", b"77", b"200"]
@@ -74,7 +90,7 @@ async def test_a_domain_that_is_nobodys_lets_nobody_in() -> None:
 async def test_who_comes_to_a_port_that_closes_is_to_come_again() -> None:
     async with gate() as it:
         with it.socket(zmq.ROUTER) as port, it.socket(zmq.ROUTER) as other:
-            domains = [it.keeper.install(socket, Lock()) for socket in (port, other)]
+            domains = [it.keeper.install(socket, Lock(judge=welcomes)) for socket in (port, other)]
             assert domains[0] != domains[1]
             it.keeper.remove(domains[0])
             assert (await it.asks(domains[0]))[3] == b"300"
@@ -149,7 +165,7 @@ async def test_nothing_is_left_of_it_behind_the_last_port() -> None:
             somebody_else.bind("inproc://zeromq.zap.01")
             somebody_else.unbind("inproc://zeromq.zap.01")
         with it.socket(zmq.ROUTER) as port:
-            domain = it.keeper.install(port, Lock())
+            domain = it.keeper.install(port, Lock(judge=welcomes))
             assert port.get_string(zmq.ZAP_DOMAIN).rstrip("\0") == domain
             assert port.get(ENFORCE_DOMAIN) == 1
             assert (await it.asks(domain))[3] == b"200"
