@@ -254,6 +254,13 @@ class Target:
         count: int = self.stats()["counts"].get(name, 0)
         return count
 
+    def counts_more(self, name: str, before: int) -> None:
+        """Wait until something was refused once more."""
+        deadline = time.monotonic() + PATIENCE
+        while self.counted(name) <= before:
+            assert time.monotonic() < deadline, f"{name}: no more than {before}"
+            time.sleep(0.02)
+
     def settles(self) -> None:
         """Wait until nobody but the honest ones is left."""
         deadline = time.monotonic() + PATIENCE
