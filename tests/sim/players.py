@@ -217,13 +217,13 @@ class Player:
                     answer = await room.request("ask", data, timeout=6.0)
                     if answer != data:
                         self.world.ledger.mistake(f"visit {visit.number} asked {data} and was answered {answer}")
-                    visit.acknowledged.append(number)
+                    self.world.ledger.acknowledges(visit, number)
                 else:
                     name = self._random.choices(("say", "burst", "kick", "close"), (80, 4, 1, 0.5))[0]
                     ack = self._random.random() < 0.3
                     await room.send(name, data, ack=ack, timeout=6.0)
                     if ack:
-                        visit.acknowledged.append(number)
+                        self.world.ledger.acknowledges(visit, number)
             except TimedOut:
                 continue
             except RequestError:

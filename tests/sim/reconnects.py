@@ -143,7 +143,7 @@ class _Crowd:
             ack = self._random.random() < 0.3
             await room.send("say", [room.id, number], ack=ack, timeout=30.0)
             if ack:
-                visit.acknowledged.append(number)
+                self._ledger.acknowledges(visit, number)
 
     async def _read(self, visit: Visit, room: ClientRoom) -> None:
         async for message in room:
