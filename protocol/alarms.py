@@ -20,7 +20,8 @@ class Alarms(Generic[K]):
     __slots__ = ("_heap", "_live", "_serial")
 
     def __init__(self) -> None:
-        self._live: dict[K, tuple[float, int]] = {}
+        self._live: dict[K, tuple[float, int, K]] = {}
+        """The entry of each key that counts; all others in the heap are stale."""
         self._heap: list[tuple[float, int, K]] = []
         self._serial = 0
 
@@ -30,10 +31,10 @@ class Alarms(Generic[K]):
     def set(self, key: K, when: float) -> None:
         """Wake ``key`` at ``when`` (monotonic seconds), and not at any time set before."""
         self._serial += 1
-        self._live[key] = (when, self._serial)
-        heapq.heappush(self._heap, (when, self._serial, key))
+        entry = self._live[key] = (when, self._serial, key)
+        heapq.heappush(self._heap, entry)
         if len(self._heap) > 3 * len(self._live) + 64:
-            self._heap = [(at, serial, name) for name, (at, serial) in self._live.items()]
+            self._heap = list(self._live.values())
             heapq.heapify(self._heap)
 
     def clear(self, key: K) -> None:
@@ -44,9 +45,9 @@ class Alarms(Generic[K]):
         """The earliest deadline, or None."""
         heap = self._heap
         while heap:
-            when, serial, key = heap[0]
-            if self._live.get(key) == (when, serial):
-                return when
+            entry = heap[0]
+            if self._live.get(entry[2]) is entry:
+                return entry[0]
             heapq.heappop(heap)
         return None
 
@@ -55,16 +56,19 @@ class Alarms(Generic[K]):
 
         Otherwise one that finds itself called a little early, and sets itself again, would never let this end.
         """
-        last = self._serial
+        last, live = self._serial, self._live
         later: list[tuple[float, int, K]] = []
         try:
-            while (when := self.next()) is not None and when <= now:
+            while self._heap and self._heap[0][0] <= now:
                 entry = heapq.heappop(self._heap)
+                key = entry[2]
+                if live.get(key) is not entry:
+                    continue
                 if entry[1] > last:
                     later.append(entry)
                 else:
-                    del self._live[entry[2]]
-                    yield entry[2]
+                    del live[key]
+                    yield key
         finally:
             for entry in later:
                 heapq.heappush(self._heap, entry)

@@ -421,6 +421,9 @@ class Port:
 
     def _ring(self) -> None:
         self._armed = None
+        self.listener.together(self._meet_deadlines)
+
+    def _meet_deadlines(self) -> None:
         self.begin(self._loop.time())
         try:
             for callback, args in self._alarms.due(self.now + _SLACK):

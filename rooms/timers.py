@@ -31,7 +31,7 @@ class AlarmClock(Protocol):
 class Timer:
     """A function that a room runs later. It ends with its room."""
 
-    __slots__ = ("_timers", "function", "hook", "interval", "last", "waiting", "when")
+    __slots__ = ("_timers", "function", "hook", "interval", "last", "ticks", "waiting", "when")
 
     def __init__(
         self, timers: "Timers", hook: str, function: Callable[..., Any], interval: float | None, when: float
@@ -41,6 +41,8 @@ class Timer:
         self.interval = interval
         self.when = when
         self.waiting = False
+        self.ticks = False
+        """Whether the function gets the seconds since it was called last."""
         self.last = 0.0
         self._timers = timers
 
@@ -80,13 +82,17 @@ class Timers:
     def tick(self, rate: float, function: Callable[[float], Any], phase: float = 0.0) -> Timer:
         """Run a function ``rate`` times a second; it gets the seconds since the last time.
 
-        ``phase``: in [0, 1), how much of the first interval is left out. Rooms that are made in one turn would tick
-        in one turn for ever.
+        ``phase``: in [0, 1), at which place of an interval it runs. Intervals are counted from the clock's zero, not
+        from now: so all who have the same rate and place share turns, whenever they began, and those who began in one
+        turn do not have to.
         """
         interval = 1.0 / rate
-        first = self._clock.now + interval * (1.0 - phase)
-        timer = Timer(self, "on_tick", lambda: function(self._elapsed(timer)), interval, first)
-        timer.last = self._clock.now
+        now = self._clock.now
+        first = now + interval * (1.0 - (now / interval - phase) % 1.0)
+        if first - now <= _SLACK:  # it would be met in this very turn, and nothing has happened yet
+            first += interval
+        timer = Timer(self, "on_tick", function, interval, first)
+        timer.ticks, timer.last = True, now
         return self._start(timer)
 
     def cancel(self, timer: Timer) -> None:
@@ -115,7 +121,7 @@ class Timers:
             # Late turns keep the beat; what was missed altogether is left out, and
             # so is the turn that would be met together with this one.
             missed = (self._clock.now + _SLACK - timer.when) // timer.interval
-            timer.when += timer.interval * (max(0, missed) + 1)
+            timer.when += timer.interval * (max(0.0, missed) + 1.0)
             self._clock.alarm(timer.when, self._due, timer)
         if not timer.waiting:  # one that still waits is not queued twice
             timer.waiting = True
@@ -127,11 +133,11 @@ class Timers:
             return
         if timer.interval is None:
             del self._timers[timer]
-        self._mailbox.call(timer.hook, timer.function, ())
-
-    def _elapsed(self, timer: Timer) -> float:
-        elapsed, timer.last = self._clock.now - timer.last, self._clock.now
-        return elapsed
+        args: tuple[float, ...] = ()
+        if timer.ticks:
+            now = self._clock.now
+            args, timer.last = (now - timer.last,), now
+        self._mailbox.call(timer.hook, timer.function, args)
 
 
 def _nothing() -> None:

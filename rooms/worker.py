@@ -6,7 +6,7 @@ go through the port that it shares with the broker, or has for itself.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from ..protocol.errors import (
@@ -96,6 +96,8 @@ class Worker:
         self._over = False
         self._drain_until = 0.0
         self._port = port
+        self.alarm = port.alarm
+        self.clear_alarm = port.clear_alarm
         self._make_room = make_room
         self._on_report = on_report
         self._entropy = entropy
@@ -425,14 +427,6 @@ class Worker:
         updates, self._updates = self._updates, {}
         for update in updates.values():
             self._on_report(update)
-
-    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
-        """See ``Port.alarm``."""
-        self._port.alarm(when, callback, *args)
-
-    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
-        """See ``Port.clear_alarm``."""
-        self._port.clear_alarm(callback, *args)
 
     def run(self, mailbox: Mailbox, waiting: Awaitable[Any], then: Then) -> None:
         """See ``HookRunner.run``."""

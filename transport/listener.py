@@ -154,6 +154,14 @@ class ZmqListener:
             self.wake()
         return failed
 
+    def together(self, work: Callable[[], None]) -> None:
+        self._in_turn = True
+        try:
+            work()
+        finally:
+            self._in_turn = False
+            self._look()
+
     def cut(self, peer: bytes) -> None:
         self._monitor.pump()
         fd = self._fd_of.get(peer)
@@ -214,10 +222,16 @@ class ZmqListener:
             self._sink.flush()
         finally:
             self._in_turn = False
-            # The descriptor is edge-triggered: after receiving and sending, only
-            # EVENTS tells whether more has come meanwhile.
-            if not self._socket.closed and (full_turn or int(self._socket.get(EVENTS)) & POLLIN):
+            if full_turn:
                 self.wake()
+            else:
+                self._look()
+
+    def _look(self) -> None:
+        # The descriptor is edge-triggered: after receiving and sending, only
+        # EVENTS tells whether more has come meanwhile.
+        if not self._socket.closed and int(self._socket.get(EVENTS)) & POLLIN:
+            self.wake()
 
     def _drain(self) -> bool:
         receive = self._socket.recv

@@ -235,6 +235,9 @@ class _MemoryListener:
         for peer in [peer for peer, since in self._silent.items() if since < before]:
             self.cut(peer)
 
+    def together(self, work: Callable[[], None]) -> None:
+        work()
+
     def wake(self) -> None:
         if not self._scheduled:
             self._scheduled = True

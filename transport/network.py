@@ -9,7 +9,7 @@ Two networks keep this contract, and one suite of tests runs over both:
 Everything here runs on one thread, the one that owns the event loop.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -102,6 +102,9 @@ class Listener(Protocol):
             Those that did not take it, with the reason.
         """
         ...
+
+    def together(self, work: Callable[[], None]) -> None:
+        """Do work that hands over many frames, outside of the turns of what arrives: it costs less than one by one."""
 
     def cut(self, peer: bytes) -> None:
         """Close the connection of a peer, if it is there. Nothing more is heard of it but ``gone``, in a later turn."""

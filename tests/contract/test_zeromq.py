@@ -91,6 +91,25 @@ async def test_when_descriptors_run_out_newcomers_are_turned_away(ground: Ground
 
 
 @on_zeromq
+async def test_what_comes_while_frames_are_handed_over_together_is_heard(ground: Ground) -> None:
+    """Sending takes the sign of what has arrived away: whoever does not look is not told of it any more."""
+    listener, ear = ground.listen()
+    link, mouth, voice = await ground.pair(listener, ear)
+    await ground.quiet()
+    before = len(voice.frames), len(mouth.frames)
+
+    def work() -> None:
+        link.send(b"meanwhile")
+        _let_the_io_threads_work()
+        assert listener.send(voice.peer, b"one") is Sent.TAKEN
+        assert listener.send_all([voice.peer], b"two") == []
+
+    listener.together(work)
+    await ground.until(lambda: voice.frames[before[0] :] == [b"meanwhile"])
+    await ground.until(lambda: mouth.frames[before[1] :] == [b"one", b"two"])
+
+
+@on_zeromq
 async def test_a_peer_that_names_itself_is_not_heard(ground: Ground) -> None:
     listener, ear = ground.listen()
     _, mouth, voice = await ground.pair(listener, ear)

@@ -643,6 +643,9 @@ class FakeListener:
         outcomes = [(peer, self.send(peer, frame)) for peer in peers]
         return [(peer, sent) for peer, sent in outcomes if sent is not Sent.TAKEN]
 
+    def together(self, work: Callable[[], None]) -> None:
+        work()
+
     def cut(self, peer: bytes) -> None:
         self.cuts.append(peer)
 

@@ -109,6 +109,33 @@ def test_rooms_that_are_made_in_one_turn_do_not_all_tick_in_one() -> None:
     assert all(0.0 < when <= 0.1 + 1e-9 for when in first)
 
 
+def test_rooms_of_one_place_tick_in_one_turn_whenever_they_were_made() -> None:
+    """Each room counted from when it was made: 250 rooms woke the loop 700 times a second, to tick 20 times."""
+    places: set[float] = set()
+    for made_after in (0.0, 0.03, 0.0999, 0.45, 77.7777):
+        clockwork = Clockwork()
+        clockwork.tick_rate = 10.0
+        bench = Bench(clockwork, create=False)
+        bench.out.advance(made_after)
+        bench.create()
+        bench.out.advance(0.5)
+        assert len(clockwork.times) == 5
+        assert all(made_after < when <= made_after + 0.5 for when in clockwork.times)
+        places.update(round(when % 0.1, 5) for when in clockwork.times)
+    assert len(places) == 1
+
+
+def test_the_first_tick_is_not_in_the_turn_in_which_the_room_was_made() -> None:
+    for early in (0.0, 1e-9, 0.0009):
+        clockwork = Clockwork()
+        clockwork.tick_rate = 10.0
+        bench = Bench(clockwork, create=False, entropy=lambda size: bytes(size - 1) + b"\x10")
+        bench.out.advance(0.1 - early)
+        bench.create()
+        bench.out.advance(0.15)
+        assert [event[1] for event in clockwork.events if event[0] == "tick"] == [round(0.1 + early, 6)]
+
+
 @pytest.mark.usefixtures("one_phase")
 def test_late_turns_keep_the_beat_and_are_not_piled_up(room: Clockwork) -> None:
     room.tick_rate = 10.0
