@@ -13,10 +13,8 @@ from ..protocol.codec import download_decoder
 from ..protocol.errors import (
     AuthRefused,
     BadMessage,
-    BrokerUnreachable,
     Code,
     CredentialsError,
-    CredentialsWanted,
     RemoteError,
     ServerRoomError,
     SessionUnknown,
@@ -27,52 +25,40 @@ from ..protocol.errors import (
 )
 from ..protocol.limits import Limits
 from ..protocol.messages import (
-    VERSION,
     Ack,
     Assigned,
     Cancel,
     Create,
     Deliver,
-    Endpoints,
     Error,
     Goodbye,
-    Hello,
     JoinById,
     Kind,
     LeftRoom,
-    ListEndpoints,
-    ListRooms,
     Match,
     Message,
     Reset,
-    Resume,
     RoomLost,
-    Rooms,
     Welcome,
     parse,
 )
 from ..protocol.names import ClientData
-from ..protocol.queue_messages import Accept, Enqueue, Found, Party, PartyState, Progress, Reasons, Rematch, Why
-from ..protocol.room_messages import JoinOrCreate, JoinWhere, Listed, Unwatch, Watch
+from ..protocol.queue_messages import Enqueue, Rematch
+from ..protocol.room_messages import JoinOrCreate, JoinWhere
 from ..protocol.streams import Position
 from ..transport.network import Failure
-from .asks import FIRST_ASK, Asks, MakeMessage
+from .asks import FIRST_ASK, Asks
 from .contact import Contact
 from .life import ClientEvent, ClientState
 from .membership import Membership, MembershipEvent, MembershipState
 from .memberships import Memberships
+from .opening import Opening
 from .outbox import ClientOutbox
+from .requests import Requests
 
 __all__ = ["ClientCore"]
 
 _RETRY_FULL = 0.02
-_ASKED_BY: dict[type[Message], type[Message]] = {
-    Rooms: ListRooms,
-    Endpoints: ListEndpoints,
-    Reasons: Why,
-    PartyState: Party,
-}
-"""Which request each answer is for."""
 _BEAT = 1.0
 
 
@@ -113,22 +99,13 @@ class ClientCore:
         self._random = random
         self._connect_timeout = connect_timeout
         self._reconnect_timeout = reconnect_timeout
-        self._software = software[:64]
-        self._credentials = credentials
-        self._fetches = fetches
         self._decode = download_decoder(self.limits)
-        self._session = ""
-        self._token = b""
-        self._opening_ask = 0
-        self._unwelcome: ServerRoomError | None = None
-        """Why the last opening failed, if somebody answered."""
-        self._locked_out = ""
-        """Why the last connection was not made, if that has to do with keys."""
-        self._to_cancel: list[int] = []
         self._asks = Asks()
         self._memberships = Memberships(self.broker, self._asks, out, inbox, self._part_with)
         self.rooms = self._memberships.rooms
         """Those that we are in, by id."""
+        self.requests = Requests(self.broker, self._asks, self._memberships, out)
+        self._opening = Opening(self.broker, self._asks, self._memberships, out, software, credentials, fetches=fetches)
 
     @property
     def home(self) -> Membership:
@@ -162,39 +139,20 @@ class ClientCore:
             contact.opened(self.limits, now)  # a worker is told nothing but what we want
             self._say_again(contact)
             return
-        self._locked_out = ""
-        ask = self._opening_ask = self._asks.number()
-        if self._session:
-            contact.say(Resume(ask, [VERSION], self._session, self._token, self.home.reader.direct, {}))
-        else:
-            self._identify(ask)
+        self._opening.begin()
 
     def introduce(self, ask: int, credentials: Any) -> None:
-        """This is what the application shows of who it is. Too late, if that opening is over."""
-        if ask != self._opening_ask or self.state is not ClientState.OPENING:
-            return
-        if self._session:
-            options = {"credentials": credentials}
-            last = self.home.reader.direct
-            self.broker.say(Resume(ask, [VERSION], self._session, self._token, last, options))
-        else:
-            options = {} if credentials is None else {"credentials": credentials}
-            self.broker.say(Hello(ask, [VERSION], self._software, options))
+        """See ``Opening.introduce``."""
+        self._opening.introduce(ask, credentials)
 
     def not_introduced(self, ask: int, error: CredentialsError, now: float) -> None:
         """The application could not say who it is. A session that we have is not given up for it."""
-        if ask != self._opening_ask or self.state is not ClientState.OPENING:
+        if not self._opening.waits_for(ask):
             return
-        if self._session:
+        if self._opening.has_session:
             self._lose_opening(error, now)
         else:
             self._end(error)
-
-    def _identify(self, ask: int) -> None:
-        if self._fetches:
-            self._out.fetch_credentials(ask)
-        else:
-            self.introduce(ask, self._credentials)
 
     def down(self, reason: str, now: float, contact: Contact | None = None, failure: Failure | None = None) -> None:
         """The connection failed, or is lost. ``failure``: what the port's lock has to do with it."""
@@ -208,9 +166,9 @@ class ClientCore:
             self._end(AuthRefused(reason))
             return
         if contact.state is not ClientState.OPENING:
-            self._unwelcome = None  # that nobody is there says more than what was said before
+            self._opening.unwelcome = None  # that nobody is there says more than what was said before
         if failure is not None:
-            self._locked_out = reason
+            self._opening.locked_out = reason
         self._lost(contact, reason, now)
 
     def receive(self, frame: bytes, now: float, contact: Contact | None = None) -> None:
@@ -282,51 +240,6 @@ class ClientCore:
 
     # What the application wants.
 
-    def ask(self, make: MakeMessage) -> int:
-        """Ask the broker something; ``answered`` tells the outcome under this number.
-
-        Args:
-            make: makes the message; called again after a reconnect, with the
-                same number and the session's new reference (``home.ref``).
-        """
-        ask = self._asks.number()
-        self._asks.put(self.broker, ask, make)
-        return ask
-
-    def forget(self, ask: int) -> None:
-        """The answer is not wanted any more. A match is cancelled."""
-        make = self._asks.pop(ask)
-        if self._memberships.stop_entering(ask):
-            return
-        if make is not None and isinstance(make(ask), Match | Enqueue | Rematch):
-            self._say_cancel(ask)
-        elif make is not None and isinstance(make(ask), Watch) and self.broker.online:
-            self.broker.say(Unwatch(self.home.ref, ask))
-
-    def repeat(self, ask: int) -> None:
-        """Ask once more, on the same connection: what came does not go on from what came before."""
-        make = self._asks.get(ask)
-        if make is not None and self.broker.online:
-            self.broker.say(make(ask))
-
-    def cancel(self, ask: int) -> None:
-        """Give a ticket up; ``answered`` tells that it is. Said again on connections to come until then."""
-        if not self._memberships.is_entering(ask):
-            self._asks.cancel(ask)
-            if self.broker.online:
-                self.broker.say(Cancel(self.home.ref, ask))
-
-    def accept(self, ask: int, match: int, *, yes: bool) -> None:
-        """Say whether we play the match that was found for a ticket. Lost with the connection, it is asked again."""
-        if self.broker.online:
-            self.broker.say(Accept(self.home.ref, ask, match, yes))
-
-    def _say_cancel(self, ask: int) -> None:
-        if self.broker.online:
-            self.broker.say(Cancel(self.home.ref, ask))
-        else:
-            self._to_cancel.append(ask)
-
     def send(self, membership: Membership, kind: Kind, name: str, data: Any) -> int:
         """Send a message or a request; its number.
 
@@ -375,26 +288,13 @@ class ClientCore:
             self._assigned(message, now)
         elif isinstance(message, RoomLost):
             self._memberships.room_lost(message.room, error_for(message.code, message.text))
-        elif isinstance(message, PartyState) and not message.ask:
-            self._out.party_changed(message.party)
-        elif isinstance(message, Rooms | Endpoints | Reasons | PartyState):
-            self._asks.check(message.ask, _ASKED_BY[type(message)])
-            if self._asks.pop(message.ask) is not None:
-                self._out.answered(message.ask, message)
-            elif isinstance(message, PartyState):
-                self._out.party_changed(message.party)  # whoever asked has given up; it was done all the same
-        elif isinstance(message, Progress | Found):
-            self._asks.check(message.ask, Enqueue)
-            self._out.told(message.ask, message)
-        elif isinstance(message, Listed):
-            self._asks.check(message.ask, Watch)
-            self._out.told(message.ask, message)
-        # TICKET is a sign of life.
+        else:
+            self.requests.take(message)
 
     def _welcome(self, message: Welcome, now: float) -> None:
         if self.state is not ClientState.OPENING:
             return
-        self._session, self._token = message.session, message.token
+        self._opening.done(message.session, message.token)
         if not message.resumed:
             self.limits = Limits.from_wire(message.limits)
             self._decode = download_decoder(self.limits)
@@ -412,9 +312,7 @@ class ClientCore:
         home.step(MembershipEvent.JOINED)
         home.repeat_from(message.uplink + 1)
         self.broker.say(Ack(home.ref, home.acked))  # confirms that the token has arrived
-        for ask in self._to_cancel:
-            self.broker.say(Cancel(home.ref, ask))
-        self._to_cancel.clear()
+        self.requests.say_cancelled()
         self._say_again(self.broker)
         self._memberships.pump(home)
         if home.unacked:
@@ -446,7 +344,7 @@ class ClientCore:
 
     def _error(self, contact: Contact, message: Error, now: float) -> None:
         error = error_for(message.code, message.text, message.data)
-        if message.ask == self._opening_ask and contact is self.broker:
+        if self._opening.is_about(message.ask) and contact is self.broker:
             self._opening_refused(error, now)
         elif message.ask < FIRST_ASK:
             self._memberships.refused(contact, message, error)
@@ -455,16 +353,15 @@ class ClientCore:
             self._out.answered(message.ask, error)
 
     def _opening_refused(self, error: RemoteError, now: float) -> None:
-        if isinstance(error, CredentialsWanted) and self._session:
-            self._opening_ask = self._asks.number()
-            self._identify(self._opening_ask)
-        elif isinstance(error, TemporaryClose):
+        if self._opening.shows_more(error):
+            return
+        if isinstance(error, TemporaryClose):
             self._lose_opening(error, now)
         else:
             self._end(error)
 
     def _lose_opening(self, error: ServerRoomError, now: float) -> None:
-        self._unwelcome = error
+        self._opening.unwelcome = error
         self.broker.hang_up()
         self._lost(self.broker, str(error), now)
         if self.state is not ClientState.CLOSED:
@@ -511,8 +408,7 @@ class ClientCore:
         if contact is not self.broker:
             self._give_up(contact, waited)
         else:
-            attempts = max(1, contact.backoff.attempts - bool(self._session))
-            self._end(self._unwelcome or BrokerUnreachable(contact.address, waited, attempts, self._locked_out))
+            self._end(self._opening.failure(waited))
 
     def _give_up(self, contact: Contact, waited: float) -> None:
         """A worker can't be reached: its rooms are over for us."""
@@ -526,7 +422,7 @@ class ClientCore:
     def _patience(self, contact: Contact) -> float:
         if contact is self.broker and self.workers:
             return float("inf")  # our rooms may go on without it, and so do we; a worker has its own patience
-        return self._reconnect_timeout if self._session else self._connect_timeout
+        return self._reconnect_timeout if self._opening.has_session else self._connect_timeout
 
     def _bear_with(self, contact: Contact, now: float) -> None:
         """While we have rooms elsewhere, we wait for the broker; our patience begins when the last of them ends."""

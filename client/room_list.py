@@ -145,7 +145,7 @@ class RoomList:
     async def close(self) -> None:
         """Watch it no more: iterating ends."""
         if not self._answer.done():
-            self._shell.core.forget(self._ask)
+            self._shell.core.requests.forget(self._ask)
             self._answer.cancel()
 
     async def __aenter__(self) -> "RoomList":
@@ -168,7 +168,7 @@ class RoomList:
     def _told(self, message: Any) -> None:
         happened = self._replay.take(message)
         if happened is None:
-            self._shell.core.repeat(self._ask)
+            self._shell.core.requests.repeat(self._ask)
             return
         self._begun = self._begun or self._replay.complete
         if happened and happened[0].kind == "reset":

@@ -233,7 +233,7 @@ class Shell:
             told: called with what comes before the answer.
         """
         self._check_ready()
-        ask = self.core.ask(make)
+        ask = self.core.requests.ask(make)
         answer: asyncio.Future[Answer] = self._loop.create_future()
         self._answers[ask], self._told[ask] = answer, told
         answer.add_done_callback(lambda _: self._conclude(ask))
@@ -249,7 +249,7 @@ class Shell:
     async def ask(self, make: Callable[[int], Message], timeout: float) -> Answer:
         """Ask the broker; its answer. Raises what it refuses with, or TimedOut."""
         self._check_ready()
-        ask = self.core.ask(make)
+        ask = self.core.requests.ask(make)
         answer = self._answers[ask] = self._loop.create_future()
         try:
             async with asyncio.timeout(timeout):
@@ -264,7 +264,7 @@ class Shell:
             raise
         finally:
             del self._answers[ask]
-            self.core.forget(ask)
+            self.core.requests.forget(ask)
 
     def _check_ready(self) -> None:
         if self.closed:

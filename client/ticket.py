@@ -108,12 +108,12 @@ class QueueTicket:
         """Accept the match that was found. Nothing happens where none was."""
         if self._found is not None:
             self._accepted = self._found.match
-            self._shell.core.accept(self._ask, self._found.match, yes=True)
+            self._shell.core.requests.accept(self._ask, self._found.match, yes=True)
 
     async def decline(self) -> None:
         """Decline the match that was found: the ticket ends, the others' do not."""
         if self._found is not None:
-            self._shell.core.accept(self._ask, self._found.match, yes=False)
+            self._shell.core.requests.accept(self._ask, self._found.match, yes=False)
 
     async def cancel(self, timeout: float = 10.0) -> None:
         """Give it up. When this returns, the client is in no match of it, and comes into none.
@@ -121,7 +121,7 @@ class QueueTicket:
         Raises:
             TimedOut: the server did not answer.
         """
-        self._shell.core.cancel(self._ask)
+        self._shell.core.requests.cancel(self._ask)
         try:
             async with asyncio.timeout(timeout):
                 while not self._answer.done():
@@ -165,7 +165,7 @@ class QueueTicket:
         if isinstance(message, Found):
             self._found = MatchFound(message.match, message.players, message.timeout)
             if self._accepted == message.match:  # said again, because what we said may be lost
-                self._shell.core.accept(self._ask, message.match, yes=True)
+                self._shell.core.requests.accept(self._ask, message.match, yes=True)
                 return
             self._events.append(self._found)
             return
@@ -286,7 +286,7 @@ async def ask_party(shell: Shell, action: str, argument: object, timeout: float)
         answer = await shell.ask(make, timeout)
     except (TimedOut, asyncio.CancelledError):
         if action in ("make", "join") and not shell.closed:  # we may be in one by now, and nobody here would know
-            shell.core.ask(lambda ask: PartyMessage(shell.core.home.ref, ask, "leave", None))
+            shell.core.requests.ask(lambda ask: PartyMessage(shell.core.home.ref, ask, "leave", None))
         raise
     assert isinstance(answer, PartyState)
     return answer.party

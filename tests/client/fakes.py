@@ -300,7 +300,7 @@ class Stage:
 
     def join(self, room: str, epoch: int, **fields: Any) -> Membership:
         """The client enters a room. Nothing of it is left to be heard."""
-        ask = self.core.ask(lambda ask: JoinById(self.core.home.ref, ask, room, {}))
+        ask = self.core.requests.ask(lambda ask: JoinById(self.core.home.ref, ask, room, {}))
         self.assigned(ask, room)
         self.joined(self.last(Join).ask, room, epoch, **fields)
         self.out.heard()

@@ -57,7 +57,7 @@ def stage() -> Stage:
 
 
 def match(stage: Stage) -> int:
-    return stage.core.ask(lambda ask: Match(stage.core.home.ref, ask, RULESET, {}, 30.0))
+    return stage.core.requests.ask(lambda ask: Match(stage.core.home.ref, ask, RULESET, {}, 30.0))
 
 
 # Connecting.
@@ -308,8 +308,8 @@ def test_a_goodbye_to_another_session_of_the_connection_is_not_ours(stage: Stage
 
 def test_an_answer_comes_under_the_number_of_its_request(stage: Stage) -> None:
     stage.connect()
-    first = stage.core.ask(lambda ask: ListRooms(stage.core.home.ref, ask, None))
-    second = stage.core.ask(lambda ask: ListRooms(stage.core.home.ref, ask, "duel"))
+    first = stage.core.requests.ask(lambda ask: ListRooms(stage.core.home.ref, ask, None))
+    second = stage.core.requests.ask(lambda ask: ListRooms(stage.core.home.ref, ask, "duel"))
     assert [one.ask for one in stage.heard(ListRooms)] == [first, second]
     stage.say(Rooms(stage.core.home.ref, second, [{"room": "r"}]))
     stage.say(Error(stage.core.home.ref, first, int(Code.CAPACITY_REACHED), "", None))
@@ -322,7 +322,7 @@ def test_an_answer_comes_under_the_number_of_its_request(stage: Stage) -> None:
 
 def test_an_answer_is_told_once(stage: Stage) -> None:
     stage.connect()
-    ask = stage.core.ask(lambda ask: ListRooms(stage.core.home.ref, ask, None))
+    ask = stage.core.requests.ask(lambda ask: ListRooms(stage.core.home.ref, ask, None))
     for _ in range(2):
         stage.say(Rooms(stage.core.home.ref, ask, []))
         stage.say(Error(stage.core.home.ref, ask, int(Code.CAPACITY_REACHED), "", None))
@@ -332,9 +332,9 @@ def test_an_answer_is_told_once(stage: Stage) -> None:
 def test_what_was_not_answered_is_asked_again_under_the_same_number_and_the_new_ref(stage: Stage) -> None:
     stage.connect()
     ref = stage.core.home.ref
-    answered = stage.core.ask(lambda ask: ListRooms(stage.core.home.ref, ask, None))
+    answered = stage.core.requests.ask(lambda ask: ListRooms(stage.core.home.ref, ask, None))
     ticket = match(stage)
-    create = stage.core.ask(lambda ask: Create(stage.core.home.ref, ask, RULESET, {}))
+    create = stage.core.requests.ask(lambda ask: Create(stage.core.home.ref, ask, RULESET, {}))
     assert {message[0] for message in stage.out.heard()} == {ref}
     stage.say(Rooms(ref, answered, []))
     stage.reconnect(ref=4321)
@@ -400,7 +400,7 @@ def test_a_room_that_refuses_is_the_answer(stage: Stage) -> None:
 
 def test_an_answer_that_does_not_fit_its_question_is_nonsense(stage: Stage) -> None:
     stage.connect()
-    listing = stage.core.ask(lambda ask: ListRooms(stage.core.home.ref, ask, None))
+    listing = stage.core.requests.ask(lambda ask: ListRooms(stage.core.home.ref, ask, None))
     matching = match(stage)
     for answer in (Rooms(0, matching, []), Endpoints(0, listing, []), Assigned(0, listing, "r", None, bytes(16), 1.0)):
         stage.say(answer)
@@ -414,8 +414,8 @@ def test_an_answer_that_does_not_fit_its_question_is_nonsense(stage: Stage) -> N
 
 def test_a_seat_that_nobody_wants_any_more_is_given_back(stage: Stage) -> None:
     stage.connect()
-    ask = stage.core.ask(lambda ask: Create(stage.core.home.ref, ask, RULESET, {}))
-    stage.core.forget(ask)
+    ask = stage.core.requests.ask(lambda ask: Create(stage.core.home.ref, ask, RULESET, {}))
+    stage.core.requests.forget(ask)
     stage.out.heard()
     stage.assigned(ask, "r")
     assert stage.out.heard() == [Cancel(stage.core.home.ref, ask)]
@@ -426,7 +426,7 @@ def test_a_room_that_nobody_wants_any_more_is_left(stage: Stage) -> None:
     stage.connect()
     ask = match(stage)
     stage.assigned(ask, "r")
-    stage.core.forget(ask)
+    stage.core.requests.forget(ask)
     stage.out.heard()
     joined = stage.joined(ask, "r", 7)
     assert stage.out.heard() == [Leave(joined.ref)]
@@ -437,12 +437,12 @@ def test_a_room_that_nobody_wants_any_more_is_left(stage: Stage) -> None:
 def test_a_match_that_is_forgotten_is_cancelled_and_other_requests_are_not(stage: Stage) -> None:
     stage.connect()
     ask = match(stage)
-    listing = stage.core.ask(lambda ask: ListRooms(stage.core.home.ref, ask, None))
+    listing = stage.core.requests.ask(lambda ask: ListRooms(stage.core.home.ref, ask, None))
     stage.out.heard()
-    stage.core.forget(listing)
+    stage.core.requests.forget(listing)
     assert stage.out.heard() == []
-    stage.core.forget(ask)
-    stage.core.forget(ask)
+    stage.core.requests.forget(ask)
+    stage.core.requests.forget(ask)
     assert stage.out.heard() == [Cancel(stage.core.home.ref, ask)]
     stage.say(Error(stage.core.home.ref, ask, int(Code.MATCH_CANCELLED), "", None))
     assert not stage.out.answers
@@ -450,10 +450,10 @@ def test_a_match_that_is_forgotten_is_cancelled_and_other_requests_are_not(stage
 
 def test_what_is_forgotten_is_not_asked_again(stage: Stage) -> None:
     stage.connect()
-    stage.core.forget(match(stage))
+    stage.core.requests.forget(match(stage))
     joining = match(stage)
     stage.assigned(joining, "r")
-    stage.core.forget(joining)
+    stage.core.requests.forget(joining)
     stage.reconnect()
     assert [message for message in stage.out.heard() if isinstance(message, Match | Join)] == []
 
@@ -633,7 +633,7 @@ def test_close_without_a_session_on_the_line_says_nothing(stage: Stage, state: C
 def test_requests_are_numbered_apart_from_messages(stage: Stage) -> None:
     stage.connect()
     number = stage.send(stage.core.home, "hello")
-    ask = stage.core.ask(lambda ask: JoinById(stage.core.home.ref, ask, "r", {}))
+    ask = stage.core.requests.ask(lambda ask: JoinById(stage.core.home.ref, ask, "r", {}))
     assert number == 1
     assert ask >= 1 << 31
     assert [one.number for one in stage.heard(Send)] == [1]
@@ -643,7 +643,7 @@ def test_a_match_that_was_forgotten_while_away_is_cancelled_on_the_next_connecti
     stage.connect()
     ask = match(stage)
     stage.lose()
-    stage.core.forget(ask)
+    stage.core.requests.forget(ask)
     stage.advance_to_dial()
     resume = stage.last(Resume)
     stage.welcome(resume.ask, resumed=True)

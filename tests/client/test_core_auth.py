@@ -212,7 +212,7 @@ def test_a_session_is_not_given_up_for_a_port_that_seems_locked() -> None:
 def test_a_worker_that_refuses_our_key_costs_its_rooms_at_once() -> None:
     stage = Stage()
     stage.connect()
-    ask = stage.core.ask(lambda ask: JoinById(stage.core.home.ref, ask, "r1", {}))
+    ask = stage.core.requests.ask(lambda ask: JoinById(stage.core.home.ref, ask, "r1", {}))
     stage.assigned(ask, "r1", "tcp://192.0.2.1:7001#" + "0" * 40)
     (contact,) = stage.core.workers.values()
     stage.core.down("the server refused this client's key", stage.now, contact, Failure.REFUSED)

@@ -15,7 +15,7 @@ def stage() -> Stage:
 
 
 def enqueue(stage: Stage) -> int:
-    return stage.core.ask(lambda ask: Enqueue(stage.core.home.ref, ask, "ranked", {}, [], {}, {}, 60.0, ""))
+    return stage.core.requests.ask(lambda ask: Enqueue(stage.core.home.ref, ask, "ranked", {}, [], {}, {}, 60.0, ""))
 
 
 def said(stage: Stage) -> list[tuple[str, int]]:
@@ -35,12 +35,12 @@ def test_a_cancel_is_said_behind_its_ticket_until_it_is_answered(stage: Stage, w
     stage.connect()
     ask = enqueue(stage)
     if when == "here":
-        stage.core.cancel(ask)
+        stage.core.requests.cancel(ask)
         assert said(stage) == [("Enqueue", ask), ("Cancel", ask)]
         stage.reconnect()
     else:
         stage.lose()
-        stage.core.cancel(ask)
+        stage.core.requests.cancel(ask)
         stage.advance_to_dial()
         stage.welcome(stage.last(Resume).ask, resumed=True)
     # The broker may have heard the first of them, or both: in this order it has no ticket in the end.
@@ -70,8 +70,8 @@ def test_another_broker_knows_of_no_party(stage: Stage) -> None:
 
 def test_a_party_that_was_left_by_who_has_given_up_waiting_for_the_answer_is_left(stage: Stage) -> None:
     stage.connect()
-    ask = stage.core.ask(lambda ask: Party(stage.core.home.ref, ask, "leave", None))
-    stage.core.forget(ask)
+    ask = stage.core.requests.ask(lambda ask: Party(stage.core.home.ref, ask, "leave", None))
+    stage.core.requests.forget(ask)
     stage.say(PartyState(stage.core.home.ref, ask, {}))
     assert stage.out.parties == [{}]
     assert stage.out.answers == []

@@ -227,10 +227,10 @@ def test_a_bundle_without_a_ref_goes_by_its_epoch(stage: Stage, room: Membership
 def test_what_comes_of_a_room_that_was_given_up_while_we_entered_is_not_misrouted_until_its_end_is_said(
     stage: Stage,
 ) -> None:
-    ask = stage.core.ask(lambda ask: JoinById(stage.core.home.ref, ask, "r", {}))
+    ask = stage.core.requests.ask(lambda ask: JoinById(stage.core.home.ref, ask, "r", {}))
     stage.assigned(ask, "r")
     join = stage.last(Join)
-    stage.core.forget(ask)
+    stage.core.requests.forget(ask)
     joined = stage.joined(join.ask, "r", EPOCH)
     assert stage.out.heard() == [Leave(joined.ref)]
     for ref in (joined.ref, 0):
@@ -562,9 +562,9 @@ def test_a_member_that_is_removed_knows_why_and_others_go_on(stage: Stage, room:
 
 
 def test_a_second_seat_that_is_not_wanted_leaves_the_first(stage: Stage, room: Membership) -> None:
-    ask = stage.core.ask(lambda ask: JoinById(stage.core.home.ref, ask, "r", {}))
+    ask = stage.core.requests.ask(lambda ask: JoinById(stage.core.home.ref, ask, "r", {}))
     stage.assigned(ask, "r")
-    stage.core.forget(ask)
+    stage.core.requests.forget(ask)
     assert stage.core.rooms == {"r": room}
 
 

@@ -52,7 +52,7 @@ class Yard(Stage):
 
     def ask_for(self, room: str, endpoint: str = W1) -> int:
         """Ask for a seat, and get it assigned; the number of the request."""
-        ask = self.core.ask(lambda ask: JoinById(self.core.home.ref, ask, room, {}))
+        ask = self.core.requests.ask(lambda ask: JoinById(self.core.home.ref, ask, room, {}))
         self.assigned(ask, room, endpoint)
         self.out.heard(self.core.broker)
         return ask
@@ -112,7 +112,7 @@ def ended(membership: Membership) -> tuple[MembershipState, int]:
 
 
 def test_a_seat_on_a_worker_is_taken_there(yard: Yard) -> None:
-    ask = yard.core.ask(lambda ask: JoinById(yard.core.home.ref, ask, "r1", {}))
+    ask = yard.core.requests.ask(lambda ask: JoinById(yard.core.home.ref, ask, "r1", {}))
     seat = yard.assigned(ask, "r1", W1)
     contact = yard.worker()
     assert yard.out.dials == [yard.core.broker, contact]
@@ -193,11 +193,11 @@ def test_a_join_is_said_again_on_the_next_connection(yard: Yard) -> None:
 def test_a_seat_that_is_not_wanted_any_more_is_given_up(yard: Yard) -> None:
     ask = yard.ask_for("r1")
     contact = yard.worker()
-    yard.core.forget(ask)
+    yard.core.requests.forget(ask)
     assert yard.core.workers == {}
     assert yard.out.hung_up_on == [contact]
-    late = yard.core.ask(lambda ask: Match(yard.core.home.ref, ask, [2, None, {}], {}, 30.0))
-    yard.core.forget(late)
+    late = yard.core.requests.ask(lambda ask: Match(yard.core.home.ref, ask, [2, None, {}], {}, 30.0))
+    yard.core.requests.forget(late)
     yard.out.heard()
     yard.assigned(late, "r2", W1)
     assert yard.core.workers == {}
@@ -529,7 +529,7 @@ def test_a_resume_of_the_same_life_repeats_what_is_not_acknowledged(yard: Yard) 
 
 
 def test_what_was_asked_of_a_broker_is_asked_of_the_next(yard: Yard) -> None:
-    ask = yard.core.ask(lambda ask: Match(yard.core.home.ref, ask, [2, None, {}], {}, 30.0))
+    ask = yard.core.requests.ask(lambda ask: Match(yard.core.home.ref, ask, [2, None, {}], {}, 30.0))
     yard.lose()
     resume = yard.advance_until_resume()
     yard.welcome(resume.ask, resumed=True, epoch=HOME_EPOCH + 1)
@@ -702,7 +702,7 @@ def test_a_room_with_a_downlink_is_recovered_with_it(yard: Yard) -> None:
 
 
 def test_topic_rooms_of_the_brokers_own_process_have_downlinks_too(yard: Yard) -> None:
-    ask = yard.core.ask(lambda ask: JoinById(yard.core.home.ref, ask, "r1", {}))
+    ask = yard.core.requests.ask(lambda ask: JoinById(yard.core.home.ref, ask, "r1", {}))
     yard.assigned(ask, "r1")
     joined = yard.joined(yard.last(Join).ask, "r1", 71, downlink=[1235, TOKEN])
     assert isinstance(joined, Joined)

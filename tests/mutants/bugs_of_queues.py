@@ -56,7 +56,7 @@ QUEUES = [
     ),
     bug(
         "a party that was left while nobody waited for the answer is not",
-        "client/core.py",
+        "client/requests.py",
         "                self._out.party_changed(message.party)  # who",
         "                pass  # who",
         "tests/client/test_core_queues.py"
