@@ -327,7 +327,7 @@ def _worker(record: WorkerRecord, now: float) -> dict[str, Any]:
         "isolated": described.isolated,
         "rooms": len(record.rooms),
         "max_rooms": described.max_rooms,
-        "seats": sum(record.rooms.values()),
+        "seats": record.taken,
         "lag": load.lag,
         "cpu": load.cpu,
         "rss": load.rss,

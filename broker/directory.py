@@ -81,7 +81,7 @@ class Directory:
             self.on_change(report.room, known.report.type)
         sessions, ruleset = (known.sessions, known.ruleset) if known is not None else (set[str](), None)
         self._rooms[report.room] = RoomEntry(report, worker, sessions, ruleset)
-        worker.rooms[report.room] = report.max_clients - report.free
+        worker.has(report.room, report.max_clients - report.free)
         self._by_type.setdefault(report.type, {})[report.room] = None
         self._sort(report)
         self.on_change(report.room, report.type)
@@ -91,11 +91,11 @@ class Directory:
         """A room that is there was made of this."""
         known = self._rooms.get(room)
         if known is not None:
-            self._rooms[room] = known._replace(ruleset=ruleset)
+            self._rooms[room] = RoomEntry(known.report, known.worker, known.sessions, ruleset)
 
     def remove(self, room: str, worker: WorkerRecord) -> RoomEntry | None:
         """A room has ended; what was known of it. None: this worker does not have it."""
-        worker.rooms.pop(room, None)
+        worker.has_no_more(room)
         known = self._rooms.get(room)
         if known is None or known.worker is not worker:
             return None

@@ -113,7 +113,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("srs_worker_rooms", "gauge", "Rooms of a worker.", ("worker",),
            lambda look: look.by_worker(lambda record: len(record.rooms))),
     Family("srs_worker_seats", "gauge", "Seats of a worker that are taken or reserved.", ("worker",),
-           lambda look: look.by_worker(lambda record: sum(record.rooms.values()))),
+           lambda look: look.by_worker(lambda record: record.taken)),
     Family("srs_worker_lag_seconds", "gauge", "The longest that a worker's loop was late in the last second.",
            ("worker",), lambda look: look.by_worker(lambda record: record.load.lag)),
     Family("srs_worker_cpu_cores", "gauge", "Cores that a worker keeps busy.", ("worker",),

@@ -82,6 +82,7 @@ class WorkerRecord:
         "rooms",
         "since",
         "state",
+        "taken",
         "to_go",
     )
 
@@ -103,7 +104,9 @@ class WorkerRecord:
         self.lease_until = float("inf")
         self.load = Load()
         self.rooms: dict[str, int] = {}
-        """Its rooms, and how many seats are taken or held in each."""
+        """Its rooms, and how many seats are taken or held in each. See ``has`` and ``has_no_more``."""
+        self.taken = 0
+        """Seats that are taken or held in all of them: each new room looks at that, and there may be thousands."""
         self.promised: dict[int, int] = {}
         """Seats that it was asked for and has not answered, by the number of the question."""
         self.to_go: dict[tuple[str, str], CloseRoom | Kick] = {}
@@ -116,6 +119,15 @@ class WorkerRecord:
     def busy(self) -> bool:
         """Whether it has rooms, or soon will."""
         return bool(self.rooms or self.promised)
+
+    def has(self, room: str, taken: int) -> None:
+        """It has a room, with so many seats taken or held."""
+        self.taken += taken - self.rooms.get(room, 0)
+        self.rooms[room] = taken
+
+    def has_no_more(self, room: str) -> None:
+        """A room of its has ended, if it had it."""
+        self.taken -= self.rooms.pop(room, 0)
 
     def is_gone(self, room: str, session: str = "") -> None:
         """A room has ended, or a session is in it no more: whatever was ordered about it is done."""
@@ -143,7 +155,7 @@ class WorkerRecord:
             self.name,
             frozenset(self.description.labels),
             len(self.rooms) + len(self.promised),
-            sum(self.rooms.values()) + sum(self.promised.values()),
+            self.taken + sum(self.promised.values()),
             self.description.max_rooms,
             self.load,
         )

@@ -55,6 +55,7 @@ from .mailbox import Mailbox, Then
 from .port import Connection, Port
 from .room import Room
 from .runner import Runner
+from .seats import Seat
 
 __all__ = ["RoomFactory", "Worker"]
 
@@ -277,9 +278,14 @@ class Worker:
             else:
                 # A lock, also one of on_create, is for those who come later.
                 locked, runner.seats.locked = runner.seats.locked or wanted.matched, False
-                self._hold(runner, wanted.ask, wanted.seats)
-                if locked:
-                    runner.reports.set_locked(True)
+                try:
+                    seats = self._hold(runner, wanted.seats)
+                except RequestError as full:  # on_create has invited others into the seats
+                    runner.close(Code.ROOM_CLOSED, "nobody whom this room was made for has a seat in it")
+                    refuse(full)
+                    return
+                runner.seats.locked = locked
+                self._say_held(runner, wanted.ask, seats)
 
         runner.create({**wanted.ruleset.criteria, **wanted.options}, created)
 
@@ -305,13 +311,14 @@ class Worker:
                 if seeker is None:
                     raise RoomFull("the room seeks nobody")
                 seeker.take(places)
-            self._hold(runner, wanted.ask, wanted.seats)
+            self._say_held(runner, wanted.ask, self._hold(runner, wanted.seats))
         except RequestError as error:
             self._on_report(Refused(wanted.ask, error.code, error.text))
             if runner is not None:
                 runner.reports.seeking_changed()  # it was asked for what it does not seek any more
 
-    def _hold(self, runner: Runner, ask: int, wishes: list[SeatWish]) -> None:
+    def _hold(self, runner: Runner, wishes: list[SeatWish]) -> list[Seat]:
+        """Hold a seat for each. Raises RequestError."""
         deadline = self.now + runner.room.reservation_time
         if len(wishes) > 1 and not runner.seats.have_room(wish.client.ID for wish in wishes):
             raise RoomFull
@@ -323,9 +330,12 @@ class Worker:
         ]
         for seat in seats:
             self.alarm(deadline, runner.attendance.time_is_up, seat.key)
-        reservations = [seat.reservation for seat in seats]
+        return seats
+
+    def _say_held(self, runner: Runner, ask: int, seats: list[Seat]) -> None:
         runner.reports.changed()
         self._report_updates()  # the directory knows the room before anybody can ask for it
+        reservations = [seat.reservation for seat in seats]
         self._on_report(Reserved(ask, runner.id, reservations, runner.room.reservation_time))
 
     def _release(self, wanted: ReleaseSeats) -> None:

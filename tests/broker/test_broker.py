@@ -611,8 +611,8 @@ def test_a_room_that_a_draining_worker_does_not_make_is_made_by_another() -> Non
     other = a_worker("other", bench.out, "tcp://127.0.0.1:7000", types=["duel"])
     bench.broker.workers.add(other)
     guest = come(bench)
-    bench.worker.rooms["busy"] = 0
-    other.rooms["busier"] = 9
+    bench.worker.has("busy", 0)
+    other.has("busier", 9)
     guest.ask(Create(guest.ref, 10, DUEL.to_wire(), {}))
     first = bench.wanted
     bench.refuse(first, Code.WORKER_DRAINED)

@@ -70,8 +70,12 @@ def test_what_a_worker_has_to_do_is_counted_with_its_rooms() -> None:
     directory.update(RoomUpdated("r1", "duel", 1, 0, 2, False, {}), record)
     directory.update(RoomUpdated("r2", "chat", 0, 7, 9, False, {}), record)
     assert record.rooms == {"r1": 2, "r2": 2}, "seats that are held count as well"
+    assert record.taken == 4
+    directory.update(RoomUpdated("r2", "chat", 0, 4, 9, False, {}), record)
+    assert (record.rooms, record.taken) == ({"r1": 2, "r2": 5}, 7)
     directory.remove("r1", record)
-    assert record.rooms == {"r2": 2}
+    directory.remove("r1", record)
+    assert (record.rooms, record.taken) == ({"r2": 5}, 5)
 
 
 def test_who_is_in_a_room_outlives_its_reports() -> None:

@@ -95,7 +95,9 @@ def test_tickets_by_their_end(bench: Bench) -> None:
 
 def test_workers_by_state_and_each_with_its_load(bench: Bench) -> None:
     one, other = (a_worker(name, bench.out, f"tcp://127.0.0.1:{port}") for name, port in (("w1", 9), ("w2", 8)))
-    one.load, one.rooms, other.draining = Load(0.01, 0.75, 5000, 60.0), {"r1": 2, "r2": 3}, True
+    one.load, other.draining = Load(0.01, 0.75, 5000, 60.0), True
+    one.has("r1", 2)
+    one.has("r2", 3)
     for record in (one, other):
         bench.broker.workers.add(record)
     samples = told(a_look(bench))

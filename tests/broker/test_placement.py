@@ -71,9 +71,10 @@ def test_a_room_goes_where_its_labels_are(floor: Floor) -> None:
 
 def test_a_room_goes_to_the_least_loaded(floor: Floor) -> None:
     a, b, c = floor.add("a"), floor.add("b"), floor.add("c")
-    a.rooms, b.rooms, c.rooms = {"r1": 5}, {"r2": 2, "r3": 2}, {"r4": 4}
+    for record, room, taken in ((a, "r1", 5), (b, "r2", 2), (b, "r3", 2), (c, "r4", 4)):
+        record.has(room, taken)
     assert floor.place() == "c", "as many seats as b, in fewer rooms"
-    c.rooms["r5"] = 1
+    c.has("r5", 1)
     assert floor.place() == "b"
     b.promised[1] = 2
     assert floor.place() == "a", "as many seats as c, in fewer rooms; promised seats count"
@@ -102,9 +103,9 @@ def test_rooms_spread_while_nobody_has_answered(floor: Floor) -> None:
 @pytest.mark.parametrize("why", ["full", "promised", "draining", "lagging", "missing"])
 def test_who_can_take_nothing_gets_nothing(floor: Floor, why: str) -> None:
     a, b = floor.add("a", max_rooms=1), floor.add("b")
-    b.rooms = {"r9": 50}
+    b.has("r9", 50)
     if why == "full":
-        a.rooms["r1"] = 1
+        a.has("r1", 1)
     elif why == "promised":
         a.promised[1] = 1
     elif why == "draining":
@@ -204,7 +205,8 @@ def test_a_policy_of_ones_own_chooses_among_those_that_can() -> None:
     policy = Fullest()
     floor = Floor(policy)
     a, b, c = floor.add("a"), floor.add("b", labels=["gpu"], max_rooms=9), floor.add("c", max_rooms=3)
-    a.rooms, b.rooms, c.rooms = {"r1": 1}, {"r2": 1, "r3": 2}, {f"r{n}": 1 for n in range(4, 7)}
+    for record, room, taken in ((a, "r1", 1), (b, "r2", 1), (b, "r3", 2), (c, "r4", 1), (c, "r5", 1), (c, "r6", 1)):
+        record.has(room, taken)
     b.load = Load(lag=1.5, cpu=0.7)
     assert floor.place() == "b"
     assert policy.seen == [

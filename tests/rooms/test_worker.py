@@ -15,6 +15,7 @@ from server_room_system import (
     Room,
     RoomClosed,
     RoomFailed,
+    RoomFull,
     RoomLocked,
     RuleSet,
     UnknownRoomType,
@@ -157,7 +158,8 @@ def test_a_room_is_made_and_its_seats_are_held() -> None:
 def test_a_matched_room_is_for_those_who_were_matched() -> None:
     factory = Factory(lambda ruleset: Diary())
     reports = factory.open("ann", "bob", matched=True)
-    assert reports[-1] == RoomUpdated("r1", "diary", 0, 2, 4, True, {}, RANKED.digest)
+    # It is told of once, and as locked: nobody is sent there meanwhile.
+    assert reports[:-1] == [RoomUpdated("r1", "diary", 0, 2, 4, True, {}, RANKED.digest)]
     assert refused(factory.ask(ReserveSeats(2, "r1", [wish("eve")]))).code == Code.ROOM_LOCKED
 
 
@@ -224,8 +226,21 @@ def test_a_room_that_locks_itself_at_once_still_has_its_first_members(matched: b
     factory = Factory(lambda ruleset: Private())
     reports = factory.open("ann", "bob", matched=matched)
     assert len(reserved(reports).reservations) == 2
-    assert reports[-1] == RoomUpdated("r1", "diary", 0, 2, 4, True, {}, RANKED.digest)
+    assert reports[:-1] == [RoomUpdated("r1", "diary", 0, 2, 4, True, {}, RANKED.digest)]
     assert refused(factory.ask(ReserveSeats(2, "r1", [wish("eve")]))).code == Code.ROOM_LOCKED
+
+
+@pytest.mark.parametrize("wanted", [("ann",), ("ann", "bob")], ids=["one", "two"])
+def test_a_room_that_has_invited_others_into_all_its_seats_is_refused_and_ends(wanted: tuple[str, ...]) -> None:
+    class Table(Diary):
+        def on_create(self, options: dict[str, Any]) -> Any:
+            for number in range(100, 104):
+                self.invite(number)
+
+    factory = Factory(lambda ruleset: Table())
+    reports = factory.open(*wanted)
+    assert reports == [Refused(1, Code.ROOM_FULL, RoomFull.meaning), RoomEnded("r1")]
+    assert factory.worker.rooms == {}
 
 
 def test_seats_are_reserved_all_or_none() -> None:
