@@ -1,6 +1,6 @@
 """The worker: hosts rooms, and is the shell around their runners.
 
-It owns the tasks of async hooks and the one timer behind all deadlines; frames
+It has the tasks of async hooks and the one timer behind all deadlines; frames
 go through the port that it shares with the broker, or has for itself.
 """
 
@@ -10,61 +10,37 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from ..protocol.errors import (
-    AlreadyWaiting,
     Code,
-    RemoteError,
-    RequestError,
-    RoomFailed,
-    RoomFull,
     RoomNotFound,
-    ServerStopping,
-    WorkerDrained,
     WorkerLost,
     error_for,
 )
 from ..protocol.ids import Entropy
 from ..protocol.messages import Join, Recover
-from ..protocol.rulesets import RuleSet
 from ..protocol.streams import Position
 from ..transport.network import Publisher, PublisherSink, Sent
 from .audience import DownlinkOfMember
 from .control import (
-    CloseRoom,
-    Drain,
     Draining,
-    Failed,
-    Inspect,
-    Inspected,
-    Kick,
-    OpenRoom,
     Order,
-    Refused,
-    ReleaseSeats,
-    Reserved,
-    ReserveSeats,
     RoomEnded,
     RoomReport,
     RoomUpdated,
-    SeatWish,
 )
 from .downlinks import Downlinks
 from .ended import EndedRooms
-from .inspection import describe
+from .hook_tasks import HookTasks
 from .life import RoomState
 from .mailbox import Mailbox, Then
+from .orders import Orders, RoomFactory
 from .port import Connection, Port
-from .room import Room
 from .runner import Runner
-from .seats import Seat
 
-__all__ = ["RoomFactory", "Worker"]
+__all__ = ["Worker"]
 
 logger = logging.getLogger(__name__.partition(".rooms")[0] + ".rooms")
 
 _CODES = frozenset(map(int, Code))
-
-RoomFactory = Callable[[RuleSet], tuple[str, Room]]
-"""Makes the room for a ruleset and names its type. Raises UnknownRoomType."""
 
 
 class Worker:
@@ -94,65 +70,29 @@ class Worker:
         self.current: Mailbox | None = None
         self.stopping = False
         self.draining = False
-        self._over = False
         self._drain_until = 0.0
         self._port = port
         self.alarm = port.alarm
         self.clear_alarm = port.clear_alarm
-        self._make_room = make_room
         self._on_report = on_report
-        self._entropy = entropy
         self._carries_sessions = carries_sessions
         self._downlinks = Downlinks(open_publisher, entropy, port.wake)
-        self._loop = asyncio.get_running_loop()
         self._unflushed: list[Runner] = []
         self._updates: dict[str, RoomUpdated] = {}
         self._ended_now: list[Runner] = []
         """Rooms that have ended, in this turn or while a hook was at work."""
-        self._hooks: dict[Mailbox, asyncio.Task[None]] = {}
-        self._stopped: set[Mailbox] = set()
-        """Whose hooks are about to be cancelled."""
+        self._hooks = HookTasks(port.touch, self._hook_ended)
         self._ended = EndedRooms(port)
         self._emptied = asyncio.Event()
         self._drained = asyncio.Event()
+        self._orders = Orders(self, make_room, on_report, port.limits, entropy)
         port.on_room_message = self.on_room_message
 
     # What the broker asks.
 
     def order(self, order: Order) -> None:
         """Do what the broker asks; the answer goes to ``on_report``."""
-        if isinstance(order, OpenRoom):
-            self._open(order)
-        elif isinstance(order, ReserveSeats):
-            self._reserve(order)
-        elif isinstance(order, ReleaseSeats):
-            self._release(order)
-        elif isinstance(order, Drain):
-            self.drain(order.within, Code(order.code) if order.code in _CODES else Code.WORKER_DRAINED)
-        elif isinstance(order, Inspect):
-            self._inspect(order)
-        else:
-            self._act_on_room(order)
-
-    def _inspect(self, order: Inspect) -> None:
-        runner = self.rooms.get(order.room)
-        if runner is None:
-            self._on_report(Failed(order.ask, int(RoomNotFound.code), RoomNotFound.meaning))
-        else:
-            self._on_report(Inspected(order.ask, describe(runner)))
-
-    def _act_on_room(self, order: CloseRoom | Kick) -> None:
-        runner = self.rooms.get(order.room)
-        if runner is not None and runner.state is RoomState.CREATING and isinstance(order, CloseRoom):
-            self.stop_hook(runner.mailbox)  # the broker has waited long enough, or has asked somebody else meanwhile
-            return
-        if runner is None or runner.state is not RoomState.OPEN:
-            return
-        if isinstance(order, CloseRoom):
-            runner.close(Code(order.code) if order.code in _CODES else Code.ROOM_CLOSED, order.text)
-            return
-        for member in [member for member in runner.members.values() if member.id == order.client]:
-            runner.remove(member, Code.KICKED, order.text)
+        self._orders.take(order)
 
     def drain(self, within: float, code: Code = Code.WORKER_DRAINED) -> None:
         """Make no new rooms; let those that are there end, and close what is left after ``within`` seconds.
@@ -221,131 +161,10 @@ class Worker:
 
     async def stop(self) -> None:
         """End the hooks that still wait; nothing follows from that any more."""
-        self._over = True
-        hooks = list(self._hooks.values())
-        for task in hooks:
-            self._loop.call_soon(task.cancel)  # see stop_hook
-        if hooks:
-            await asyncio.wait(hooks, timeout=1.0)
+        await self._hooks.close()
         self.rooms.clear()
         self._ended.clear()
         self._downlinks.close()
-
-    def _open(self, wanted: OpenRoom) -> None:
-        def refuse(error: RemoteError) -> None:
-            self._on_report(Refused(wanted.ask, error.code, error.text))
-
-        if self.stopping or self.draining:
-            refuse(self._why_no_rooms())
-            return
-        try:
-            type_name, room = self._make_room(wanted.ruleset)
-        except RequestError as error:
-            refuse(error)
-            return
-        except Exception:
-            logger.exception(
-                "room %s: create_room raised for %r", wanted.room, wanted.ruleset, extra={"room": wanted.room}
-            )
-            refuse(RoomFailed())
-            return
-        runner = Runner(
-            room,
-            wanted.room,
-            type_name,
-            wanted.ruleset,
-            matched=wanted.matched,
-            match=wanted.match,
-            access=wanted.access,
-            limits=self._port.limits,
-            out=self,
-            entropy=self._entropy,
-        )
-        if len(wanted.seats) > runner.seats.capacity:  # nobody looks on who makes a room
-            self._over_now(runner)
-            refuse(RoomFull(f"{type_name} has {runner.seats.capacity} seats; {len(wanted.seats)} are needed"))
-            return
-        self.rooms[wanted.room] = runner
-
-        def created(error: BaseException | None) -> None:
-            if error is not None:
-                self._forget(wanted.room)
-                self._over_now(runner)
-                refuse(error if isinstance(error, RequestError) else RoomFailed())
-            elif self.stopping or self.draining:
-                runner.close(Code.SERVER_STOPPING, ServerStopping.meaning)
-                refuse(self._why_no_rooms())
-            else:
-                # A lock, also one of on_create, is for those who come later.
-                locked, runner.seats.locked = runner.seats.locked or wanted.matched, False
-                try:
-                    seats = self._hold(runner, wanted.seats)
-                except RequestError as full:  # on_create has invited others into the seats
-                    runner.close(Code.ROOM_CLOSED, "nobody whom this room was made for has a seat in it")
-                    refuse(full)
-                    return
-                runner.seats.locked = locked
-                self._say_held(runner, wanted.ask, seats)
-
-        runner.create({**wanted.ruleset.criteria, **wanted.options}, created)
-
-    def _why_no_rooms(self) -> RemoteError:
-        # Another worker can make what one that drains does not.
-        return WorkerDrained() if self.draining else RoomFailed("the server is stopping")
-
-    def _reserve(self, wanted: ReserveSeats) -> None:
-        runner = self.rooms.get(wanted.room)
-        try:
-            if runner is None or runner.state is not RoomState.OPEN:
-                raise RoomNotFound
-            # The broker may not know yet that a session is in here.
-            if any(runner.seats.of(wish.session) for wish in wanted.seats):
-                raise AlreadyWaiting("this client is in that room already")
-            for wish in wanted.seats:
-                invited = runner.seats.is_invited(wish.client.ID) and not wish.spectates
-                if wish.place is None and not invited:  # whom a queue sends has not come by itself
-                    runner.privacy.check(wish.access.get("password"), picked=wanted.picked)
-            places = [wish.place for wish in wanted.seats if wish.place is not None]
-            if places and runner.seats.free >= len(wanted.seats):
-                seeker = runner.reports.seeker
-                if seeker is None:
-                    raise RoomFull("the room seeks nobody")
-                seeker.take(places)
-            self._say_held(runner, wanted.ask, self._hold(runner, wanted.seats))
-        except RequestError as error:
-            self._on_report(Refused(wanted.ask, error.code, error.text))
-            if runner is not None:
-                runner.reports.seeking_changed()  # it was asked for what it does not seek any more
-
-    def _hold(self, runner: Runner, wishes: list[SeatWish]) -> list[Seat]:
-        """Hold a seat for each. Raises RequestError."""
-        deadline = self.now + runner.room.reservation_time
-        if len(wishes) > 1 and not runner.seats.have_room(wish.client.ID for wish in wishes):
-            raise RoomFull
-        seats = [
-            runner.seats.reserve(
-                wish.session, wish.client, wish.options, deadline, wish.key, wish.place, spectator=wish.spectates
-            )
-            for wish in wishes
-        ]
-        for seat in seats:
-            self.alarm(deadline, runner.attendance.time_is_up, seat.key)
-        return seats
-
-    def _say_held(self, runner: Runner, ask: int, seats: list[Seat]) -> None:
-        runner.reports.changed()
-        self._report_updates()  # the directory knows the room before anybody can ask for it
-        reservations = [seat.reservation for seat in seats]
-        self._on_report(Reserved(ask, runner.id, reservations, runner.room.reservation_time))
-
-    def _release(self, wanted: ReleaseSeats) -> None:
-        for runner in filter(None, map(self.rooms.get, wanted.rooms)):
-            for seat in runner.seats.of(wanted.session):
-                member = runner.members.get(seat.key)
-                if member is None:
-                    runner.attendance.give_up(seat)
-                elif wanted.joined:
-                    runner.attendance.remove(member, Code.LEFT, "the session ended")
 
     # What clients ask.
 
@@ -421,7 +240,7 @@ class Worker:
             for runner in runners:
                 runner.flush()
         if self._updates:
-            self._report_updates()
+            self.report_updates()
         if self._ended_now:
             self._let_go()
 
@@ -433,25 +252,19 @@ class Worker:
             else:
                 runner.let_go()
 
-    def _report_updates(self) -> None:
+    def report_updates(self) -> None:
+        """See ``OrdersOut.report_updates``."""
         updates, self._updates = self._updates, {}
         for update in updates.values():
             self._on_report(update)
 
     def run(self, mailbox: Mailbox, waiting: Awaitable[Any], then: Then) -> None:
         """See ``HookRunner.run``."""
-        self._hooks[mailbox] = self._loop.create_task(self._await(mailbox, waiting, then))
+        self._hooks.run(mailbox, waiting, then)
 
     def stop_hook(self, mailbox: Mailbox) -> None:
         """See ``RoomOutbox.stop_hook``."""
-        task = self._hooks.get(mailbox)
-        if task is not None:
-            self._stopped.add(mailbox)
-            self._loop.call_soon(self._cancel, mailbox, task)  # before its first step, it would never begin nor end
-
-    def _cancel(self, mailbox: Mailbox, task: "asyncio.Task[None]") -> None:
-        self._stopped.discard(mailbox)
-        task.cancel()
+        self._hooks.stop(mailbox)
 
     def report(self, report: RoomReport) -> None:
         """See ``ReportsOut.report``."""
@@ -471,6 +284,16 @@ class Worker:
             self._over_now(runner)
         self._on_report(report)
 
+    def never_born(self, runner: Runner) -> None:
+        """See ``OrdersOut.never_born``."""
+        if self.rooms.get(runner.id) is runner:
+            self._forget(runner.id)
+        self._over_now(runner)
+
+    def _hook_ended(self) -> None:
+        if self._ended_now:
+            self._port.wake()
+
     def _over_now(self, runner: Runner) -> None:
         self._ended_now.append(runner)
         self._port.wake()
@@ -481,27 +304,3 @@ class Worker:
             self._emptied.set()
             if self.draining:
                 self._drained.set()
-
-    async def _await(self, mailbox: Mailbox, waiting: Awaitable[Any], then: Then) -> None:
-        result: Any = None
-        error: BaseException | None = None
-        try:
-            result = await waiting
-        except asyncio.CancelledError as cancelled:  # by stop_hook or by the hook itself
-            error = cancelled
-        except (Exception, SystemExit) as raised:  # noqa: BLE001  # a hook may raise anything
-            error = raised
-        finally:
-            self._hooks.pop(mailbox, None)
-            if mailbox in self._stopped:
-                self._stopped.discard(mailbox)
-                error = error or asyncio.CancelledError()  # over with its first step, before it could be cancelled
-        if self._over:
-            return
-        self._port.touch()
-        try:
-            mailbox.finished(then, result, error)
-        finally:
-            del error  # its traceback is of this very frame
-        if self._ended_now:
-            self._port.wake()

@@ -45,6 +45,7 @@ SHELLS = {
     "client.shared_network",
     "client.shell",
     "client.ticket",
+    "rooms.hook_tasks",
     "rooms.load",
     "rooms.port",
     "rooms.watchdog",

@@ -22,5 +22,5 @@ def test_a_room_that_is_closed_in_the_turn_that_it_is_asked_for_in_is_not_born(w
     factory.loop.settle()
     assert [type(report) for report in factory.reports] == [Refused]
     assert factory.worker.rooms == {}
-    assert factory.worker._hooks == {}
-    assert factory.worker._stopped == set()
+    assert len(factory.worker._hooks) == 0
+    assert factory.worker._hooks._stopped == set()

@@ -293,7 +293,7 @@ def test_a_room_that_takes_its_time_is_answered_for_when_it_is_made() -> None:
     room.birth.open()
     factory.loop.settle()
     assert reserved(factory.reports).ask == 1
-    assert factory.worker._hooks == {}
+    assert len(factory.worker._hooks) == 0
 
 
 def test_a_room_that_is_closed_while_it_is_being_made_is_not_born() -> None:
@@ -308,7 +308,7 @@ def test_a_room_that_is_closed_while_it_is_being_made_is_not_born() -> None:
     factory.loop.settle()
     assert [type(report) for report in factory.reports] == [Refused]
     assert factory.worker.rooms == {}
-    assert factory.worker._hooks == {}
+    assert len(factory.worker._hooks) == 0
 
 
 def test_released_reservations_are_free_again() -> None:
