@@ -109,7 +109,9 @@ class Entry:
             info["state"] = "away" if self.ticket.state is TicketState.ASIDE else "waiting"
             if self.rated:
                 progress = matcher.progress(self.ticket, now)
-                info |= {name: value for name, value in progress._asdict().items() if value is not None}
+                info |= {
+                    name: value for name, value in zip(progress._fields, progress, strict=True) if value is not None
+                }
         return info
 
     def why(self, matcher: Matcher, now: float) -> dict[str, Any]:

@@ -27,5 +27,5 @@ class Waits:
         """
         if self._sorted is None:
             self._sorted = sorted(self._waits)
-        longer = self._sorted[bisect_right(self._sorted, waited) :]
-        return longer[len(longer) // 2] - waited if longer else None
+        first, count = bisect_right(self._sorted, waited), len(self._sorted)
+        return self._sorted[(first + count) // 2] - waited if first < count else None
