@@ -1,9 +1,9 @@
 """The broker, decided: what each client's request means for tickets, rooms and seats."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..protocol.codec import pack_payload
 from ..protocol.errors import (
@@ -168,6 +168,45 @@ class Broker:
             self.directory, self._searches, out, limits.longest_wait, lambda session: sessions.get(session) is not None
         )
 
+        self._arrivals: dict[type[Message], Callable[[Caller, Any], None]] = {
+            Hello: self.reception.hello,
+            Resume: self.reception.resume,
+        }
+        self._requests: dict[type[Message], Callable[[Session, Any], None]] = {
+            Goodbye: self._goodbye,
+            Match: self._searches.match,
+            Create: self._searches.create,
+            JoinById: self._searches.join_by_id,
+            JoinOrCreate: self._entrances.join_or_create,
+            JoinWhere: self._entrances.join,
+            Cancel: self._cancel,
+            Enqueue: self.tickets.enqueue,
+            Accept: self.tickets.accept,
+            Why: self._why,
+            Party: self._parties.on_message,
+            Rematch: self._rematches.ask,
+            Watch: self._listing.watch,
+            Unwatch: self._unwatch,
+            ListRooms: self._list,
+            ListEndpoints: self._list_endpoints,
+        }
+        ways_in = {Match, Create, JoinById, JoinOrCreate, JoinWhere}
+        self._one_at_a_time = frozenset({*ways_in, Enqueue})
+        """What a session may not ask while it waits for a rematch."""
+        self._not_beside_a_ticket = frozenset({*ways_in, Rematch})
+        """What it may not ask while it waits in a queue."""
+        self._reports: dict[type[RoomReport], Callable[[WorkerRecord, Any], None]] = {
+            RoomUpdated: self._updated,
+            RoomEnded: self._ended,
+            Reserved: self.seating.answered,
+            Refused: self.seating.answered,
+            Seated: self._seated,
+            Unseated: self._unseated,
+            Seeking: self._seeks,
+            Inspected: self._inspected,
+            Failed: self._inspected,
+        }
+
     @property
     def sessions(self) -> Sessions:
         """Everybody who is here."""
@@ -177,63 +216,33 @@ class Broker:
 
     def on_message(self, connection: Caller, message: Message) -> None:
         """Handle a request. Raises the RemoteError that the client is told."""
-        if isinstance(message, Hello):
-            self.reception.hello(connection, message)
-        elif isinstance(message, Resume):
-            self.reception.resume(connection, message)
-        elif isinstance(message, Goodbye):
-            self.reception.end(self._find(connection, message.ref))
-        elif isinstance(message, Match):
-            self._searches.match(self._not_waiting(connection, message.ref), message)
-        elif isinstance(message, Cancel):
-            self._cancel(self._find(connection, message.ref), message.ask)
-        elif isinstance(message, Create):
-            self._searches.create(self._not_waiting(connection, message.ref), message)
-        elif isinstance(message, JoinById):
-            self._searches.join_by_id(self._not_waiting(connection, message.ref), message)
-        elif isinstance(message, JoinOrCreate):
-            self._entrances.join_or_create(self._not_waiting(connection, message.ref), message)
-        elif isinstance(message, JoinWhere):
-            self._entrances.join(self._not_waiting(connection, message.ref), message)
-        elif isinstance(message, Watch):
-            self._listing.watch(self._find(connection, message.ref), message)
-        elif isinstance(message, Unwatch):
-            self._listing.unwatch(self._find(connection, message.ref), message.ask)
-        elif isinstance(message, ListRooms):
-            self._list(self._find(connection, message.ref), message)
-        elif isinstance(message, ListEndpoints):
-            self._list_endpoints(self._find(connection, message.ref), message.ask)
-        elif isinstance(message, Enqueue | Accept | Why | Party | Rematch):
-            self._on_queue_message(self._find(connection, message.ref), message)
+        kind = type(message)
+        arrival = self._arrivals.get(kind)
+        if arrival is not None:
+            arrival(connection, message)
+            return
+        session = connection.refs.get(message.ref)  # type: ignore[union-attr]  # all others name a session
+        if not isinstance(session, Session):
+            raise NotAMember("no session has this reference here")
+        if kind in self._one_at_a_time and self._rematches.waits(session):
+            raise AlreadyWaiting
+        if kind in self._not_beside_a_ticket and self.tickets.waits(session):
+            raise AlreadyWaiting("this client waits in a queue")
+        self._requests[kind](session, message)
 
-    def _on_queue_message(self, session: Session, message: Enqueue | Accept | Why | Party | Rematch) -> None:
-        if isinstance(message, Enqueue):
-            if self._rematches.waits(session):
-                raise AlreadyWaiting
-            self.tickets.enqueue(session, message)
-        elif isinstance(message, Accept):
-            self.tickets.accept(session, message)
-        elif isinstance(message, Why):
-            session.say(Reasons(session.ref, message.ask, self.tickets.why(session, message.of)))
-        elif isinstance(message, Party):
-            self._parties.on_message(session, message)
-        else:
-            self._rematches.ask(self._free(session), message)
+    def _goodbye(self, session: Session, message: Goodbye) -> None:
+        self.reception.end(session)
 
-    def _cancel(self, session: Session, ask: int) -> None:
+    def _why(self, session: Session, message: Why) -> None:
+        session.say(Reasons(session.ref, message.ask, self.tickets.why(session, message.of)))
+
+    def _unwatch(self, session: Session, message: Unwatch) -> None:
+        self._listing.unwatch(session, message.ask)
+
+    def _cancel(self, session: Session, message: Cancel) -> None:
+        ask = message.ask
         if not self.tickets.cancel(session, ask) and not self._rematches.cancel(session, ask):
             self._searches.cancel(session, ask)
-
-    def _not_waiting(self, connection: Caller, ref: int) -> Session:
-        session = self._find(connection, ref)
-        if self._rematches.waits(session):
-            raise AlreadyWaiting
-        return self._free(session)
-
-    def _free(self, session: Session) -> Session:
-        if self.tickets.waits(session):
-            raise AlreadyWaiting("this client waits in a queue")
-        return session
 
     def _queue_of(self, session: Session) -> str | None:
         return self.tickets.queue_of(session)
@@ -241,12 +250,6 @@ class Broker:
     def _party_changes(self, members: tuple[Session, ...]) -> None:
         for session in members:
             self.tickets.disband(session)
-
-    def _find(self, connection: Caller, ref: int) -> Session:
-        session = connection.refs.get(ref)
-        if not isinstance(session, Session):
-            raise NotAMember("no session has this reference here")
-        return session
 
     # Sessions that come and go.
 
@@ -289,32 +292,30 @@ class Broker:
                 break
         session.say(Rooms(session.ref, message.ask, found))
 
-    def _list_endpoints(self, session: Session, ask: int) -> None:
+    def _list_endpoints(self, session: Session, message: ListEndpoints) -> None:
         found = sorted({record.endpoint for record in self.workers if record.endpoint is not None})
-        session.say(Endpoints(session.ref, ask, found[:_MOST_ENDPOINTS]))
+        session.say(Endpoints(session.ref, message.ask, found[:_MOST_ENDPOINTS]))
 
     # The workers.
 
     def on_report(self, record: WorkerRecord, report: RoomReport) -> None:
         """Take in what a worker reports."""
-        if isinstance(report, RoomUpdated):
-            if self.directory.update(report, record):
-                if report.type in self._isolated:
-                    self.workers.keep_alone(record)  # it may be a broker before us who placed it
-                self.seating.came(report.room)
-        elif isinstance(report, RoomEnded):
-            self._room_ended(record, report.room)
-            self.seating.retry()
-        elif isinstance(report, Reserved | Refused):
-            self.seating.answered(record, report)
-        elif isinstance(report, Seated):
-            self._seated(record, report)
-        elif isinstance(report, Unseated):
-            self._unseated(record, report)
-        elif isinstance(report, Seeking):
-            self._seeks(record, report)
-        elif isinstance(report, Inspected | Failed):
-            self._out.inspected(report)
+        taken_in = self._reports.get(type(report))
+        if taken_in is not None:
+            taken_in(record, report)
+
+    def _updated(self, record: WorkerRecord, report: RoomUpdated) -> None:
+        if self.directory.update(report, record):
+            if report.type in self._isolated:
+                self.workers.keep_alone(record)  # it may be a broker before us who placed it
+            self.seating.came(report.room)
+
+    def _ended(self, record: WorkerRecord, report: RoomEnded) -> None:
+        self._room_ended(record, report.room)
+        self.seating.retry()
+
+    def _inspected(self, record: WorkerRecord, report: Inspected | Failed) -> None:
+        self._out.inspected(report)
 
     def worker_gone(self, record: WorkerRecord) -> None:
         """A worker is lost: its rooms are gone, and everybody in them is told so."""

@@ -1,7 +1,8 @@
 """The directory: what the broker knows of the rooms, as their workers report it."""
 
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 from ..protocol.filters import EVERYTHING, Filter
 from ..protocol.rulesets import RuleSet
@@ -14,14 +15,15 @@ _MOST_LOOKED_AT = 1000
 """Open rooms that are compared with one filter before it counts as fitting none: about a millisecond."""
 
 
-class RoomEntry(NamedTuple):
+@dataclass(slots=True, eq=False)
+class RoomEntry:
     """A room, who has it, and who is in it."""
 
     report: RoomUpdated
     worker: WorkerRecord
-    sessions: set[str]
+    sessions: set[str] = field(default_factory=set)
     """Ids of the members' sessions."""
-    ruleset: RuleSet | None
+    ruleset: RuleSet | None = None
     """What it was made of; None: by a broker before this one."""
 
 
@@ -58,6 +60,8 @@ class Directory:
         """Seats that a room was asked for."""
         self._by_type: dict[str, dict[str, None]] = {}
         """All rooms."""
+        self._open: set[str] = set()
+        """Those that anybody may be sent to."""
         self._open_by_ruleset: dict[bytes, dict[str, None]] = {}
         self._open_by_type: dict[str, dict[str, None]] = {}
 
@@ -76,13 +80,16 @@ class Directory:
         known = self._rooms.get(report.room)
         if known is not None and known.worker is not worker:
             return False
-        if known is not None and (known.report.type, known.report.ruleset) != (report.type, report.ruleset):
-            self._forget(known.report)  # a worker may say anything
-            self.on_change(report.room, known.report.type)
-        sessions, ruleset = (known.sessions, known.ruleset) if known is not None else (set[str](), None)
-        self._rooms[report.room] = RoomEntry(report, worker, sessions, ruleset)
+        if known is None:
+            self._rooms[report.room] = RoomEntry(report, worker)
+            self._by_type.setdefault(report.type, {})[report.room] = None
+        else:
+            before, known.report = known.report, report
+            if (before.type, before.ruleset) != (report.type, report.ruleset):  # a worker may say anything
+                self._forget(before)
+                self.on_change(report.room, before.type)
+                self._by_type.setdefault(report.type, {})[report.room] = None
         worker.has(report.room, report.max_clients - report.free)
-        self._by_type.setdefault(report.type, {})[report.room] = None
         self._sort(report)
         self.on_change(report.room, report.type)
         return True
@@ -91,7 +98,7 @@ class Directory:
         """A room that is there was made of this."""
         known = self._rooms.get(room)
         if known is not None:
-            self._rooms[room] = RoomEntry(known.report, known.worker, known.sessions, ruleset)
+            known.ruleset = ruleset
 
     def remove(self, room: str, worker: WorkerRecord) -> RoomEntry | None:
         """A room has ended; what was known of it. None: this worker does not have it."""
@@ -137,19 +144,26 @@ class Directory:
         return None
 
     def _sort(self, report: RoomUpdated) -> None:
-        access = report.access
-        closed = report.locked or access.get("private") or access.get("password")
-        if not closed and report.free > self._asked.get(report.room, 0):
-            self._open_by_ruleset.setdefault(report.ruleset, {})[report.room] = None
-            self._open_by_type.setdefault(report.type, {})[report.room] = None
+        room, access = report.room, report.access
+        closed = report.locked or (access and (access.get("private") or access.get("password")))
+        is_open = not closed and report.free > self._asked.get(room, 0)
+        if is_open is (room in self._open):
+            return
+        if is_open:
+            self._open.add(room)
+            self._open_by_ruleset.setdefault(report.ruleset, {})[room] = None
+            self._open_by_type.setdefault(report.type, {})[room] = None
         else:
-            _take_out(self._open_by_ruleset, report.ruleset, report.room)
-            _take_out(self._open_by_type, report.type, report.room)
+            self._close(report)
+
+    def _close(self, report: RoomUpdated) -> None:
+        self._open.discard(report.room)
+        _take_out(self._open_by_ruleset, report.ruleset, report.room)
+        _take_out(self._open_by_type, report.type, report.room)
 
     def _forget(self, report: RoomUpdated) -> None:
         _take_out(self._by_type, report.type, report.room)
-        _take_out(self._open_by_ruleset, report.ruleset, report.room)
-        _take_out(self._open_by_type, report.type, report.room)
+        self._close(report)
 
     def __iter__(self) -> Iterator[RoomEntry]:
         return iter(list(self._rooms.values()))

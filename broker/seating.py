@@ -244,7 +244,6 @@ class Seating:
         ask, self._next_ask = self._next_ask, (self._next_ask + 1) & 0xFFFFFFFF
         wish.worker = record
         self._wishes[ask] = wish
-        self._out.alarm(self._out.now + _LONGEST_ANSWER, self._no_answer, ask)
         if wish.new is not None:
             new = wish.new
             record.promised[ask] = len(wish.seats)
@@ -252,6 +251,8 @@ class Seating:
             record.desk.order(OpenRoom(ask, wish.room, new.ruleset, *how))
         else:
             record.desk.order(ReserveSeats(ask, wish.room, wish.seats, wish.picked))
+        if ask in self._wishes:  # a worker in this process has answered by now
+            self._out.alarm(self._out.now + _LONGEST_ANSWER, self._no_answer, ask)
 
     def _no_answer(self, ask: int) -> None:
         wish = self._wishes.get(ask)

@@ -110,6 +110,9 @@ Seconds = Annotated[float, _SECONDS]
 
 M = TypeVar("M", bound=tuple[Any, ...])
 
+# A named tuple of fields that were counted: ``_make`` counts them again.
+_new: Callable[[Any, list[Any]], Any] = tuple.__new__
+
 
 class Shapes(Generic[M]):
     """The messages of one conversation.
@@ -120,7 +123,10 @@ class Shapes(Generic[M]):
 
     def __init__(self, shapes: Mapping[Any, type[M]]) -> None:
         self._kind_of = {shape: int(kind) for kind, shape in shapes.items()}
-        self._checks = {int(kind): (kind.name, shape, _checks(shape)) for kind, shape in shapes.items()}
+        self._names = {shape: kind.name for kind, shape in shapes.items()}
+        self._shapes = {
+            int(kind): (shape, tuple(check.accepts for _, check in _checks(shape))) for kind, shape in shapes.items()
+        }
 
     def fields_of(self, shape: type[M]) -> dict[str, str]:
         """The fields of a message in order, each with what it may hold in words."""
@@ -143,16 +149,26 @@ class Shapes(Generic[M]):
         """
         if type(value) is not list or not value or type(value[0]) is not int:
             raise BadMessage("a message is an array that begins with its kind")
-        known = self._checks.get(value[0])
+        known = self._shapes.get(value[0])
         if known is None:
             raise UnknownKind(f"unknown kind {value[0]:.0f}" if abs(value[0]) < 1e6 else "unknown kind")
-        kind, shape, checks = known
-        if len(value) != len(checks) + 1:
-            raise BadMessage(f"{kind} has {len(checks)} fields, not {len(value) - 1}")
-        for (name, check), field in zip(checks, value[1:], strict=True):
-            if not check.accepts(field):
-                raise BadMessage(f"{kind}: {name} is not {check.label}")
-        return shape._make(value[1:])  # type: ignore[attr-defined, no-any-return]  # a named tuple
+        shape, checks = known
+        fields = value[1:]
+        if len(fields) != len(checks):
+            raise BadMessage(f"{self._names[shape]} has {len(checks)} fields, not {len(fields)}")
+        for accepts, field in zip(checks, fields, strict=True):
+            if not accepts(field):
+                raise BadMessage(self._what_is_wrong(shape, fields))
+        made: M = _new(shape, fields)
+        return made
+
+    def _what_is_wrong(self, shape: type[M], fields: list[Any]) -> str:
+        wrong = next(
+            f"{name} is not {check.label}"
+            for (name, check), field in zip(_checks(shape), fields, strict=True)
+            if not check.accepts(field)
+        )
+        return f"{self._names[shape]}: {wrong}"
 
 
 def _checks(shape: type[tuple[Any, ...]]) -> list[tuple[str, _Field]]:

@@ -149,9 +149,15 @@ class Fanout:
             return len(own) >= MOST_ITEMS
         return False
 
+    def misses(self, line: Line) -> bool:
+        """Whether anything was said that the line has not got. Flush before."""
+        return line.offset != self.history.last or line.direct != line.last_direct
+
     def can_catch_up(self, line: Line) -> bool:
         """Whether all that the line misses is still in the history. Flush before."""
-        return self.history.holds(line.offset) and (line.direct == line.last_direct or line.directs.holds(line.direct))
+        return not self.misses(line) or (
+            self.history.holds(line.offset) and (line.direct == line.last_direct or line.directs.holds(line.direct))
+        )
 
     def missing(
         self, line: Line, end: Position | None = None, held: LatestHistory | None = None
@@ -312,7 +318,7 @@ class UnicastFanout(Fanout):
         """
         if line.peer is None or not line.behind:
             return True
-        items = self.missing(line)
+        items = self.missing(line) if self.misses(line) else ()
         if items is None:
             return False
         for frame, end, count in bundles(self.epoch, line.ref, line.offset, items, ONE_FRAME):

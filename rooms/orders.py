@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..protocol.errors import (
     AlreadyWaiting,
@@ -62,7 +62,7 @@ class OrdersOut(RoomOutbox, Protocol):
     def drain(self, within: float, code: Code) -> None:
         """Make no new rooms; let those that are there end, and close what is left after ``within`` seconds."""
 
-    def report_updates(self) -> None:
+    def report_changes(self) -> None:
         """Tell the broker now what rooms look like that have changed."""
 
     def never_born(self, runner: Runner) -> None:
@@ -93,21 +93,22 @@ class Orders:
         self._tell = tell
         self._limits = limits
         self._entropy = entropy
+        self._takes: dict[type[Order], Callable[[Any], None]] = {
+            OpenRoom: self._open,
+            ReserveSeats: self._reserve,
+            ReleaseSeats: self._release,
+            CloseRoom: self._act_on_room,
+            Kick: self._act_on_room,
+            Drain: self._drain,
+            Inspect: self._inspect,
+        }
 
     def take(self, order: Order) -> None:
         """Do what the broker asks."""
-        if isinstance(order, OpenRoom):
-            self._open(order)
-        elif isinstance(order, ReserveSeats):
-            self._reserve(order)
-        elif isinstance(order, ReleaseSeats):
-            self._release(order)
-        elif isinstance(order, Drain):
-            self._worker.drain(order.within, Code(order.code) if order.code in _CODES else Code.WORKER_DRAINED)
-        elif isinstance(order, Inspect):
-            self._inspect(order)
-        else:
-            self._act_on_room(order)
+        self._takes[type(order)](order)
+
+    def _drain(self, order: Drain) -> None:
+        self._worker.drain(order.within, Code(order.code) if order.code in _CODES else Code.WORKER_DRAINED)
 
     def _inspect(self, order: Inspect) -> None:
         runner = self._worker.rooms.get(order.room)
@@ -234,7 +235,7 @@ class Orders:
 
     def _say_held(self, runner: Runner, ask: int, seats: list[Seat]) -> None:
         runner.reports.changed()
-        self._worker.report_updates()  # the directory knows the room before anybody can ask for it
+        self._worker.report_changes()  # the directory knows the room before anybody can ask for it
         reservations = [seat.reservation for seat in seats]
         self._tell(Reserved(ask, runner.id, reservations, runner.room.reservation_time))
 

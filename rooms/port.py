@@ -83,11 +83,13 @@ _MOST_UNSENT = 256
 _RETRY = 0.02
 _SLACK = 0.001
 """Deadlines this close to each other, in seconds, are met in one turn."""
-_FOR_THE_BROKER = (
-    *(Hello, Match, Create, JoinById, Cancel, ListRooms, ListEndpoints, Resume, Goodbye),
+_ARRIVALS = frozenset({Hello, Resume})
+_FOR_THE_BROKER = _ARRIVALS | {
+    *(Match, Create, JoinById, Cancel, ListRooms, ListEndpoints, Goodbye),
     *(Enqueue, Accept, Why, Party, Rematch),
     *(JoinOrCreate, JoinWhere, Watch, Unwatch),
-)
+}
+_FOR_ROOMS = frozenset({Join, Recover})
 _FIRST_CLUSTER_KIND = int(min(ClusterKind))
 
 
@@ -271,24 +273,31 @@ class Connection:
         return ref
 
     def _dispatch(self, message: Message, size: int) -> None:
-        if isinstance(message, Ping):
-            self.say(Pong(message.number))
-        elif isinstance(message, Send | Request):
-            raise NotAMember
-        elif isinstance(message, Ack):
-            self._find(message.ref).on_ack(message.number)
-        elif isinstance(message, Leave):
-            self._find(message.ref).on_leave()
-        elif size > self.port.limits.control:
-            raise TooLarge(f"{size} bytes are over the limit of {self.port.limits.control} for requests")
-        elif isinstance(message, Join | Recover):
-            self.port.on_room_message(self, message)
-        elif isinstance(message, Hello | Resume) and not self.port.book.may_enter(self.address, self.now):
+        port, kind = self.port, type(message)
+        if kind in _FREE:
+            _FREE[kind](self, message)
+        elif size > port.limits.control:
+            raise TooLarge(f"{size} bytes are over the limit of {port.limits.control} for requests")
+        elif kind in _FOR_ROOMS:
+            port.on_room_message(self, message)  # type: ignore[arg-type]  # its kind is one of these
+        elif kind in _ARRIVALS and not port.book.may_enter(self.address, port.now):
             raise AuthUnavailable("too many come from this address, or too many failed to show who they are")
-        elif self.port.on_broker_message is not None and isinstance(message, _FOR_THE_BROKER):
-            self.port.on_broker_message(self, message)
+        elif port.on_broker_message is not None and kind in _FOR_THE_BROKER:
+            port.on_broker_message(self, message)
         else:
             raise UnknownKind("not a message for a server")
+
+    def _on_ping(self, message: Ping) -> None:
+        self.say(Pong(message.number))
+
+    def _on_ack(self, message: Ack) -> None:
+        self._find(message.ref).on_ack(message.number)
+
+    def _on_leave(self, message: Leave) -> None:
+        self._find(message.ref).on_leave()
+
+    def _on_no_reference(self, message: Send | Request) -> None:
+        raise NotAMember
 
     def _find(self, ref: int) -> Uplink:
         uplink = self.refs.get(ref)
@@ -301,6 +310,16 @@ class Connection:
             limits = self.port.limits
             self._bucket = TokenBucket(limits.control_rate, limits.control_burst)
         return self._bucket.allow(self.port.now)
+
+
+# What costs no more than reading it, however large it is.
+_FREE: dict[type[Message], Callable[[Connection, Any], None]] = {
+    Ping: Connection._on_ping,  # noqa: SLF001  # its own
+    Ack: Connection._on_ack,  # noqa: SLF001
+    Leave: Connection._on_leave,  # noqa: SLF001
+    Send: Connection._on_no_reference,  # noqa: SLF001
+    Request: Connection._on_no_reference,  # noqa: SLF001
+}
 
 
 class Port:

@@ -68,8 +68,8 @@ class Privacy:
 
     def describe(self) -> dict[str, object]:
         """What the directory knows of it."""
-        flags = {"private": self.private, "unlisted": self.unlisted, "password": self.has_password}
-        return {name: True for name, value in flags.items() if value}
+        flags = ("private", self.private), ("unlisted", self.unlisted), ("password", self.has_password)
+        return {name: True for name, value in flags if value}
 
     def _hashed(self, password: str) -> bytes:
         # Of a length that does not depend on it, and of no use to whoever sees it. Who guesses has to ask us each time.

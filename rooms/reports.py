@@ -19,7 +19,10 @@ class ReportsOut(Protocol):
     """Where a room writes what the broker must know."""
 
     def report(self, report: RoomReport) -> None:
-        """Tell the broker. Of several ROOM_UPDATED in one turn, the last is enough."""
+        """Tell the broker."""
+
+    def changed(self, room: str) -> None:
+        """Tell the broker before this turn ends how that room is then, with its ``summary``."""
 
 
 class Reports:
@@ -79,7 +82,7 @@ class Reports:
     def changed(self) -> None:
         """Tell the broker what the room looks like now."""
         if self.open:
-            self._out.report(self.summary())
+            self._out.changed(self._id)
 
     def set_locked(self, locked: bool) -> None:
         """Take new members, or none."""

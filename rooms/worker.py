@@ -25,7 +25,6 @@ from .control import (
     Order,
     RoomEnded,
     RoomReport,
-    RoomUpdated,
 )
 from .downlinks import Downlinks
 from .ended import EndedRooms
@@ -78,7 +77,8 @@ class Worker:
         self._carries_sessions = carries_sessions
         self._downlinks = Downlinks(open_publisher, entropy, port.wake)
         self._unflushed: list[Runner] = []
-        self._updates: dict[str, RoomUpdated] = {}
+        self._changed: dict[str, None] = {}
+        """Rooms that the broker has to be told of in this turn."""
         self._ended_now: list[Runner] = []
         """Rooms that have ended, in this turn or while a hook was at work."""
         self._hooks = HookTasks(port.touch, self._hook_ended)
@@ -239,8 +239,8 @@ class Worker:
             runners, self._unflushed = self._unflushed, []
             for runner in runners:
                 runner.flush()
-        if self._updates:
-            self.report_updates()
+        if self._changed:
+            self.report_changes()
         if self._ended_now:
             self._let_go()
 
@@ -252,11 +252,13 @@ class Worker:
             else:
                 runner.let_go()
 
-    def report_updates(self) -> None:
-        """See ``OrdersOut.report_updates``."""
-        updates, self._updates = self._updates, {}
-        for update in updates.values():
-            self._on_report(update)
+    def report_changes(self) -> None:
+        """See ``OrdersOut.report_changes``."""
+        rooms, self._changed = self._changed, {}
+        for room in rooms:
+            runner = self.rooms.get(room)
+            if runner is not None and runner.reports.open:
+                self._on_report(runner.reports.summary())
 
     def run(self, mailbox: Mailbox, waiting: Awaitable[Any], then: Then) -> None:
         """See ``HookRunner.run``."""
@@ -268,13 +270,9 @@ class Worker:
 
     def report(self, report: RoomReport) -> None:
         """See ``ReportsOut.report``."""
-        if isinstance(report, RoomUpdated):
-            self._updates[report.room] = report
-            self._port.wake()
-            return
         if isinstance(report, RoomEnded):
             runner = self.rooms[report.room]
-            self._updates.pop(report.room, None)
+            self._changed.pop(report.room, None)
             self._forget(report.room)
             for seat in runner.seats:
                 self.clear_alarm(runner.attendance.time_is_up, seat.key)
@@ -283,6 +281,11 @@ class Worker:
             self._ended.keep(runner.id, runner.farewells, runner.why)
             self._over_now(runner)
         self._on_report(report)
+
+    def changed(self, room: str) -> None:
+        """See ``ReportsOut.changed``."""
+        self._changed[room] = None
+        self._port.wake()
 
     def never_born(self, runner: Runner) -> None:
         """See ``OrdersOut.never_born``."""

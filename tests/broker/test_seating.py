@@ -297,7 +297,7 @@ def test_without_any_worker_rooms_are_refused_at_once(hall: Hall) -> None:
 
 
 def test_when_all_workers_are_full_a_room_is_refused_at_once(hall: Hall) -> None:
-    hall.add("a", max_rooms=1)[0].rooms["r1"] = 1
+    hall.add("a", max_rooms=1)[0].has("r1", 1)
     hall.add("b")[0].draining = True
     hall.open()
     assert type(hall.answer) is CapacityReached
@@ -455,7 +455,7 @@ def test_an_isolated_room_waits_for_a_worker_that_is_started_for_it(hall: Hall) 
 
 
 def test_an_isolated_room_is_refused_at_once_if_nobody_is_free_and_nobody_can_be_started(hall: Hall) -> None:
-    hall.add()[0].rooms["r1"] = 1
+    hall.add()[0].has("r1", 1)
     hall.open(ALONE)
     assert type(hall.answer) is CapacityReached
     assert hall.error.text == "no worker is free for an isolated room"

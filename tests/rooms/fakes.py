@@ -132,6 +132,8 @@ class FakeOutbox(Hooks):
         self.takes: dict[bytes, int] = {}
         """How many frames a queue takes before it is full."""
         self.reports: list[RoomReport] = []
+        self.summary: Callable[[], RoomReport]
+        """How the room is now."""
         self.alarms: Alarms[tuple[Callable[..., None], tuple[Hashable, ...]]] = Alarms()
         self.offers: dict[bytes, DownlinkOfMember] = {}
         """Tokens for downlinks that are good."""
@@ -185,6 +187,9 @@ class FakeOutbox(Hooks):
 
     def report(self, report: RoomReport) -> None:
         self.reports.append(report)
+
+    def changed(self, room: str) -> None:
+        self.reports.append(self.summary())
 
     # What tests call.
 
@@ -488,6 +493,7 @@ class Bench:
             out=self.out,
             entropy=entropy or Random(7).randbytes,
         )
+        self.out.summary = self.runner.reports.summary
         if create:
             self.create()
 
