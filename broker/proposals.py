@@ -28,6 +28,11 @@ from .sessions import Session
 
 __all__ = ["PROPOSAL", "Proposal", "ProposalEvent", "ProposalState", "Proposals", "ProposalsOutbox", "Waiting"]
 
+_LATE = 0.1
+"""Seconds by which a deadline is met late when this process was held up, or stood still."""
+_HEARING = 1.0
+"""Seconds in which what has come meanwhile is read."""
+
 
 class ProposalState(Enum):
     """Where a proposal is in its life."""
@@ -77,7 +82,7 @@ class Proposal:
         deadline: until when all have to accept, monotonic seconds.
     """
 
-    __slots__ = ("_state", "deadline", "match", "missing", "number", "queue")
+    __slots__ = ("_state", "deadline", "heard_out", "match", "missing", "number", "queue")
 
     def __init__(self, number: int, match: Match, queue: MatchQueue, deadline: float) -> None:
         self.number = number
@@ -86,6 +91,8 @@ class Proposal:
         self.deadline = deadline
         self.missing: set[Session] = set()
         """Who has not accepted."""
+        self.heard_out = False
+        """Whether its deadline was moved, because this process was late."""
         self._state = ProposalState.ACCEPTING
 
     def step(self, event: ProposalEvent) -> None:
@@ -208,7 +215,11 @@ class Proposals:
 
     def _not_accepted(self, number: int) -> None:
         """Somebody has said nothing in time."""
-        proposal = self._proposals[number]
+        proposal, now = self._proposals[number], self._out.now
+        if now - proposal.deadline >= _LATE and not proposal.heard_out:  # what they said may still be unread
+            proposal.heard_out, proposal.deadline = True, now + _HEARING
+            self._out.alarm(proposal.deadline, self._not_accepted, number)
+            return
         late = [entry for entry in proposal.entries if not proposal.missing.isdisjoint(entry.players)]
         self._break(proposal, late)
         for entry in late:

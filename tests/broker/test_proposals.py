@@ -125,6 +125,23 @@ def test_who_says_nothing_in_time_ends_its_ticket(bench: Bench) -> None:
     assert not bench.out.asked
 
 
+@pytest.mark.parametrize("says", [True, False])
+def test_who_could_not_be_heard_because_the_broker_stood_still_has_a_second_more(bench: Bench, says: bool) -> None:
+    ann, bob, match = both_found(bench)
+    bench.out.now += 15.0
+    bench.out.advance(0.5)
+    assert ann.heard() == bob.heard() == []
+    ann.ask(Accept(ann.ref, 9, match, True))
+    if says:
+        bob.ask(Accept(bob.ref, 9, match, True))
+        assert is_assigned(ann, bench)
+        return
+    bench.out.now += 15.0  # one second, and not one after the other
+    bench.out.advance(0.0)
+    assert code_of(bob.heard()) == Code.MATCH_CANCELLED
+    assert waits(ann)
+
+
 def test_an_answer_to_another_match_is_not_heard(bench: Bench) -> None:
     ann, bob, match = both_found(bench)
     ann.ask(Accept(ann.ref, 9, match + 1, True))
