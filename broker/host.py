@@ -5,21 +5,18 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 from ..protocol.cluster import ClusterMessage
 from ..protocol.errors import Code, ConfigError, ServerStopping
 from ..protocol.ids import Entropy
-from ..protocol.limits import AddressLimits, Limits
-from ..protocol.names import ClientData
-from ..protocol.rulesets import RuleSet
 from ..rooms.addresses import AddressBook
 from ..rooms.beside import descriptors_each, open_beside
 from ..rooms.control import Failed, Inspected, RoomReport
-from ..rooms.doors import Doors, PasswordCheck
+from ..rooms.doors import Doors
 from ..rooms.load import LoadMeter
 from ..rooms.mailbox import Mailbox
 from ..rooms.port import Connection, Port
@@ -29,29 +26,28 @@ from ..rooms.watchdog import Watchdog
 from ..rooms.worker import Worker
 from ..transport.descriptors import connections_allowed
 from ..transport.entropy import EntropyPool
-from ..transport.key_files import AuthorisedKeys
-from ..transport.keys import LocalState
-from ..transport.locks import KeyPair, key_to_text
+from ..transport.locks import key_to_text
 from ..transport.network import Network, Sent
 from ..transport.zeromq import ZmqNetwork
 from .administration import AdminDesk, Administration
-from .auth import Asking, Peer
+from .auth import Asking
 from .auth_hook import AuthHook
-from .broker import MOST_SESSIONS, Broker, BrokerLimits
-from .cluster import Cluster, ClusterOptions, LauncherFactory
+from .broker import MOST_SESSIONS, Broker
+from .cluster import Cluster, ClusterOptions
 from .command import WorkerCommand
 from .exposure import check_clients_port, check_workers_port, is_public
-from .logs import LogFormat
+from .hosting import Application, HostOptions
 from .metrics import CONTENT_TYPE, Look, exposition
-from .placement import Load, Placement, RoomNeeds
+from .placement import Load, RoomNeeds
 from .queues import MatchQueue, Ticket
 from .scrape import MetricsPort
 from .sessions import Session
+from .succession import Succession
 from .ticket_hook import TicketHook
 from .tokens import TokenMint
 from .workers import LOCAL, WorkerRecord
 
-__all__ = ["Host", "HostOptions", "Launch"]
+__all__ = ["Host"]
 
 logger = logging.getLogger(__name__.partition(".broker")[0] + ".server")
 
@@ -62,91 +58,7 @@ _STOP_TIME = 6.0
 _LAST_WORDS = 0.5
 """Seconds that clients have to hang up, once they are told that the server stops."""
 _SWEEP = 1.0
-_SETTLE = 2.0
-"""Seconds that workers of a broker before us have to come by themselves, before others are started."""
-_NUMBERS_KEPT = 10_000
-"""Client numbers that are set aside for us at once: a broker after us begins above them."""
-_LIVES_A_SECOND = 1024
-"""A life of a broker is named by the time at which it began, that finely: a next one may begin at once."""
-_GENERATIONS_A_SECOND = 1 << 20
-"""Registrations that a broker can count in a second, and stay below those of one that begins then."""
 _MOST_ROOMS = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """Workers that this server starts, and keeps running."""
-
-    count: int
-    target: str
-    """The server that they load."""
-    make: LauncherFactory
-    labels: tuple[str, ...] = ()
-    log_level: str = "WARNING"
-    log_format: LogFormat = "text"
-
-
-@dataclass(frozen=True, slots=True)
-class HostOptions:
-    """How a server runs, besides where."""
-
-    cluster: ClusterOptions | None = None
-    """With workers in processes of their own; None: rooms live in the broker's."""
-    launch: Launch | None = None
-    """Workers to start; None: only those come that somebody else starts."""
-    key: bytes | None = field(default=None, repr=False)
-    """The cluster key; None: one of our own."""
-    keep_state: bool = False
-    """Keep the key in a file of this user, so that ``srs`` commands and workers on this machine find it."""
-    state: LocalState | None = field(default=None, repr=False)
-    """What a broker before this one has left, where that is no file: its key counts."""
-    metrics_port: int | None = None
-    """Where to tell Prometheus what is measured, on the address for clients; None: nowhere."""
-    keys: KeyPair | None = field(default=None, repr=False)
-    """Of all our ports, which encrypt then; clients need to know the public one. None: they don't."""
-    authorised: AuthorisedKeys | None = None
-    """The keys of clients that may connect, with ``keys``; None: any."""
-    passwords: PasswordCheck | None = None
-    """Asks for names and passwords instead of keys, and says whose they are."""
-    insecure: bool = False
-    """Whether to listen where others can come from, also if nobody asks who they are."""
-    software: str = "server-room-system"
-
-
-class Application(Protocol):
-    """What a host runs: a Server, as its host sees it."""
-
-    limits: Limits
-    broker_limits: BrokerLimits
-    address_limits: AddressLimits
-    rooms: dict[str, type[Room]]
-    placement: Placement
-
-    def handle_response(self, protocol: str, data: Any, sender: Session, client_data: ClientData) -> Any:
-        """A client who is in no room sent something."""
-
-    def on_error(self, hook: str, error: BaseException) -> Any:
-        """A hook raised."""
-
-    @property
-    def asks(self) -> bool:
-        """Whether newcomers are asked who they are."""
-        ...
-
-    def on_auth(self, credentials: Any, peer: Peer) -> Any:
-        """Who somebody is that wants to open a session."""
-
-    @property
-    def queues(self) -> Mapping[str, type[MatchQueue]]:
-        """The policies of the queues by their names."""
-        ...
-
-    def make_room(self, ruleset: RuleSet) -> tuple[str, Room]:
-        """The room for a ruleset, and the name of its type."""
-        ...
-
-    def bind(self, host: "Host | None") -> None:
-        """It runs in this host, or in none any more."""
 
 
 class Host:
@@ -173,7 +85,6 @@ class Host:
         self._entropy = entropy or EntropyPool()
         self._wall = wall
         self._options = options or HostOptions()
-        self._state: LocalState | None = None
         self._cluster: Cluster | None = None
         self._stop = asyncio.Event()
         self._opened = ExitStack()
@@ -277,7 +188,10 @@ class Host:
         self._port.open(network, *self._where, self._doors.for_clients())
         self._opened.callback(self._port.close)
         self._port.touch()
-        key = self._find_key()
+        port = int(self.address.rpartition(":")[2])
+        self._succession = Succession.open(options, port, self._entropy, self._wall)
+        self._opened.callback(self._succession.close)
+        key = self._succession.key
         self._doors.join(key)
         self.worker = Worker(
             self._port,
@@ -293,10 +207,10 @@ class Host:
             self,
             self._entropy,
             limits,
-            TokenMint(key, int(self._wall() * _LIVES_A_SECOND) & 0xFFFFFFFF),
+            TokenMint(key, self._succession.life),
             {name: _needs(name, room_class) for name, room_class in self._server.rooms.items()},
             self._server.placement,
-            self._state.next_client if self._state is not None else 1,
+            self._succession.first_client,
             book,
             {name: queue() for name, queue in self._server.queues.items()},
             asks=self._server.asks,
@@ -336,27 +250,6 @@ class Host:
         if is_public(self._where[0]) and not keys and not options.insecure:
             logger.warning("%s is public and nothing is encrypted: who is on the way reads it all", self._where[0])
 
-    def _find_key(self) -> bytes:
-        options = self._options
-        if options.state is not None:
-            self._state = options.state
-            self._opened.callback(self._state.remove)
-            return self._state.key
-        if options.keep_state:  # only who has the port may have its file
-            port = int(self.address.rpartition(":")[2])
-            try:
-                self._state = LocalState.open(
-                    port, options.key, options.keys.public if options.keys is not None else None
-                )
-            except ConfigError as error:
-                if options.launch is not None and options.key is None:
-                    raise  # workers have no other way to the key
-                logger.warning("%s Commands like 'srs top' need --key-file here.", error)
-            else:
-                self._opened.callback(self._state.remove)
-                return self._state.key
-        return options.key or self._entropy(32)
-
     def _host_rooms(self) -> None:
         for name, room_class in self._server.rooms.items():
             if room_class.isolated:
@@ -369,30 +262,23 @@ class Host:
         self.broker.workers.add(self.local)
 
     def _open_cluster(self, network: Network, options: ClusterOptions, key: bytes) -> None:
-        if self._state is not None and self._state.left_over:
-            options = replace(options, settle=_SETTLE)
-        # Above what any broker before us gave, also if it began just now, or the clock was set back meanwhile.
-        before = self._state.generation if self._state is not None else 0
-        generation = max(int(self._wall() * _GENERATIONS_A_SECOND), before + _GENERATIONS_A_SECOND)
         self._cluster = Cluster(
             self.broker,
-            options,
+            replace(options, settle=self._succession.settle),
             key,
             self._doors,
             self._server.limits,
             self._server.address_limits,
             self._entropy,
             self._flush,
-            generation,
+            self._succession.begin_generations(),
         )
-        if self._state is not None:
-            self._state.save(self._state.next_client, generation)
         self._cluster.open(network)
         self._opened.callback(self._cluster.close)
-        self._keep_numbers()
+        self._succession.keep_numbers(self.broker.sessions.next_client)
         launch = self._options.launch
         if launch is not None:
-            key_file = str(self._state.path) if self._state is not None and self._options.key is None else None
+            key_file = self._succession.file if self._options.key is None else None
             command = WorkerCommand(
                 launch.target,
                 self._cluster.address,
@@ -420,7 +306,8 @@ class Host:
 
     def _sweep(self) -> None:
         self._port.sweep(self.now)
-        self._keep_numbers()
+        if self._cluster is not None:
+            self._succession.keep_numbers(self.broker.sessions.next_client)
         if self._meter is not None:
             self.load = Load.from_wire(self._meter.read())
             if self._cluster is None:
@@ -438,15 +325,6 @@ class Host:
             {name: port.received for name, port in ports.items()},
             {name: port.counts + port.book.counts for name, port in ports.items()},
         )
-
-    def _keep_numbers(self) -> None:
-        # Members of workers keep their numbers when we die: who comes after us must not give them again.
-        state, used = self._state, self.broker.sessions.next_client
-        if self._cluster is not None and state is not None and used > state.next_client - _NUMBERS_KEPT // 2:
-            try:
-                state.save(used + _NUMBERS_KEPT, state.generation)
-            except OSError as error:
-                logger.error("the numbers of clients can't be kept in %s: %s", state.path, error.strerror)
 
     def _on_admin_message(self, connection: Connection, message: ClusterMessage) -> None:
         desk = connection.desk

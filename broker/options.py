@@ -11,7 +11,7 @@ from ..transport.key_files import AuthorisedKeys, read_key_pair
 from ..transport.keys import given_key
 from .cluster import ClusterOptions
 from .command import WorkerCommand
-from .host import HostOptions, Launch
+from .hosting import HostOptions, Launch
 from .launcher import Launcher, LocalLauncher
 from .logs import LogFormat, wrapped_line
 from .metrics import check_extra

@@ -7,7 +7,8 @@ from random import Random
 from typing import Any, TypeVar
 
 from ..broker.cluster import ClusterOptions
-from ..broker.host import Host, HostOptions
+from ..broker.host import Host
+from ..broker.hosting import HostOptions
 from ..broker.server import Server
 from ..client.async_client import AsyncClient
 from ..protocol.errors import ConfigError

@@ -9,7 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from server_room_system import ConfigError, Server
-from server_room_system.broker.host import Host, HostOptions
+from server_room_system.broker.host import Host
+from server_room_system.broker.hosting import HostOptions
 from server_room_system.broker.scrape import MetricsPort
 
 from .system import LOCAL, Talk, clients, gathered, on_a_loop
