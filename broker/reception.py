@@ -240,7 +240,7 @@ class Reception:
             connection.sessions -= {session.session}
         self._fanout.disconnect(session.line)
         session.detach()
-        self.sessions.end(session)
+        self.sessions.end(session, self._out.now)
         self._out.clear_alarm(self._grace_is_over, session)
         self._regulars.over(session)
 

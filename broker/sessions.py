@@ -23,6 +23,7 @@ from ..protocol.lifecycle import Table, step
 from ..protocol.limits import AddressLimits
 from ..protocol.names import ClientData
 from ..protocol.rates import TokenBucket
+from ..protocol.recent import Recent
 from ..rooms.addresses import AddressBook
 from ..rooms.lines import Line
 from ..rooms.uplink import ClientFace, Uplink
@@ -30,6 +31,9 @@ from ..transport.locks import NOBODY, Vouched
 from .tokens import TokenMint
 
 __all__ = ["SESSION", "Session", "SessionEvent", "SessionState", "Sessions"]
+
+_LATE = 300.0
+"""Seconds for which a worker may still tell of a session that has ended: it is late by a lease, and by a hook."""
 
 
 class SessionState(Enum):
@@ -209,9 +213,9 @@ class Sessions:
         self._by_id: dict[str, Session] = {}
         self._clients: dict[int, Session] = {}
         """By their clients' numbers."""
-        self._buried: dict[str, None] = {}
+        self._buried: Recent[str, None] = Recent(most)
         """Inherited sessions that have ended: a token of the broker before us would bring them back."""
-        self._closed: dict[str, None] = {}
+        self._closed: Recent[str, None] = Recent(most, _LATE)
         """Sessions of our own that have ended: a worker that is late could tell of them as members."""
         self.next_client = first_client
         """The number that the next new client gets."""
@@ -312,17 +316,15 @@ class Sessions:
         """The connection is lost."""
         session.state = step(SESSION, session.state, SessionEvent.DROP)
 
-    def end(self, session: Session) -> None:
-        """The session is over."""
+    def end(self, session: Session, now: float) -> None:
+        """The session is over; ``now``: monotonic seconds."""
         session.state = step(SESSION, session.state, SessionEvent.END)
         del self._by_id[session.session]
         self._book.session_ended(session.data.ADDRESS)
         self._clients.pop(session.data.ID, None)
         # Apart, so that those of our own do not crowd out the others, whose tokens are good until then.
         kept = self._buried if session.inherited else self._closed
-        kept[session.session] = None
-        if len(kept) > self._most:
-            del kept[next(iter(kept))]
+        kept.put(session.session, None, now)
 
     def check_room(self, address: str | None = None) -> None:
         """Raises CapacityReached: there are as many as there may be, or as many from that address."""

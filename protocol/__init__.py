@@ -18,6 +18,7 @@ from . import (
     proof,
     queue_messages,
     rates,
+    recent,
     room_messages,
     rulesets,
     streams,
@@ -39,6 +40,7 @@ from .names import *
 from .proof import *
 from .queue_messages import *
 from .rates import *
+from .recent import *
 from .room_messages import *
 from .rulesets import *
 from .streams import *
@@ -61,6 +63,7 @@ __all__ += names.__all__
 __all__ += proof.__all__
 __all__ += queue_messages.__all__
 __all__ += rates.__all__
+__all__ += recent.__all__
 __all__ += room_messages.__all__
 __all__ += rulesets.__all__
 __all__ += streams.__all__

@@ -1,6 +1,7 @@
 """Rooms that are over: what they said last is kept for a while, for those who have not got it; why, for longer."""
 
 from ..protocol.errors import Code, RemoteError, RoomNotFound, WorkerLost, error_for
+from ..protocol.recent import Recent
 from .farewells import KEPT, Farewells
 from .timers import AlarmClock
 
@@ -10,8 +11,9 @@ _MOST = 4096
 _MOST_KEPT = 64 * 1024 * 1024
 """Rooms, and bytes, about, that are kept at once; the oldest are forgotten first."""
 _MOST_CODES = 4096
-"""Rooms of which no more is known than why they ended: less than 1 MiB. Members ask within a minute: for more to be
-needed, 68 rooms have to end each second."""
+_CODE_KEPT = 600.0
+"""Rooms of which no more is known than why they ended, and seconds for which that is kept: up to 2 MiB. Members ask
+within a minute: for more to be needed, 68 rooms have to end each second."""
 
 
 class EndedRooms:
@@ -21,24 +23,19 @@ class EndedRooms:
         clock: calls back when their time is over.
     """
 
-    __slots__ = ("_clock", "_codes", "_has_all", "_kept", "_size")
+    __slots__ = ("_clock", "_codes", "_kept", "_size")
 
     def __init__(self, clock: AlarmClock) -> None:
         self._clock = clock
         self._kept: dict[str, tuple[Farewells, int]] = {}
         """By id, the oldest first, with their bytes."""
         self._size = 0
-        self._codes: dict[str, Code] = {}
-        """Why rooms ended, the oldest first."""
-        self._has_all = True
-        """Of each room that has ended here, it is known why."""
+        self._codes: Recent[str, Code] = Recent(_MOST_CODES, _CODE_KEPT)
+        """Why rooms ended."""
 
     def keep(self, room: str, farewells: Farewells, code: Code) -> None:
         """A room is over; ``code`` says why."""
-        self._codes[room] = code
-        if len(self._codes) > _MOST_CODES:
-            del self._codes[next(iter(self._codes))]
-            self._has_all = False
+        self._codes.put(room, code, self._clock.now)
         if not farewells:
             return
         size = farewells.size
@@ -58,7 +55,9 @@ class EndedRooms:
         code = self._codes.get(room)
         if code is not None:
             return error_for(int(code))  # what was said about it is the members' own; the code is no secret
-        return WorkerLost("the room is gone: its worker was started anew") if self._has_all else RoomNotFound()
+        if self._codes.forgot:
+            return RoomNotFound()
+        return WorkerLost("the room is gone: its worker was started anew")
 
     def clear(self) -> None:
         """Forget all of them."""

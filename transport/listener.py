@@ -7,6 +7,7 @@ from functools import partial
 
 import zmq
 
+from ..protocol.recent import Recent
 from .descriptors import is_spare
 from .doorway import Doorway
 from .locks import SEALED, Lock
@@ -32,6 +33,9 @@ from .zap import Gatekeeper, vouched
 __all__ = ["ZmqListener"]
 
 _REMEMBERED_DEAD = 4096
+_DEAD_FOR = 60.0
+"""Peers that are remembered when they are buried, and seconds for which they are: what libzmq's thread had read of them
+may come after the word of their death."""
 _LAST_WORDS = 0.1
 """Seconds that what was said to a peer last has to leave, before its connection is cut."""
 
@@ -90,7 +94,7 @@ class ZmqListener:
         """Descriptors of connections that stand, and since when."""
         self._dying: list[bytes] = []
         """Peers whose connections are lost; they are buried when their last words are heard."""
-        self._dead: dict[bytes, None] = {}
+        self._dead: Recent[bytes, None] = Recent(_REMEMBERED_DEAD, _DEAD_FOR)
         self._in_turn = False
         self._scheduled = False
         self._loop = asyncio.get_running_loop()
@@ -304,9 +308,7 @@ class ZmqListener:
             self._untie(fd)
 
     def _bury(self, peer: bytes) -> None:
-        self._dead[peer] = None
-        if len(self._dead) > _REMEMBERED_DEAD:
-            del self._dead[next(iter(self._dead))]
+        self._dead.put(peer, None, self._loop.time())
         del self._heard[peer]
         self._peers.pop(peer).gone()
 

@@ -461,7 +461,7 @@ def test_who_comes_back_to_a_room_that_is_over_gets_the_rest_for_a_minute() -> N
 
 
 def test_why_rooms_ended_is_known_for_long_but_not_of_all_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ended, "_MOST_CODES", 2)
+    monkeypatch.setattr(ended, "_MOST_CODES", 1)
     factory = Factory(lambda ruleset: Diary())
 
     def recover(room: str) -> tuple[int, str]:
@@ -477,6 +477,21 @@ def test_why_rooms_ended_is_known_for_long_but_not_of_all_for_ever(monkeypatch: 
     assert [recover(f"r{number}")[0] for number in (1, 2, 3, 9)] == [
         Code.ROOM_NOT_FOUND, Code.WORKER_DRAINED, Code.BELOW_MINIMUM, Code.ROOM_NOT_FOUND,
     ]  # fmt: skip
+
+
+def test_why_rooms_ended_is_forgotten_when_nobody_asks_any_more() -> None:
+    """It was kept for 4,096 rooms, however old: a worker grew by 1 MiB in its first hour or two."""
+    factory = Factory(lambda ruleset: Diary())
+    codes = []
+    for number in range(3):
+        factory.ask(OpenRoom(number, f"r{number}", RuleSet(4), {}, False, []))
+        factory.ask(CloseRoom(f"r{number}", int(Code.WORKER_DRAINED), ""))
+        factory.loop.advance(601.0)
+    for number in range(3):
+        (refused,) = factory.say(factory.connect("ann"), Recover(7, f"r{number}", bytes(16), 1, 0, 0))
+        assert isinstance(refused, Error)
+        codes.append(refused.code)
+    assert codes == [Code.ROOM_NOT_FOUND, Code.WORKER_DRAINED, Code.WORKER_DRAINED]
 
 
 def test_what_rooms_said_that_are_over_is_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
