@@ -1,11 +1,13 @@
 """How many connections a process can have."""
 
 import resource
+import socket as sockets
 
 from ..protocol.errors import ConfigError
 
-__all__ = ["connections_allowed", "is_spare"]
+__all__ = ["borrow", "connections_allowed", "is_spare"]
 
+_AF_INET, _SOCK_STREAM = int(sockets.AF_INET), int(sockets.SOCK_STREAM)
 _OTHER_USES = 64
 """Descriptors for everything that is not a client's connection."""
 _SPARE = 32
@@ -43,6 +45,17 @@ def connections_allowed(wanted: int | None, most: int, each: int = 1) -> int:
             "raise the limit (ulimit -n), or ask for fewer."
         )
     return allowed
+
+
+def borrow(fd: int) -> sockets.SocketType:
+    """A connection of libzmq's as a socket, to ask the system about it. Whoever borrows it gives it back: ``detach``.
+
+    Raises:
+        OSError: there is none.
+    """
+    # The plain type that socket.socket is built on, and plain numbers, which also holds for IPv6: nothing looks at
+    # them here. Thousands of looks a second cost half as much.
+    return sockets.SocketType(_AF_INET, _SOCK_STREAM, 0, fd)
 
 
 def is_spare(fd: int) -> bool:

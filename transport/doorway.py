@@ -1,8 +1,8 @@
 """Where connections come from, told to whoever counts them before they have said a word."""
 
 import contextlib
-import socket as sockets
 
+from .descriptors import borrow
 from .locks import Porter
 
 __all__ = ["Doorway"]
@@ -50,7 +50,7 @@ class Doorway:
 
 def _address(fd: int) -> str | None:
     with contextlib.suppress(OSError):
-        borrowed = sockets.socket(fileno=fd)
+        borrowed = borrow(fd)
         try:
             return str(borrowed.getpeername()[0])
         finally:

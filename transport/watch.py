@@ -24,6 +24,8 @@ import termios
 from collections.abc import Callable
 from typing import Protocol
 
+from .descriptors import borrow
+
 __all__ = ["Account", "ByteWatch", "Watched", "on_the_wire"]
 
 logger = logging.getLogger(__name__.partition(".transport")[0] + ".transport")
@@ -33,6 +35,8 @@ _ROUND = 1.0
 _TICK = 0.05
 _GROWN = 4 * 1024 * 1024
 """Bytes that this process may grow by before all connections are looked at soon."""
+_OPENED = 64 * 1024
+"""Bytes that each connection that is made may let it grow by besides: its queues, a session, a seat."""
 _PRESSING = 64 * 1024 * 1024
 """Bytes that this process may grow by within a round, or while anybody has sent much that is no message: from there on
 nobody is allowed more than the slack. Many connections may each send a little less than one may."""
@@ -47,8 +51,6 @@ _BEATS = 32.0
 _BYTES_RECEIVED = struct.Struct("=128xQ")
 """tcpi_bytes_received in Linux's struct tcp_info, include/uapi/linux/tcp.h."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-# The plain type that socket.socket is built on, and plain numbers: thousands of looks a second cost half as much.
-_AF_INET, _SOCK_STREAM = int(sockets.AF_INET), int(sockets.SOCK_STREAM)
 
 
 def on_the_wire(size: int) -> int:
@@ -139,6 +141,7 @@ class ByteWatch:
         if not self._can:
             return
         self._standing[port, fd] = Account(now)
+        self._size += _OPENED
         if self._timer is None:
             self._size = self._calm = self._resident()
             self._arm()
@@ -228,7 +231,7 @@ class ByteWatch:
 def _arrived(fd: int) -> int | None:
     """Bytes that have come on a connection; None if it is no more."""
     try:
-        borrowed = sockets.SocketType(_AF_INET, _SOCK_STREAM, 0, fd)
+        borrowed = borrow(fd)
     except OSError:
         return None
     try:

