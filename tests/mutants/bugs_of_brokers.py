@@ -140,8 +140,8 @@ BROKERS = [
     bug(
         "a request to the broker is as large as a message",
         "rooms/port.py",
-        "        elif size > self.port.limits.control:\n            raise TooLarge",
-        "        elif size > self.port.limits.upload:\n            raise TooLarge",
+        "        elif size > port.limits.control:\n            raise TooLarge",
+        "        elif size > port.limits.upload:\n            raise TooLarge",
         "tests/rooms/test_port.py::test_requests_are_smaller_than_messages",
     ),
     # Addresses, keys and credentials.
@@ -191,14 +191,14 @@ BROKERS = [
     bug(
         "who looks for any room is sent to one with a password",
         "broker/directory.py",
-        'closed = report.locked or access.get("private") or access.get("password")',
-        'closed = report.locked or access.get("private")',
+        'closed = report.locked or (access and (access.get("private") or access.get("password")))',
+        'closed = report.locked or (access and access.get("private"))',
         "tests/broker/test_open_rooms.py::test_nobody_is_sent_to_a_room_that_is_not_open",
     ),
     bug(
         "a seat that is asked for is asked for twice",
         "broker/directory.py",
-        "report.free > self._asked.get(report.room, 0)",
+        "report.free > self._asked.get(room, 0)",
         "report.free > 0",
         "tests/broker/test_entrances.py::test_a_seat_that_is_asked_for_is_not_asked_for_twice",
     ),

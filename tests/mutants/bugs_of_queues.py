@@ -95,8 +95,8 @@ QUEUES = [
     bug(
         "what a room was made of is lost with its next report",
         "broker/directory.py",
-        "(known.sessions, known.ruleset) if known is not None",
-        "(known.sessions, None) if known is not None",
+        "            before, known.report = known.report, report\n",
+        "            before, known.report, known.ruleset = known.report, report, None\n",
         "tests/broker/test_rematches.py::test_a_rematch_is_made_of_what_the_room_was_made_of",
     ),
     bug(
