@@ -96,6 +96,7 @@ class Session(Uplink, ClientFace):
         "_previous_serial",
         "adopted",
         "data",
+        "grace_until",
         "inherited",
         "line",
         "lost_rooms",
@@ -105,6 +106,7 @@ class Session(Uplink, ClientFace):
         "token",
         "user_data",
         "vouched",
+        "waits",
     )
 
     def __init__(self, desk: Desk, session: str, client: ClientData, bucket: TokenBucket) -> None:
@@ -122,6 +124,10 @@ class Session(Uplink, ClientFace):
         """It is of a broker before us, and its client knows of no other: its numbers begin anew."""
         self.inherited = False
         """It was opened by a broker before us."""
+        self.grace_until = 0.0
+        """Until when it is kept while it is offline, monotonic seconds."""
+        self.waits = 0
+        """How often it was kept for longer since then, because this process was late."""
         self.line = Line(client.ID, 0)
         self.rooms: set[str] = set()
         self.lost_rooms: list[str] = []

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__.partition(".rooms")[0] + ".rooms")
 _LATE = 0.1
 """Seconds by which an alarm is late when this process was held up, or stood still."""
 _LEAST_WAIT = 1.0
-"""Seconds that a reservation is held at least then: what has come meanwhile is read within them."""
+"""Seconds that a seat is kept at least then: what has come meanwhile is read within them."""
 _MOST_WAITS = 3
 """How often: a process that is always late does not hold seats for ever."""
 _HEARD_ENOUGH = (Code.LEFT, Code.TOO_SLOW)
@@ -242,13 +242,14 @@ class Attendance:
         runner = self._runner
         member = runner.members.get(seat_key)
         if member is not None:
-            if member.seat.state is SeatState.DROPPED:
+            if member.seat.state is SeatState.DROPPED and not self._holds_on(member.seat, runner.room.reconnect_grace):
                 self.remove(member, Code.GRACE_EXPIRED, "")
             return
         seat = runner.seats.get(seat_key)
-        if seat is None or seat.state is not SeatState.RESERVED or self._holds_on(seat):
+        if seat is None or seat.state is not SeatState.RESERVED:
             return
-        self.give_up(seat)
+        if not self._holds_on(seat, runner.room.reservation_time):
+            self.give_up(seat)
 
     def give_up(self, seat: Seat) -> None:
         """A seat that is reserved is not wanted."""
@@ -260,16 +261,16 @@ class Attendance:
             runner.reports.not_taken(seat.place)
             runner.mailbox.post(self._after_departure)
 
-    def _holds_on(self, seat: Seat) -> bool:
-        """Whether a reservation is held for longer: its time ran out while this process was late, or stood still, and
-        whoever has it may have come long ago."""
+    def _holds_on(self, seat: Seat, most: float) -> bool:
+        """Whether a seat is kept for longer, ``most`` seconds at most: its time ran out while this process was late, or
+        stood still, and whoever has it may have come long ago."""
         runner = self._runner
         assert seat.deadline is not None
         late = runner.out.now - seat.deadline
         if late < _LATE or seat.waits == _MOST_WAITS:
             return False
         seat.waits += 1
-        seat.deadline = runner.out.now + min(max(late, _LEAST_WAIT), runner.room.reservation_time)
+        seat.deadline = runner.out.now + min(max(late, _LEAST_WAIT), most)
         runner.out.alarm(seat.deadline, self.time_is_up, seat.key)
         return True
 

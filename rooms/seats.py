@@ -94,7 +94,7 @@ class Seat:
         self.spectator = spectator
         """Whether whom it is for only looks on."""
         self.waits = 0
-        """How often it was held for longer, because this process was late."""
+        """How often it was kept for longer since its deadline was set, because this process was late."""
         self.place = place
         """The team and the role that a queue gave to whom it is for."""
         self.owner = owner
@@ -310,7 +310,7 @@ class Seats:
     def drop(self, seat: Seat, deadline: float) -> None:
         """The connection is lost; the seat is kept until ``deadline``."""
         seat.step(SeatEvent.DROP)
-        seat.deadline = deadline
+        seat.deadline, seat.waits = deadline, 0
 
     def leave(self, seat: Seat) -> None:
         """The seat is free again."""

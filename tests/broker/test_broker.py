@@ -445,6 +445,29 @@ def test_a_ticket_ends_while_its_client_is_away(bench: Bench) -> None:
     assert bench.out.asked == []
 
 
+def test_a_session_whose_grace_was_over_while_the_broker_stood_still_is_there_for_who_has_come_meanwhile(
+    bench: Bench,
+) -> None:
+    ann, bob = come(bench), come(bench)
+    for guest in (ann, bob):
+        guest.lose()
+    bench.out.now += 300.0
+    bench.out.advance(59.0)
+    come_back(ann)
+    bench.out.advance(2.0)
+    assert [session.id for session in bench.broker.sessions] == [ann.session.id]
+
+
+def test_a_broker_that_is_always_late_does_not_keep_sessions_for_ever(bench: Bench) -> None:
+    come(bench).lose()
+    kept: list[int] = []
+    for _ in range(4):
+        bench.out.now += 300.0
+        bench.out.advance(0.0)
+        kept.append(len(bench.broker.sessions))
+    assert kept == [1, 1, 1, 0]
+
+
 def test_a_client_who_does_not_come_back_is_matched_with_nobody(bench: Bench) -> None:
     ann, bob = come(bench), come(bench)
     match(ann, timeout=600.0)

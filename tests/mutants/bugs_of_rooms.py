@@ -52,8 +52,8 @@ ROOMS = [
                 "        runner.flush()\n",
             ),
             (
-                "if member.seat.state is SeatState.DROPPED:\n                self.remove",
-                "if True:\n                self.remove",
+                "is SeatState.DROPPED and not self._holds_on(member.seat, runner.room.reconnect_grace):",
+                "is not None:",
             ),
             ("code is Code.GRACE_EXPIRED and member.seat.state is not SeatState.DROPPED", "False"),
         ),
@@ -328,6 +328,14 @@ ROOMS = [
         "len(self._taken) - self.spectators + len(self._invited)",
         "len(self._taken) - self.spectators",
         "tests/integration/test_spectators.py::test_who_is_invited_comes_in_and_nobody_else_gets_its_seat",
+    ),
+    bug(
+        "the grace period of a member runs out while the process stands still",
+        "rooms/attendance.py",
+        "is SeatState.DROPPED and not self._holds_on(member.seat, runner.room.reconnect_grace):",
+        "is SeatState.DROPPED:",
+        "tests/rooms/test_attendance.py::"
+        "test_a_member_whose_grace_was_over_while_the_process_stood_still_may_have_come_back_meanwhile",
     ),
     bug(
         "a reservation runs out while the process stands still",

@@ -446,6 +446,22 @@ def test_and_for_nobody_who_comes_much_later() -> None:
     assert bench.state() is RoomState.DISPOSED
 
 
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_member_whose_grace_was_over_while_the_process_stood_still_may_have_come_back_meanwhile(comes: bool) -> None:
+    room = Diary()
+    room.reconnect_grace = 5.0
+    bench = Bench(room)
+    bench.join()
+    member = bench.join()
+    member.drop()
+    bench.out.block(60.0)
+    bench.out.advance(4.9)
+    if comes:
+        member.come_back()
+    bench.out.advance(0.2)
+    assert len(bench.runner.members) == (2 if comes else 1)
+
+
 def test_a_process_that_is_always_late_does_not_hold_seats_for_ever() -> None:
     bench, seat = a_reservation_that_ran_out_while_nothing_ran()
     states: list[SeatState] = []
