@@ -217,7 +217,7 @@ class Client:
         """When the server took it in, monotonic seconds."""
         self.member = False
         """Whether it is in its room, and hears what the room says."""
-        self.session = Connection(port, self, frame(pack([int(Kind.HELLO), 1, [1], "bench", {}])))
+        self.session = Connection(port, self, frame(pack([int(Kind.HELLO), 1, [1], "bench", {"enter": True}])))
         """To the broker."""
         self.link = self.session
         """To where its room is."""

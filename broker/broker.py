@@ -60,8 +60,8 @@ from .placement import Placement, RoomNeeds
 from .queues import MatchQueue
 from .reception import Reception, ReceptionOutbox
 from .rematches import Rematches
-from .searches import Searches
-from .seating import Seating, SeatingOutbox
+from .searches import Searches, SearchesOutbox
+from .seating import Seating
 from .sessions import Session, Sessions
 from .tickets import Tickets, TicketsOutbox
 from .tokens import TokenMint
@@ -97,7 +97,7 @@ class BrokerLimits:
     """Of these, from one IP address."""
 
 
-class BrokerOutbox(ReceptionOutbox, SeatingOutbox, AdmissionOutbox, TicketsOutbox, Protocol):
+class BrokerOutbox(ReceptionOutbox, SearchesOutbox, AdmissionOutbox, TicketsOutbox, Protocol):
     """Where the broker writes what must happen, besides what it says to clients and workers."""
 
     def inspected(self, report: Inspected | Failed) -> None:

@@ -72,7 +72,7 @@ class Entrances:
         where = _filter(message.filter)
         ruleset = self._searches.ruleset(message.ruleset)
         if self._searches.may_begin(session, message.ask):
-            claim, digest = Claim(session, message.ask, message.options), ruleset.digest
+            claim, digest = Claim(session, message.ask, message.options, to_stay=True), ruleset.digest
 
             def find(besides: set[str]) -> str | None:
                 return self._directory.pick_by_ruleset(digest, where, besides)
@@ -85,7 +85,7 @@ class Entrances:
         where, type_name = _filter(message.filter), message.type
         self._searches.check_type(type_name)
         if self._searches.may_begin(session, message.ask):
-            claim = Claim(session, message.ask, message.options)
+            claim = Claim(session, message.ask, message.options, to_stay=True)
 
             def find(besides: set[str]) -> str | None:
                 return self._directory.pick_by_type(type_name, where, besides)

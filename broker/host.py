@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from ..protocol.cluster import ClusterMessage
-from ..protocol.errors import Code, ConfigError, ServerStopping
+from ..protocol.errors import Code, ConfigError, RemoteError, ServerStopping
 from ..protocol.ids import Entropy
+from ..protocol.messages import Join
 from ..rooms.addresses import AddressBook
 from ..rooms.beside import descriptors_each, open_beside
 from ..rooms.control import Failed, Inspected, RoomReport
@@ -367,6 +368,16 @@ class Host:
     def want_spare(self) -> bool:
         """See ``SeatingOutbox.want_spare``."""
         return self._cluster is not None and self._cluster.want_spare()
+
+    def enter(self, session: Session, join: Join) -> bool:
+        """See ``SearchesOutbox.enter``."""
+        connection = session.connection
+        assert isinstance(connection, Connection)
+        try:
+            self.worker.on_room_message(connection, join)
+        except RemoteError:
+            return False  # it will say JOIN, and hear why
+        return True
 
     def inspected(self, report: Inspected | Failed) -> None:
         """See ``BrokerOutbox.inspected``."""

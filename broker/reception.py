@@ -131,6 +131,7 @@ class Reception:
         if not self._may_enter(connection, message.versions):
             return
         session = self.sessions.open(self._make, connection.address, connection.vouched, who)
+        session.enters = message.options.get("enter") is True
         self._welcome(connection, session, message.ask, Position(self._fanout.epoch, 0, 0), resumed=False)
 
     def resume(self, connection: Caller, message: Resume) -> None:
@@ -156,6 +157,7 @@ class Reception:
         except SessionUnknown as error:
             connection.say(Goodbye(0, int(error.code), error.text))
             return
+        session.enters = message.options.get("enter") is True
         self._displace(session, connection)
         self._out.clear_alarm(self._grace_is_over, session)
         # The epoch of an earlier broker was another: the client sees it, and begins its numbers anew as well. While it

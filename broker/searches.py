@@ -7,7 +7,7 @@ joined yet. Requests that are asked again after a reconnect are answered again.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ..protocol.errors import (
     AlreadyWaiting,
@@ -21,7 +21,7 @@ from ..protocol.errors import (
     RuleSetError,
     UnknownRoomType,
 )
-from ..protocol.messages import Assigned, Create, Error, JoinById, Match, Ticket
+from ..protocol.messages import Assigned, Create, Error, Join, JoinById, Match, Ticket
 from ..protocol.rulesets import RuleSet
 from ..rooms.control import ReleaseSeats, SeatWish
 from .access import Guesses, creators_access, visitors_access
@@ -32,7 +32,7 @@ from .placement import RoomNeeds
 from .seating import HeldSeats, NewRoom, Seating, SeatingOutbox, Then
 from .sessions import Session
 
-__all__ = ["Claim", "Searches"]
+__all__ = ["Claim", "Searches", "SearchesOutbox"]
 
 _AT_ONCE = 0.1
 """Seconds in which a match is at once: only who waits longer is told so with a TICKET."""
@@ -50,6 +50,8 @@ class _Search:
     """The seat that was reserved for it, in case the answer was lost."""
     deadline: float = 0.0
     """Until when that seat is held."""
+    seated: bool = False
+    """It was taken at once, and JOINED may be lost: who asks again takes it with the reservation."""
 
 
 class Claim(NamedTuple):
@@ -63,6 +65,16 @@ class Claim(NamedTuple):
     """The team and role that its queue gave it."""
     access: dict[str, Any] = {}  # noqa: RUF012  # nobody writes to it
     """``password``, if it shows one; ``spectate``, if it wants to look on."""
+    to_stay: bool = False
+    """Whether who asks for the seat will surely take it: then that may be done for it."""
+
+
+class SearchesOutbox(SeatingOutbox, Protocol):
+    """Where searches write what must happen, besides what they say to clients."""
+
+    def enter(self, session: Session, join: Join) -> bool:
+        """Have a session take its seat in a room of this process, as if it had said JOIN. False: it is refused."""
+        ...
 
 
 class Searches:
@@ -85,7 +97,7 @@ class Searches:
         directory: Directory,
         seating: Seating,
         queues: Queues,
-        out: SeatingOutbox,
+        out: SearchesOutbox,
         most_rooms: int,
         most_of_a_session: int,
         longest_wait: float,
@@ -130,7 +142,7 @@ class Searches:
             return
         ruleset = self.ruleset(message.ruleset)
         self.check_room_limit()
-        seats = [Claim(session, message.ask, message.options)]
+        seats = [Claim(session, message.ask, message.options, to_stay=True)]
         new = NewRoom(ruleset, self._needs(ruleset), message.options, False, access=access)
         self._seating.open(new, self._wish(seats), lambda answer: self.seats_answered(seats, answer))
 
@@ -145,7 +157,7 @@ class Searches:
             raise RoomNotFound
         if "password" in access:
             self._guesses.check(session, self._out.now)
-        seats = [Claim(session, message.ask, message.options, None, access)]
+        seats = [Claim(session, message.ask, message.options, None, access, to_stay=True)]
         self._seating.reserve(message.room, self._wish(seats), lambda answer: self.seats_answered(seats, answer))
 
     def cancel(self, session: Session, ask: int) -> None:
@@ -158,7 +170,7 @@ class Searches:
             search.ticket = None
             self._clear_deadline(session)
             session.say(Error(session.ref, ask, int(Code.MATCH_CANCELLED), MatchCancelled.meaning, None))
-        elif search.assigned is not None and search.assigned.ask == ask:
+        elif search.assigned is not None and search.assigned.ask == ask and not search.seated:
             self._give_up_seat(session, search)  # matched before it could be cancelled: somebody else may have the seat
 
     # What becomes of sessions and rooms.
@@ -188,7 +200,7 @@ class Searches:
     def joined(self, session: Session, room: str) -> None:
         """It has taken its seat."""
         search = self._searches.get(session)
-        if search is not None and search.assigned is not None and search.assigned.room == room:
+        if search is not None and search.assigned is not None and search.assigned.room == room and not search.seated:
             search.assigned = None
 
     def lost(self, rooms: set[str]) -> list[tuple[str, Session]]:
@@ -197,7 +209,7 @@ class Searches:
         for session, search in self._searches.items():
             if search.assigned is not None and search.assigned.room in rooms:
                 found.append((search.assigned.room, session))
-                search.assigned = None
+                search.assigned, search.seated = None, False
         return found
 
     # Inside.
@@ -210,12 +222,15 @@ class Searches:
             CapacityReached: it is in as many as it may be.
         """
         search = self._searches.setdefault(session, _Search())
-        if search.assigned is not None and search.deadline > self._out.now:
+        if search.assigned is not None and (search.seated or search.deadline > self._out.now):
             if search.assigned.ask == ask:
-                left = search.deadline - self._out.now
+                left = search.assigned.timeout if search.seated else search.deadline - self._out.now
                 session.say(search.assigned._replace(ref=session.ref, timeout=left))
                 return None
-            self._give_up_seat(session, search)  # it has changed its mind
+            if search.seated:  # it has got JOINED, or wants no answer any more
+                search.assigned, search.seated = None, False
+            else:
+                self._give_up_seat(session, search)  # it has changed its mind
         if search.pending == ask:
             return None
         if search.ticket is not None and search.ticket.ask == ask:
@@ -233,7 +248,7 @@ class Searches:
         for ticket in matched:
             self._clear_deadline(ticket.session)
             self._searches[ticket.session].ticket = None
-        seats = [Claim(ticket.session, ticket.ask, ticket.options) for ticket in matched]
+        seats = [Claim(ticket.session, ticket.ask, ticket.options, to_stay=True) for ticket in matched]
         ruleset = matched[0].ruleset
         new = NewRoom(ruleset, self._needs(ruleset), {}, True)
         self._seating.open(new, self._wish(seats), lambda answer: self.seats_answered(seats, answer))
@@ -275,7 +290,7 @@ class Searches:
         self.expect(claims)
         return [
             SeatWish(session.session, session.data, options, session.vouched.key, place, access)
-            for session, _, options, place, access in claims
+            for session, _, options, place, access, _ in claims
         ]
 
     def seats_answered(self, claims: list[Claim], answer: HeldSeats | RequestError) -> None:
@@ -360,7 +375,7 @@ class Searches:
         """Tell everybody of the seat that is held for them."""
         room, worker, reservations, timeout = held
         for claim, reservation in zip(claims, reservations, strict=True):
-            session, ask, *_ = claim
+            session, ask = claim.session, claim.ask
             if not self.expects(claim):  # it ended meanwhile
                 if worker.desk is not None:
                     worker.desk.order(ReleaseSeats(session.session, [room], joined=False))
@@ -369,7 +384,11 @@ class Searches:
             search.pending = None
             search.assigned = Assigned(session.ref, ask, room, worker.endpoint, reservation, timeout)
             search.deadline = self._out.now + timeout
-            session.say(search.assigned)
+            search.seated = claim.to_stay and session.enters and session.connected and worker.endpoint is None
+            if search.seated:
+                search.seated = self._out.enter(session, Join(ask, room, reservation, {}))
+            if not search.seated:
+                session.say(search.assigned)
 
     def _needs(self, ruleset: RuleSet) -> RoomNeeds:
         if ruleset.room is None or self._room_types is None:

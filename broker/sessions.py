@@ -96,6 +96,7 @@ class Session(Uplink, ClientFace):
         "_previous_serial",
         "adopted",
         "data",
+        "enters",
         "grace_until",
         "inherited",
         "line",
@@ -128,6 +129,8 @@ class Session(Uplink, ClientFace):
         """Until when it is kept while it is offline, monotonic seconds."""
         self.waits = 0
         """How often it was kept for longer since then, because this process was late."""
+        self.enters = False
+        """Its client takes JOINED for an answer, where its seat can be taken at once."""
         self.line = Line(client.ID, 0)
         self.rooms: set[str] = set()
         self.lost_rooms: list[str] = []

@@ -13,18 +13,22 @@ from ..protocol.limits import Limits
 from ..protocol.messages import (
     Ack,
     Assigned,
+    Create,
     Deliver,
     Error,
     Join,
+    JoinById,
     Joined,
     Kind,
     Leave,
     LeftRoom,
+    Match,
     Message,
     Recover,
     Rekeyed,
     Reset,
 )
+from ..protocol.room_messages import JoinOrCreate, JoinWhere
 from ..protocol.streams import Gap, Position, StreamReader
 from .asks import Asks
 from .contact import Contact
@@ -34,6 +38,8 @@ from .outbox import ClientOutbox
 
 __all__ = ["Memberships"]
 
+_WAYS_IN = (Match, Create, JoinById, JoinOrCreate, JoinWhere)
+"""What JOINED may answer, where the room is with the broker."""
 _FAREWELL_TIME = 1.0
 """Seconds that the downlink of a room that is over may take to bring what was said last: then the server closes it."""
 _REST_TIME = 5.0
@@ -111,8 +117,10 @@ class Memberships:
         return True
 
     def _joined(self, contact: Contact, message: Joined) -> None:
-        self._asks.pop(message.ask)
+        asked = self._asks.pop(message.ask)
         membership = self._joining.pop(message.ask, None)
+        if membership is None and asked is not None and isinstance(asked(message.ask), _WAYS_IN):
+            membership = Membership(message.room, contact, self._limits, self._inbox)  # its seat was taken at once
         first = membership is not None
         if membership is None:
             membership = self.rooms.get(message.room)

@@ -12,6 +12,9 @@ from .outbox import ClientOutbox
 
 __all__ = ["Opening"]
 
+_WE_ENTER = {"enter": True}
+"""Said with each opening: where our seat can be taken at once, JOINED is answer enough."""
+
 
 class Opening:
     """The session, as far as it is ours to show, on one connection after another.
@@ -74,7 +77,7 @@ class Opening:
             self._resume({"credentials": credentials})
         else:
             options = {} if credentials is None else {"credentials": credentials}
-            self._broker.say(Hello(ask, [VERSION], self._software, options))
+            self._broker.say(Hello(ask, [VERSION], self._software, {**options, **_WE_ENTER}))
 
     def waits_for(self, ask: int) -> bool:
         """Whether this is the opening that is under way."""
@@ -103,6 +106,7 @@ class Opening:
 
     def _resume(self, options: dict[str, Any]) -> None:
         last = self._memberships.home.reader.direct
+        options = {**options, **_WE_ENTER}
         self._broker.say(Resume(self._ask, [VERSION], self._session, self._token, last, options))
 
     def _identify(self) -> None:

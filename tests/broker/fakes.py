@@ -11,7 +11,7 @@ from server_room_system.broker.broker import Broker
 from server_room_system.broker.queues import MatchQueue, Ticket
 from server_room_system.broker.tokens import TokenMint
 from server_room_system.broker.workers import LOCAL, Desk, WorkerRecord
-from server_room_system.protocol import Ack, Alarms, Error, Message, Welcome, download_decoder, encode, parse
+from server_room_system.protocol import Ack, Alarms, Error, Join, Message, Welcome, download_decoder, encode, parse
 from server_room_system.rooms.control import (
     Failed,
     Inspected,
@@ -71,6 +71,10 @@ class FakeOutbox:
         """What hooks of queues have raised."""
         self.flush: Callable[[], None] = lambda: None
         self.settled_at = 0.0
+        self.entered: list[tuple[Session, Join]] = []
+        """Who was to take its seat at once."""
+        self.takes_in = True
+        """Whether the room lets them."""
 
     # What the broker calls.
 
@@ -112,6 +116,10 @@ class FakeOutbox:
 
     def want_spare(self) -> bool:
         return False
+
+    def enter(self, session: Session, join: Join) -> bool:
+        self.entered.append((session, join))
+        return self.takes_in
 
     def inspected(self, report: Inspected | Failed) -> None:
         raise AssertionError("nobody has asked")

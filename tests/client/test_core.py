@@ -70,7 +70,7 @@ def test_a_client_says_hello_when_the_connection_stands(stage: Stage) -> None:
     stage.core.up(START)
     [hello] = stage.out.heard()
     assert isinstance(hello, Hello)
-    assert (hello.versions, hello.software, hello.options) == ([1], "test", {})
+    assert (hello.versions, hello.software, hello.options) == ([1], "test", {"enter": True})
     assert hello.ask >= 1 << 31
 
 

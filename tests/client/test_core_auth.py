@@ -25,13 +25,13 @@ def refuse(stage: Stage, ask: int, code: Code, text: str = "no") -> None:
 def test_credentials_go_out_with_hello() -> None:
     stage = Stage(credentials=TOKEN)
     stage.open()
-    assert stage.last(Hello).options == {"credentials": TOKEN}
+    assert stage.last(Hello).options == {"credentials": TOKEN, "enter": True}
 
 
 def test_without_credentials_hello_is_what_it_was() -> None:
     stage = Stage()
     stage.open()
-    assert stage.last(Hello).options == {}
+    assert stage.last(Hello).options == {"enter": True}
 
 
 def test_who_is_refused_is_not_to_come_back() -> None:
@@ -75,10 +75,10 @@ def test_resume_shows_nothing_until_it_is_asked() -> None:
     stage.lose()
     stage.advance_to_dial()
     resume = stage.last(Resume)
-    assert resume.options == {}
+    assert resume.options == {"enter": True}
     refuse(stage, resume.ask, Code.CREDENTIALS_WANTED)
     again = stage.last(Resume)
-    assert again == resume._replace(ask=again.ask, options={"credentials": TOKEN})
+    assert again == resume._replace(ask=again.ask, options={"credentials": TOKEN, "enter": True})
     assert again.ask != resume.ask
     stage.welcome(again.ask, resumed=True, epoch=502)
     assert stage.core.state is ClientState.ONLINE
@@ -90,7 +90,7 @@ def test_who_has_nothing_to_show_says_so_when_asked() -> None:
     stage.lose()
     stage.advance_to_dial()
     refuse(stage, stage.last(Resume).ask, Code.CREDENTIALS_WANTED)
-    assert stage.last(Resume).options == {"credentials": None}
+    assert stage.last(Resume).options == {"credentials": None, "enter": True}
 
 
 def test_credentials_that_are_refused_at_a_resume_end_the_client() -> None:
@@ -119,7 +119,7 @@ def test_a_function_is_asked_at_each_opening_that_needs_it() -> None:
     assert stage.out.heard() == []
     (ask,) = stage.out.fetching
     stage.core.introduce(ask, "fresh 1")
-    assert stage.last(Hello).options == {"credentials": "fresh 1"}
+    assert stage.last(Hello).options == {"credentials": "fresh 1", "enter": True}
     stage.welcome(ask)
     stage.out.heard()
     stage.lose()
@@ -128,7 +128,7 @@ def test_a_function_is_asked_at_each_opening_that_needs_it() -> None:
     assert stage.out.fetching == [ask], "a session that is known is not asked"
     refuse(stage, resume.ask, Code.CREDENTIALS_WANTED)
     stage.core.introduce(stage.out.fetching[-1], "fresh 2")
-    assert stage.last(Resume).options == {"credentials": "fresh 2"}
+    assert stage.last(Resume).options == {"credentials": "fresh 2", "enter": True}
 
 
 def test_what_comes_too_late_is_not_shown_on_another_connection() -> None:
@@ -141,7 +141,7 @@ def test_what_comes_too_late_is_not_shown_on_another_connection() -> None:
     stage.core.introduce(first, "late")
     assert stage.out.heard() == []
     stage.core.introduce(stage.out.fetching[-1], "in time")
-    assert stage.last(Hello).options == {"credentials": "in time"}
+    assert stage.last(Hello).options == {"credentials": "in time", "enter": True}
     stage.welcome(stage.out.fetching[-1])
     stage.out.heard()
     stage.core.introduce(stage.out.fetching[-1], "again")

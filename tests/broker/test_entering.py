@@ -1,0 +1,125 @@
+"""Seats that are taken at once: whose client says so needs no ASSIGNED, and loses nothing where JOINED is lost."""
+
+from typing import Any
+
+import pytest
+
+from server_room_system import RuleSet
+from server_room_system.protocol import Assigned, Cancel, Create, Hello, Join, JoinById, Match, Message, Resume, Welcome
+from server_room_system.protocol.room_messages import JoinOrCreate
+from server_room_system.rooms.control import OpenRoom, ReleaseSeats
+
+from .fakes import Bench, FakeCaller, Guest
+
+FOUR = RuleSet(4, room="duel").to_wire()
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def come(bench: Bench, **options: Any) -> Guest:
+    caller = FakeCaller(bench.out)
+    bench.say(caller, Hello(1, [1], "test", options))
+    (welcome,) = caller.heard()
+    assert isinstance(welcome, Welcome)
+    return Guest(bench, caller, welcome)
+
+
+def come_back(guest: Guest) -> None:
+    guest.caller = FakeCaller(guest.bench.out)
+    resume = Resume(2, [1], guest.welcome.session, guest.welcome.token, 0, {"enter": True})
+    guest.bench.say(guest.caller, resume)
+    (welcome,) = guest.caller.heard()
+    assert isinstance(welcome, Welcome)
+    guest.welcome = welcome
+
+
+def assigned(messages: list[Any]) -> Assigned:
+    (message,) = messages
+    assert isinstance(message, Assigned)
+    return message
+
+
+def entered(bench: Bench) -> tuple[str, Join]:
+    """Who was to take its seat last."""
+    session, join = bench.out.entered[-1]
+    return session.session, join
+
+
+def create(guest: Guest, ask: int = 10) -> list[Any]:
+    return guest.ask(Create(guest.ref, ask, FOUR, {}))
+
+
+@pytest.mark.parametrize("way", [Match, Create, JoinById, JoinOrCreate])
+def test_the_seat_is_taken_instead_of_assigned(bench: Bench, way: Any) -> None:
+    maker, ann = come(bench), come(bench, enter=True)
+    create(maker)
+    bench.grant(bench.wanted)
+    one = RuleSet(1, room="duel").to_wire()
+    ways: dict[Any, Message] = {
+        Match: Match(ann.ref, 10, one, {}, 9.0),
+        Create: Create(ann.ref, 10, FOUR, {}),
+        JoinById: JoinById(ann.ref, 10, bench.wanted.room, {}),
+        JoinOrCreate: JoinOrCreate(ann.ref, 10, one, {}, {}),
+    }
+    ann.ask(ways[way])
+    bench.grant(bench.wanted)
+    assert ann.heard() == []
+    session, join = entered(bench)
+    assert session == ann.welcome.session
+    assert (join.ask, join.room, join.options, len(join.reservation)) == (10, bench.wanted.room, {}, 16)
+
+
+@pytest.mark.parametrize("why", ["it is not asked for", "it is elsewhere", "it is refused", "it is away"])
+def test_where_that_can_not_be_it_is_assigned(bench: Bench, why: str) -> None:
+    ann = come(bench, **({} if why == "it is not asked for" else {"enter": True}))
+    bench.out.takes_in = why != "it is refused"
+    create(ann)
+    if why == "it is elsewhere":
+        bench.worker.endpoint = "tcp://192.0.2.1:9"
+    if why == "it is away":
+        ann.lose()
+    bench.grant(bench.wanted)
+    if why == "it is away":
+        come_back(ann)
+        create(ann)
+    answer = assigned(ann.heard()) if why != "it is away" else None
+    assert answer is None or (answer.ask, answer.room) == (10, bench.wanted.room)
+    assert len(bench.out.entered) == (why == "it is refused")
+
+
+def test_who_has_not_got_joined_takes_its_seat_with_the_reservation(bench: Bench) -> None:
+    ann = come(bench, enter=True)
+    create(ann)
+    bench.grant(bench.wanted)
+    bench.seat(ann, bench.wanted.room)
+    _, join = entered(bench)
+    ann.lose()
+    bench.out.advance(20.0)  # longer than reservations are held
+    come_back(ann)
+    again = assigned(create(ann))
+    assert (again.ref, again.ask, again.room, again.reservation) == (ann.ref, 10, join.room, join.reservation)
+    assert again.timeout > 0
+    assert len(bench.out.asked_for(OpenRoom)) == 1
+
+
+def test_who_asks_for_something_else_has_got_it(bench: Bench) -> None:
+    ann = come(bench, enter=True)
+    create(ann)
+    bench.grant(bench.wanted)
+    bench.seat(ann, bench.wanted.room)
+    assert create(ann, 11) == []
+    assert len(bench.out.asked_for(OpenRoom)) == 2
+    assert bench.out.asked_for(ReleaseSeats) == []
+    bench.grant(bench.wanted)
+    assert entered(bench)[1].ask == 11
+
+
+def test_a_seat_that_is_taken_can_not_be_cancelled(bench: Bench) -> None:
+    ann = come(bench, enter=True)
+    create(ann)
+    bench.grant(bench.wanted)
+    assert ann.ask(Cancel(ann.ref, 10)) == []
+    assert bench.out.asked_for(ReleaseSeats) == []
