@@ -12,14 +12,18 @@ from .rules import Rules
 from .shelf import Key, Shelf
 from .tickets import Backfill, Ticket
 
-__all__ = ["Agenda", "Event", "Refresh"]
+__all__ = ["Agenda", "Event", "Refresh", "Turn"]
 
 _CHUNK = 256
 _KEPT_STALE = 1024
 
 
+Turn = tuple[bool, int]
+"""What comes first at one time: whether it is the end of a wait, and the ticket's number."""
+
+
 class Event(NamedTuple):
-    """Something that happens to a ticket by itself; at one time waits end first, and then the oldest comes first."""
+    """Something that happens to a ticket by itself."""
 
     time: float
     kind: int
@@ -29,18 +33,25 @@ class Event(NamedTuple):
 class Agenda:
     """The times at which tickets are to be looked at.
 
+    Whatever has come about by one time is taken by age: who has waited longest is looked at
+    first, and the ends of waits come after all else, so that nobody is refused, or makes do
+    with fewer, who could have a full match in that moment. Whose time came first by a
+    millisecond does not count: it would only say by how much the server was late.
+
     Args:
         waiting: the tickets that wait, by number: what others were to be looked at for is passed over.
     """
 
-    OVERDUE, REGION, WINDOW = 0, 1, 2
+    REGION, WINDOW, OVERDUE = 0, 1, 2
 
     def __init__(self, waiting: Mapping[int, Ticket]) -> None:
         self._waiting = waiting
         self._events: list[Event] = []
+        self._come: list[tuple[bool, int, Event]] = []
+        """Those that have come about, by their turns."""
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self._events) + len(self._come)
 
     def put(self, time: float, kind: int, ticket: Ticket) -> None:
         """A wait ends, or a region comes near enough."""
@@ -55,14 +66,35 @@ class Agenda:
             ticket.due = time
             self.put(time, self.WINDOW, ticket)
 
-    def pop(self, now: float) -> Event | None:
-        """The next that has come about."""
-        if self.due() > now:
-            return None
-        return heappop(self._events)
+    def gather(self, now: float) -> bool:
+        """Find out what has come about: to be called until it says that this was all."""
+        events, come = self._events, self._come
+        for _ in range(_CHUNK):
+            if not events or events[0].time > now:
+                return True
+            event = heappop(events)
+            if self._stands(event):
+                heappush(come, (event.kind == self.OVERDUE, event.number, event))
+        return False
+
+    def turn(self) -> Turn | None:
+        """The turn of the first that has come about."""
+        come = self._come
+        while come:
+            ends, number, event = come[0]
+            if self._stands(event):
+                return ends, number
+            heappop(come)
+        return None
+
+    def pop(self) -> Event:
+        """Take that one. Raises IndexError when there is none."""
+        return heappop(self._come)[-1]
 
     def due(self) -> float:
         """When the next comes about; infinite: never."""
+        if self.turn() is not None:
+            return self._come[0][-1].time
         while self._events:
             if self._stands(self._events[0]):
                 return self._events[0].time

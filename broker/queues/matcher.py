@@ -12,14 +12,22 @@ has waited longer than the waiting ticket. So a ticket is passed over at most on
 each ticket that stood before it when it entered (once more each time that such a one
 is put back); who enters later, however many, never comes first. Preferences shift this
 by at most the seconds that they are worth.
+
+This holds because all of one moment are looked at by age, those who come back among
+them: each match is found from its youngest, so whoever could be in a match of older
+ones alone has had it before. Hence what a return or a region changes is first told to
+all whom it concerns, and rooms are open to nobody before those who have waited longest
+for one have entered. Only then come the ends of waits, by age too: whoever makes do with
+less takes nobody out of a full match of this moment, and of several who are put back
+after their waits each counts on all the others. Those who are new come last.
 """
 
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from heapq import merge
+from heapq import heappop, heappush, merge
 
-from .agenda import Agenda, Event, Refresh
+from .agenda import Agenda, Event, Refresh, Turn
 from .criteria import Scalar, chosen, common
 from .explain import Why, explain
 from .horizon import Horizon
@@ -68,11 +76,16 @@ class Matcher:
         self._line: Shelf[Ticket] = Shelf()
         """Those that wait by their places."""
         self._overdue: set[int] = set()
+        """Those that take what ``then`` gives them, and don't insist on a full match any more."""
         self._aside: set[int] = set()
-        self._entering: deque[Ticket] = deque()
+        self._entering: list[int] = []
+        """The numbers of those that come, or come back: who has waited longest first."""
+        self._newest = 0
+        """The highest number that has entered: whoever has a lower one comes late, or comes back."""
         self._pending: dict[int, Ticket] = {}
         """Those in ``_entering`` that have not been taken out again."""
-        self._seeking: deque[Backfill] = deque()
+        self._seeking: dict[str, Backfill] = {}
+        """Rooms that nobody may enter before those who have waited longest have."""
         self._agenda = Agenda(self._waiting)
         self._refreshes: deque[Refresh] = deque()
         self._refused: list[Ticket] = []
@@ -85,7 +98,7 @@ class Matcher:
     @property
     def rooms(self) -> int:
         """Rooms that seek members."""
-        return len(self._rooms)
+        return len(self._rooms) + len(self._seeking)
 
     # What happens to tickets and rooms.
 
@@ -97,8 +110,7 @@ class Matcher:
         """
         self.queue.check(ticket)
         self.queue.check_rating(ticket)
-        self._entering.append(ticket)
-        self._pending[ticket.number] = ticket
+        self._come(ticket)
 
     def remove(self, ticket: Ticket) -> None:
         """A ticket is out: it was cancelled, or has expired. Its state is the caller's to change."""
@@ -117,28 +129,28 @@ class Matcher:
         """Its owner is here again. Raises IllegalTransition."""
         ticket.step(TicketEvent.RETURN)
         self._aside.discard(ticket.number)
-        self._come_back(ticket)
+        self._come(ticket)
 
     def put_back(self, tickets: Iterable[Ticket]) -> None:
         """Their match came to nothing, and not by their doing: they have the places that they had.
 
         Raises IllegalTransition.
         """
-        for ticket in sorted(tickets, key=lambda ticket: ticket.place, reverse=True):
+        for ticket in tickets:
             ticket.step(TicketEvent.PUT_BACK)
-            self._come_back(ticket)
+            self._come(ticket)
 
     def seek(self, backfill: Backfill) -> None:
         """A room seeks members, in place of what it sought before. Raises TicketError."""
         self.queue.check_backfill(backfill)
-        self._rooms.remove(backfill.room)
+        self.stop_seeking(backfill.room)
         if backfill.missing:
-            self._rooms.add(backfill)
-            self._seeking.append(backfill)
+            self._seeking[backfill.room] = backfill
 
     def stop_seeking(self, room: str) -> None:
         """A room seeks no more."""
         self._rooms.remove(room)
+        self._seeking.pop(room, None)
 
     # What comes of it.
 
@@ -148,22 +160,26 @@ class Matcher:
         Returns:
             The matches that were made, and whether there is more to do.
         """
+        agenda = self._agenda
         matches: list[Match] = []
         done = 0
         start = self._search.cost
         while done + (self._search.cost - start) // _COST_OF_A_STEP < steps:
             done += 1
-            event = self._agenda.pop(now)
-            if event is not None:
-                self._come_about(event, now, matches)
-            elif self._refreshes:
+            if self._refreshes:
                 self._refresh(now)
-            elif self._seeking:
-                self._fill_room(self._seeking.popleft(), now, matches)
-            elif self._entering:
-                self._enter(self._entering.popleft(), now, matches)
-            else:
-                return matches, False
+            elif agenda.gather(now):
+                turn = agenda.turn()
+                if self._entering and self._is_before(turn):
+                    self._enter(heappop(self._entering), now, matches)
+                elif turn is not None:
+                    self._come_about(agenda.pop(), now, matches)
+                elif self._seeking:
+                    self._fill_room(self._seeking.pop(next(iter(self._seeking))), now, matches)
+                elif self._entering:
+                    self._enter(heappop(self._entering), now, matches)
+                else:
+                    return matches, False
         return matches, True
 
     def due(self) -> float | None:
@@ -198,31 +214,29 @@ class Matcher:
 
     # Inside.
 
-    def _come_back(self, ticket: Ticket) -> None:
-        """To the head of those who enter: it has waited longer."""
-        self._entering.appendleft(ticket)
+    def _come(self, ticket: Ticket) -> None:
+        heappush(self._entering, ticket.number)
         self._pending[ticket.number] = ticket
 
-    def _enter(self, ticket: Ticket, now: float, matches: list[Match]) -> None:
-        if self._pending.get(ticket.number) is not ticket:
+    def _is_before(self, turn: Turn | None) -> bool:
+        """Whether the next to come comes back, and before what else is there to do."""
+        number = self._entering[0]
+        return number <= self._newest and (turn is None or (False, number) < turn)
+
+    def _enter(self, number: int, now: float, matches: list[Match]) -> None:
+        ticket = self._pending.pop(number, None)
+        if ticket is None:
             return  # it was taken out before its turn
-        del self._pending[ticket.number]
-        rules, agenda = self._rules, self._agenda
-        end = ticket.since + rules.max_wait
-        if now >= end:
-            self._overdue.add(ticket.number)
+        self._newest = max(self._newest, number)
         if self._look(ticket, now, matches):
-            self._overdue.discard(ticket.number)
             return
+        rules, agenda = self._rules, self._agenda
         returned = bool(self._line) and ticket.place < self._line.last()
-        self._waiting[ticket.number] = ticket
+        self._waiting[number] = ticket
         self._index.add(ticket)
         self._line.add(ticket.place, ticket)
-        if end <= now and self.queue.then == "refuse":
-            self._refuse(ticket)
-            return
-        if now < end < math.inf:
-            agenda.put(end, agenda.OVERDUE, ticket)
+        if rules.max_wait < math.inf:
+            agenda.put(ticket.since + rules.max_wait, agenda.OVERDUE, ticket)
         if rules.latency is not None:
             for seconds in ticket.round_trips.values():
                 time = ticket.since + rules.latency.reached(seconds)
@@ -233,12 +247,14 @@ class Matcher:
 
     def _come_about(self, event: Event, now: float, matches: list[Match]) -> None:
         ticket = self._waiting[event.number]
-        if event.kind == self._agenda.OVERDUE:
-            if self.queue.then == "refuse":
-                self._refuse(ticket)
-                return
+        overdue = event.kind == self._agenda.OVERDUE
+        if overdue and self.queue.then == "refuse":
+            self._refuse(ticket)
+            return
+        if overdue:
             self._overdue.add(ticket.number)
-        if not self._look(ticket, now, matches) and event.kind != self._agenda.WINDOW:
+        found = self._look(ticket, now, matches, among_younger=overdue)
+        if not found and event.kind != self._agenda.WINDOW:
             self._refreshes.append(Refresh(self._rules, self._index, ticket, True))
 
     def _refuse(self, ticket: Ticket) -> None:
@@ -246,12 +262,12 @@ class Matcher:
         self._take_out(ticket)
         self._refused.append(ticket)
 
-    def _look(self, ticket: Ticket, now: float, matches: list[Match]) -> bool:
+    def _look(self, ticket: Ticket, now: float, matches: list[Match], among_younger: bool = False) -> bool:
         """Whether a ticket can be matched now; if not, when to look again."""
         ticket.due = math.inf
         if (
             (self.queue.prefer_backfill and self._enter_room(ticket, now, matches))
-            or self._match_up(ticket, now, matches)
+            or self._match_up(ticket, now, matches, among_younger)
             or (not self.queue.prefer_backfill and self._enter_room(ticket, now, matches))
         ):
             return True
@@ -260,10 +276,9 @@ class Matcher:
         self._agenda.look(self._horizon.next(ticket, now, needed), ticket)
         return False
 
-    def _match_up(self, ticket: Ticket, now: float, matches: list[Match]) -> bool:
-        found = self._search.match(ticket, now, self._overdue)
-        if found is None and ticket.number in self._overdue and self.queue.then != "refuse":
-            found = self._search.match_overdue(ticket, now)
+    def _match_up(self, ticket: Ticket, now: float, matches: list[Match], among_younger: bool) -> bool:
+        search = self._search
+        found = search.match_overdue(ticket, now) if among_younger else search.match(ticket, now, self._overdue)
         if found is None:
             return False
         tickets, teams = found
@@ -293,8 +308,6 @@ class Matcher:
 
     def _fill_room(self, backfill: Backfill, now: float, matches: list[Match]) -> None:
         """A room seeks from now on: those who have waited longest come into it."""
-        if backfill not in self._rooms:
-            return
         rules = self._rules
         limit = (
             math.inf if rules.window is None or backfill.rating is None else rules.window.after(now - backfill.since)
@@ -322,9 +335,8 @@ class Matcher:
         for ticket, places in coming:
             self._make([ticket], {places[0].team: places}, backfill.region, {}, backfill.room, now, matches)
         if left:
+            self._rooms.add(backfill)
             self._refreshes.append(Refresh(rules, self._index, backfill, looked > _MOST_ENTERING))
-        else:
-            self._rooms.remove(backfill.room)
 
     def _into_room(self, ticket: Ticket, room: Backfill, places: list[Place], now: float, matches: list[Match]) -> None:
         fill(room, places)

@@ -59,7 +59,7 @@ class Search:
         Args:
             ticket: the youngest in it.
             now: monotonic seconds.
-            overdue: the numbers of the tickets whose ``max_wait`` is over.
+            overdue: the numbers of the tickets that make do with something else, since their ``max_wait`` is over.
         """
         shape = self._rules.shape
         limit = self._rules.reach(ticket, now)
@@ -68,7 +68,7 @@ class Search:
         if self.lacks(ticket, limit) is None:
             near = self.older(ticket, limit, now, others)
             full = self._full(ticket, near, limit, now) if near or not others else None
-        if not overdue or ticket.number in overdue or self._rules.queue.then == "refuse":
+        if not overdue:
             return full
         late = self._with_overdue(ticket, limit, now, overdue)
         # Whichever is for who has waited longest; a full one, when it is for the same.
@@ -77,7 +77,7 @@ class Search:
         return late
 
     def _with_overdue(self, ticket: Ticket, limit: float, now: float, overdue: Collection[int]) -> Found | None:
-        """The match that a ticket completes for somebody whose ``max_wait`` is over."""
+        """The match that a ticket completes for somebody whose ``max_wait`` is over, perhaps itself."""
         rules, shape = self._rules, self._rules.shape
 
         def any_overdue(tickets: Iterable[Ticket]) -> bool:
@@ -89,7 +89,7 @@ class Search:
             near = self.older(ticket, rules.most, now, shape.full - ticket.size)
             return self._gather([ticket], near, rules.most, shape.full, now, any_overdue)
         near = self.older(ticket, limit, now, 0)
-        if not any_overdue(near):
+        if not any_overdue([ticket, *near]):
             return None
         until = self.cost + MOST_LOOKS
         for size in self._smaller(near, ticket.size):

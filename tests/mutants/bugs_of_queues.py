@@ -4,7 +4,44 @@ from .mutant import bug
 
 __all__ = ["QUEUES"]
 
+_POLICIES = "tests/broker/queues/test_policies.py"
+
 QUEUES = [
+    bug(
+        "some of those who are put back are matched before the others are there",
+        "broker/queues/matcher.py",
+        "        return number <= self._newest and (turn is None or (False, number) < turn)\n",
+        "        return False\n",
+        f"{_POLICIES}::test_all_who_are_put_back_are_there_before_anybody_gets_one_of_them",
+    ),
+    bug(
+        "who is told first of somebody that came back gets it",
+        "broker/queues/matcher.py",
+        "            if self._refreshes:\n",
+        "            if self._refreshes and agenda.gather(now) and agenda.turn() is None:\n",
+        f"{_POLICIES}::test_those_who_get_somebody_by_a_return_are_looked_at_by_age",
+    ),
+    bug(
+        "a server that is late looks first at whose time came first",
+        "broker/queues/agenda.py",
+        "            heappush(come, (event.kind == self.OVERDUE, event.number, event))\n",
+        "            heappush(come, (event.kind == self.OVERDUE, event.time, event))\n",
+        f"{_POLICIES}::test_a_server_that_wakes_late_looks_at_who_has_waited_longest_first",
+    ),
+    bug(
+        "whose wait has ended takes a younger one before all who were put back with it are there",
+        "broker/queues/agenda.py",
+        "            heappush(come, (event.kind == self.OVERDUE, event.number, event))\n",
+        "            heappush(come, (False, event.number, event))\n",
+        f"{_POLICIES}::test_put_back_after_their_waits_they_make_do_with_as_few_as_they_must_and_no_fewer",
+    ),
+    bug(
+        "a room that begins to seek is open before those who have waited longest have entered",
+        "broker/queues/matcher.py",
+        "            self._seeking[backfill.room] = backfill\n",
+        "            self._seeking[backfill.room] = backfill\n            self._rooms.add(backfill)\n",
+        f"{_POLICIES}::test_nobody_enters_a_room_before_those_who_have_waited_longer",
+    ),
     bug(
         "a match that somebody has left is played without it",
         "broker/proposals.py",

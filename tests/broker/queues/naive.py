@@ -1,7 +1,7 @@
 """The rules of a queue once more, as plainly as they can be said: every set of tickets is tried."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import combinations, permutations, product
 
 from server_room_system.broker.queues import Backfill, MatchQueue, Ticket
@@ -64,11 +64,25 @@ def playable(queue: MatchQueue, players: Sequence[object], places: int) -> bool:
     )
 
 
-def holds(queue: MatchQueue, tickets: Sequence[Ticket], now: float, slack: float = 1e-3) -> bool:
-    """Whether tickets may make a match now. ``slack``: how much farther ratings may be apart."""
+def holds(
+    queue: MatchQueue,
+    tickets: Sequence[Ticket],
+    now: float,
+    slack: float = 1e-3,
+    among: Container[int] | None = None,
+) -> bool:
+    """Whether tickets may make a match now.
+
+    Args:
+        queue: the policy.
+        tickets: those.
+        now: monotonic seconds.
+        slack: how much farther ratings may be apart.
+        among: the numbers of those that count as overdue when they are; None: all do.
+    """
     shape = queue.shape
     size = sum(ticket.size for ticket in tickets)
-    late = any(overdue(queue, ticket, now) for ticket in tickets)
+    late = any(overdue(queue, ticket, now) for ticket in tickets if among is None or ticket.number in among)
     if size != shape.full:
         if not late or queue.then not in ("smaller", "bots"):
             return False
@@ -90,14 +104,20 @@ def holds(queue: MatchQueue, tickets: Sequence[Ticket], now: float, slack: float
     )
 
 
-def matches(queue: MatchQueue, waiting: Iterable[Ticket], now: float, slack: float = 0.0) -> Iterator[list[Ticket]]:
+def matches(
+    queue: MatchQueue,
+    waiting: Iterable[Ticket],
+    now: float,
+    slack: float = 0.0,
+    among: Container[int] | None = None,
+) -> Iterator[list[Ticket]]:
     """Every set of tickets that may make a match now; those with who has waited longest first."""
     line = sorted(waiting, key=lambda ticket: ticket.place)
     found = [
         list(tickets)
         for count in range(1, queue.shape.full + 1)
         for tickets in combinations(line, count)
-        if holds(queue, tickets, now, slack)
+        if holds(queue, tickets, now, slack, among)
     ]
     yield from sorted(found, key=lambda tickets: [ticket.place for ticket in tickets])
 

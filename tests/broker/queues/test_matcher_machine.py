@@ -45,6 +45,12 @@ class Line(RuleBasedStateMachine):
         self.next_number = 1
         self.passed_over: dict[int, set[tuple[int, int]]] = defaultdict(set)
         self.returns: Counter[int] = Counter()
+        self.busy = 0
+        """How much may still happen before the server gets to work."""
+        self.settled = True
+        """Whether all that has happened has been worked on."""
+        self.late: set[int] = set()
+        """Those that were overdue already before whatever the server works on now."""
 
     # What happens.
 
@@ -77,7 +83,7 @@ class Line(RuleBasedStateMachine):
         """Whoever enters gets the match with those who have waited longest."""
         ticket = self.ticket(data)
         before = [*self.waiting.values(), ticket]
-        plain = self.queue.then in ("refuse",) and not self.rooms
+        plain = self.queue.then in ("refuse",) and not self.rooms and self.settled and not self.busy
         self.queue.check_rating(ticket)
         best = next(naive.matches(self.queue, before, self.now), None) if plain else None
         self.put_in(ticket)
@@ -105,6 +111,7 @@ class Line(RuleBasedStateMachine):
     def go_away_or_come_back(self, ticket: Ticket) -> None:
         if ticket.state is TicketState.WAITING and ticket.number in self.waiting:
             self.aside[ticket.number] = self.waiting.pop(ticket.number)
+            self.late.discard(ticket.number)
             self.matcher.set_aside(ticket)
         elif ticket.state is TicketState.ASIDE and ticket.number in self.aside:
             self.waiting[ticket.number] = self.aside.pop(ticket.number)
@@ -122,22 +129,31 @@ class Line(RuleBasedStateMachine):
         self.matcher.put_back(back)
         self.work()
 
-    @rule(seconds=st.integers(1, 80))
-    def wait(self, seconds: int) -> None:
-        """Time passes as it does in a server: the matcher is woken when it wants to be."""
+    @rule(count=st.integers(1, 3))
+    def be_busy(self, count: int) -> None:
+        """The server does something else: what happens meanwhile is worked on together."""
+        self.busy = count
+
+    @rule(seconds=st.integers(1, 80), late=st.sampled_from([0.0, 0.0, 0.01, 0.5, 5.0]))
+    def wait(self, seconds: int, late: float) -> None:
+        """Time passes as it does in a server: the matcher is woken when it wants to be, or somewhat later."""
         until = self.now + seconds / 2
         turns = 0
-        while True:
+        if self.busy:
+            self.now = until
+        self.work()
+        while self.settled:
             due = self.matcher.due()
             if due is None or due > until:
                 break
             assert due >= self.now - 1e-9
-            self.now = max(self.now, due)
+            self.now = min(until, max(self.now, due) + late)
             self.work()
             turns += 1
             assert turns < 500, "it wants to be woken for nothing"
-        self.now = until
-        self.work()
+        if self.settled:
+            self.now = until
+            self.work()
 
     @precondition(lambda self: len(self.rooms) < 3)
     @rule(name=st.sampled_from("xyz"), data=st.data())
@@ -172,6 +188,10 @@ class Line(RuleBasedStateMachine):
 
     def work(self) -> Sequence[Match]:
         made: list[Match] = []
+        self.settled = not self.busy
+        if self.busy:
+            self.busy -= 1
+            return made
         more = True
         while more:
             matches, more = self.matcher.work(self.now, 1)
@@ -184,6 +204,7 @@ class Line(RuleBasedStateMachine):
         for match in made:
             self.check(match)
         self.rooms = {name: room for name, room in self.rooms.items() if room.missing}
+        self.late = {ticket.number for ticket in self.waiting.values() if naive.overdue(self.queue, ticket, self.now)}
         return made
 
     def check(self, match: Match) -> None:
@@ -228,13 +249,15 @@ class Line(RuleBasedStateMachine):
         """Nobody who has waited longer than all in it could have had one of them.
 
         So a ticket is passed over at most once for each that stood before it, each time that one came back.
+        The ends of waits come last of all that comes about at one time: who makes do with less only since
+        now could not have had those that have found a match without that.
         """
         first, last = match.tickets[0], match.tickets[-1]
         there = [ticket for ticket in before.values() if ticket.place <= last.place]
         for ticket in self.waiting.values():
             with_it = [
                 tickets
-                for tickets in naive.matches(self.queue, there, self.now)
+                for tickets in naive.matches(self.queue, there, self.now, among=self.late)
                 if ticket in tickets and not set(tickets).isdisjoint(match.tickets)
             ]
             if with_it:
@@ -244,8 +267,16 @@ class Line(RuleBasedStateMachine):
                 self.passed_over[ticket.number].add(by)
 
     def check_room(self, ticket: Ticket, match: Match) -> None:
+        """It fits, and nobody who has waited longer did."""
         assert match.room is not None
         room = self.rooms[match.room]
+        vacancies = {team: Counter(roles) for team, roles in room.vacancies.items()}
+        for team, places in match.teams.items():
+            vacancies[team].update(place.role for place in places)
+        before = Backfill(room.room, vacancies, room.since, room.rating, room.criteria, room.region)
+        for other in self.waiting.values():
+            if other.place < ticket.place:
+                assert not naive.enters(self.queue, other, before, self.now), f"{other} was passed over by {ticket}"
         assert naive.agree(self.queue, [dict(ticket.criteria), dict(room.criteria)])
         assert all(count >= 0 for team in room.vacancies.values() for count in team.values())
         if room.rating is not None:
@@ -257,7 +288,7 @@ class Line(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_left_that_could_be_matched(self) -> None:
-        if not hasattr(self, "matcher"):
+        if not hasattr(self, "matcher") or not self.settled:
             return
         assert len(self.matcher) == len(self.waiting)
         assert self.matcher.rooms == len(self.rooms)
@@ -271,7 +302,7 @@ class Line(RuleBasedStateMachine):
 
     @invariant()
     def what_is_told_of_tickets_is_so(self) -> None:
-        if not hasattr(self, "matcher"):
+        if not hasattr(self, "matcher") or not self.settled:
             return
         for position, ticket in enumerate(sorted(self.waiting.values(), key=lambda ticket: ticket.place), 1):
             progress = self.matcher.progress(ticket, self.now)

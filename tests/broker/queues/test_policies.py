@@ -290,6 +290,81 @@ def test_put_back_they_have_their_places_again() -> None:
     assert match.tickets[0] is first
 
 
+class Pairs(MatchQueue):
+    teams = {"red": 2, "blue": 2}  # noqa: RUF012
+    window = Window(100, 10, 500)
+
+
+def test_all_who_are_put_back_are_there_before_anybody_gets_one_of_them() -> None:
+    desk = Desk(Pairs())
+    first, party, friend = desk.enter(0.0, 1650), desk.enter(0.0, 1500, 1600), desk.enter(0.0, 1500)
+    assert desk.work(0.0) == []
+    late, decliner = desk.enter(1.0, 2000, 1700), desk.enter(1.0, 1500)
+    (match,) = desk.work(1.0)
+    assert match.tickets == [party, friend, decliner]
+    assert desk.work(21.0) == []
+    desk.matcher.put_back([party, friend])
+    # By now the party and `late` are a match as well; all in that have waited less than `first`.
+    assert [match.tickets for match in desk.work(21.0)] == [[first, party, friend]]
+    assert late.state is TicketState.WAITING
+
+
+def test_those_who_get_somebody_by_a_return_are_looked_at_by_age() -> None:
+    desk = Desk(Pairs())
+    first, party = desk.enter(0.0, 1500), desk.enter(0.0, 1550, 1550)
+    desk.work(0.0)
+    desk.matcher.set_aside(party)
+    older, younger = desk.enter(0.0, 1520), desk.enter(0.0, 1640, 1640)
+    assert desk.work(0.0) == []
+    desk.matcher.bring_back(party)
+    # The two parties are a match as well; all in that have waited less than `first`.
+    assert [match.tickets for match in desk.work(0.0)] == [[first, party, older]]
+    assert younger.state is TicketState.WAITING
+
+
+def test_a_server_that_wakes_late_looks_at_who_has_waited_longest_first() -> None:
+    desk = Desk(Duel())
+    first, second = desk.enter(0.0, 1500), desk.enter(0.0, 1705)
+    desk.work(0.0)
+    third = desk.enter(5.0, 1855)
+    assert desk.work(5.0) == []
+    assert desk.matcher.due() == pytest.approx(10.0)  # for the second and the third; for the first two, 10.5
+    assert [match.tickets for match in desk.work(10.6)] == [[first, second]]
+    assert third.state is TicketState.WAITING
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_put_back_after_their_waits_they_make_do_with_as_few_as_they_must_and_no_fewer(others: int) -> None:
+    class Smaller(MatchQueue):
+        least, most = 2, 4
+        max_wait, then = 10.0, "smaller"
+
+    desk = Desk(Smaller())
+    *left, _ = [desk.enter(0.0, 1500) for _ in range(4)]
+    assert len(desk.work(0.0)) == 1
+    left += [desk.enter(14.0, 1500) for _ in range(others)]
+    assert desk.work(14.0) == []
+    desk.matcher.put_back(left[:3])
+    assert [match.tickets for match in desk.work(15.0)] == [left]
+
+
+def test_nobody_enters_a_room_before_those_who_have_waited_longer() -> None:
+    class Apart(MatchQueue):
+        window = Window(100, 10, 500)
+
+        def fits(self, one: Ticket, other: Ticket) -> bool:
+            return False
+
+    desk = Desk(Apart())
+    first = desk.enter(0.0, 1500)
+    desk.enter(1.0, 1690)
+    assert desk.work(1.0) == []
+    assert desk.matcher.due() == pytest.approx(10.0)  # the second is looked at again
+    desk.matcher.seek(Backfill("hall", {"": {"": 1}}, 0.0, rating=1600))
+    assert desk.matcher.rooms == 1
+    assert [(match.room, match.tickets) for match in desk.work(10.0)] == [("hall", [first])]
+
+
 def test_who_is_away_or_out_is_not_matched() -> None:
     desk = Desk(Duel())
     away = desk.enter(0.0, 1500)
