@@ -22,5 +22,5 @@ def prove(key: bytes, role: str, *parts: bytes) -> bytes:
     Returns:
         32 bytes: HMAC-SHA256 (RFC 2104).
     """
-    told = b"".join(len(part).to_bytes(8, "big") + part for part in (_DOMAIN + role.encode(), *parts))
+    told = b"".join([len(part).to_bytes(8, "big") + part for part in (_DOMAIN + role.encode(), *parts)])
     return hmac.digest(key, told, "sha256")

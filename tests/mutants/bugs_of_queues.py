@@ -171,4 +171,27 @@ QUEUES = [
         "                if False:\n",
         "tests/broker/test_entrances.py::test_whoever_ends_while_a_room_is_made_is_not_in_the_way",
     ),
+    bug(
+        "a seat that was taken at once is forgotten as soon as it is taken",
+        "broker/searches.py",
+        "search.assigned.room == room and not search.seated:",
+        "search.assigned.room == room:",
+        "tests/broker/test_entering.py::test_who_has_not_got_joined_takes_its_seat_with_the_reservation",
+    ),
+    bug(
+        "a seat that was taken at once is given up for the next one",
+        "broker/searches.py",
+        "            if search.seated:  # it has got JOINED, or wants no answer any more\n"
+        "                search.assigned, search.seated = None, False\n"
+        "            else:\n",
+        "            if True:\n",
+        "tests/broker/test_entering.py::test_who_asks_for_something_else_has_got_it",
+    ),
+    bug(
+        "who is not asked for it stays where JOINED has put it",
+        "client/memberships.py",
+        "if membership is None and asked is not None and isinstance(asked(message.ask), _WAYS_IN):",
+        "if membership is None:",
+        "tests/client/test_core_entering.py::test_who_has_given_up_leaves_again",
+    ),
 ]
