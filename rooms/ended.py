@@ -3,7 +3,7 @@
 from ..protocol.errors import Code, RemoteError, RoomNotFound, WorkerLost, error_for
 from ..protocol.recent import Recent
 from .farewells import KEPT, Farewells
-from .timers import AlarmClock
+from .pulses import AlarmClock
 
 __all__ = ["EndedRooms"]
 

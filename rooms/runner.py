@@ -32,10 +32,11 @@ from .mailbox import HookRunner, Mailbox
 from .member import Member
 from .patience import SHORTEST_PAUSE
 from .privacy import Privacy
+from .pulses import PulsingClock
 from .reports import Reports, ReportsOut
 from .room import Room
 from .seats import Seat, Seats, SeatState
-from .timers import AlarmClock, Timers
+from .timers import Timers
 from .topic import TopicFanout, TopicsOut
 
 __all__ = ["RoomOutbox", "Runner"]
@@ -43,13 +44,13 @@ __all__ = ["RoomOutbox", "Runner"]
 _BROADCAST = int(Item.BROADCAST)
 _DIRECT = int(Item.DIRECT)
 _DISPOSE_TIME = 5.0
-_PHASES = 16
+_PLACES = 16
 """Places in an interval at which rooms tick: few enough that those of one place share a turn."""
 _RESET_HEAD = 64
 """Bytes of a RESET besides its snapshot, at most."""
 
 
-class RoomOutbox(FramesOut, TopicsOut, DownlinkDesk, HookRunner, AlarmClock, ReportsOut, Interface):
+class RoomOutbox(FramesOut, TopicsOut, DownlinkDesk, HookRunner, PulsingClock, ReportsOut, Interface):
     """Where a room writes what must happen."""
 
     def flush_later(self, runner: "Runner") -> None:
@@ -175,7 +176,7 @@ class Runner:
             if error is not None:
                 self.timers.end()
             elif self._state is RoomState.OPEN and self.room.tick_rate:
-                self.timers.tick(self.room.tick_rate, self.room.on_tick, self.fanout.epoch % _PHASES / _PHASES)
+                self.timers.tick(self.room.tick_rate, self.fanout.epoch % _PLACES / _PLACES, self.room.on_tick)
             then(error)
 
         self.mailbox.call("on_create", self.room.on_create, (options,), created)

@@ -33,6 +33,7 @@ from .life import RoomState
 from .mailbox import Mailbox, Then
 from .orders import Orders, RoomFactory
 from .port import Connection, Port
+from .pulses import Pulses
 from .runner import Runner
 
 __all__ = ["Worker"]
@@ -73,6 +74,7 @@ class Worker:
         self._port = port
         self.alarm = port.alarm
         self.clear_alarm = port.clear_alarm
+        self.pulses = Pulses(port)
         self._on_report = on_report
         self._carries_sessions = carries_sessions
         self._downlinks = Downlinks(open_publisher, entropy, port.wake)

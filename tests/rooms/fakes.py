@@ -32,6 +32,7 @@ from server_room_system.rooms.control import RoomReport
 from server_room_system.rooms.life import RoomState
 from server_room_system.rooms.mailbox import Mailbox, Then
 from server_room_system.rooms.member import Member
+from server_room_system.rooms.pulses import Pulses
 from server_room_system.rooms.runner import Runner
 from server_room_system.rooms.seats import Seat
 from server_room_system.rooms.uplink import Uplink
@@ -135,6 +136,7 @@ class FakeOutbox(Hooks):
         self.summary: Callable[[], RoomReport]
         """How the room is now."""
         self.alarms: Alarms[tuple[Callable[..., None], tuple[Hashable, ...]]] = Alarms()
+        self.pulses = Pulses(self)
         self.offers: dict[bytes, DownlinkOfMember] = {}
         """Tokens for downlinks that are good."""
         self.published: list[tuple[int, bytes, bytes]] = []

@@ -80,12 +80,12 @@ def test_a_call_can_be_cancelled(room: Clockwork, bench: Bench) -> None:
 
 
 @pytest.fixture
-def one_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+def one_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ticks begin a whole interval after the room."""
-    monkeypatch.setattr(runner, "_PHASES", 1)
+    monkeypatch.setattr(runner, "_PLACES", 1)
 
 
-@pytest.mark.usefixtures("one_phase")
+@pytest.mark.usefixtures("one_place")
 def test_the_tick_is_told_how_long_it_has_been(room: Clockwork) -> None:
     room.tick_rate = 4.0
     bench = Bench(room)
@@ -136,7 +136,7 @@ def test_the_first_tick_is_not_in_the_turn_in_which_the_room_was_made() -> None:
         assert [event[1] for event in clockwork.events if event[0] == "tick"] == [round(0.1 + early, 6)]
 
 
-@pytest.mark.usefixtures("one_phase")
+@pytest.mark.usefixtures("one_place")
 def test_late_turns_keep_the_beat_and_are_not_piled_up(room: Clockwork) -> None:
     room.tick_rate = 10.0
     bench = Bench(room)
