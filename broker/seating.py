@@ -121,6 +121,7 @@ class Seating:
         self._wishes: dict[int, _Wish] = {}
         self._next_ask = 1
         self._waiting: dict[_Wish, None] = {}
+        self._retrying = self._to_retry = False
         self._unknown: dict[str, list[_Wish]] = {}
         """Who waits for rooms that workers of a broker before us may have: each session for one at most."""
 
@@ -194,6 +195,20 @@ class Seating:
 
     def retry(self) -> None:
         """A worker has come, has room again, or is less busy."""
+        # In this process, a room that is made here may be entered, and end, before this is over. Were who waits behind
+        # it looked at inside of that, each of thousands would be one call deeper.
+        self._to_retry = True
+        if self._retrying:
+            return
+        self._retrying = True
+        try:
+            while self._to_retry:
+                self._to_retry = False
+                self._place_waiting()
+        finally:
+            self._retrying = False
+
+    def _place_waiting(self) -> None:
         stuck: set[RoomNeeds] = set()
         for wish in list(self._waiting):
             # One that was placed may be answered at once, and have others placed. Where one has to go on waiting, so

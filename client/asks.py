@@ -69,6 +69,11 @@ class Asks:
         asked = self._asks.pop(ask, None)
         return asked.make if asked is not None else None
 
+    def answered(self, contact: Contact, ask: int) -> MakeMessage | None:
+        """The same where this server was asked: none answers for another."""
+        asked = self._asks.get(ask)
+        return self.pop(ask) if asked is not None and asked.contact is contact else None
+
     def of(self, contact: Contact) -> list[tuple[int, MakeMessage]]:
         """What this server has not answered, in the order of asking."""
         return [(ask, asked.make) for ask, asked in self._asks.items() if asked.contact is contact]

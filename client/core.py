@@ -348,7 +348,9 @@ class ClientCore:
             self._opening_refused(error, now)
         elif message.ask < FIRST_ASK:
             self._memberships.refused(contact, message, error)
-        elif self._asks.pop(message.ask) is not None and not self._memberships.not_recovered(message.ask, error):
+        elif self._asks.answered(contact, message.ask) is None:
+            return
+        elif not self._memberships.not_recovered(message.ask, error):
             self._memberships.stop_entering(message.ask, error)
             self._out.answered(message.ask, error)
 

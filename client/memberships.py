@@ -117,9 +117,9 @@ class Memberships:
         return True
 
     def _joined(self, contact: Contact, message: Joined) -> None:
-        asked = self._asks.pop(message.ask)
-        membership = self._joining.pop(message.ask, None)
-        if membership is None and asked is not None and isinstance(asked(message.ask), _WAYS_IN):
+        asked = self._asks.answered(contact, message.ask)
+        membership = self._joining.pop(message.ask, None) if asked is not None else None
+        if asked is not None and isinstance(asked(message.ask), _WAYS_IN):
             membership = Membership(message.room, contact, self._limits, self._inbox)  # its seat was taken at once
         first = membership is not None
         if membership is None:

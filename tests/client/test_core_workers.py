@@ -707,3 +707,27 @@ def test_topic_rooms_of_the_brokers_own_process_have_downlinks_too(yard: Yard) -
     joined = yard.joined(yard.last(Join).ask, "r1", 71, downlink=[1235, TOKEN])
     assert isinstance(joined, Joined)
     assert yard.out.downlinks == {"r1": (1235, TOKEN)}
+
+
+def test_a_worker_answers_nothing_that_the_broker_was_asked(yard: Yard) -> None:
+    yard.enter("r1", 11)
+    asks = [yard.core.requests.ask(lambda ask: JoinById(yard.core.home.ref, ask, "r2", {})) for _ in range(2)]
+    yard.out.answers.clear()
+    joined = yard.joined(asks[0], "r2", 12, yard.worker())
+    yard.say(Error(0, asks[1], int(Code.ROOM_FULL), "made up", None), yard.worker())
+    assert list(yard.core.rooms) == ["r1"]
+    assert yard.out.answers == []
+    assert Leave(joined.ref) in yard.out.heard(yard.worker())
+    yard.joined(asks[0], "r2", 12, yard.core.broker)
+    assert yard.core.rooms["r2"].contact is yard.core.broker
+    assert yard.out.answers == [(asks[0], yard.core.rooms["r2"])]
+
+
+def test_a_worker_lets_nobody_into_what_another_was_asked_for(yard: Yard) -> None:
+    yard.enter("r1", 11, W1)
+    ask = yard.ask_for("r2", W2)
+    yard.up(yard.worker(W2))
+    yard.joined(ask, "r2", 12, yard.worker(W1))
+    assert list(yard.core.rooms) == ["r1"]
+    yard.joined(ask, "r2", 12, yard.worker(W2))
+    assert yard.core.rooms["r2"].contact is yard.worker(W2)
