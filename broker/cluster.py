@@ -13,9 +13,10 @@ from ..protocol.errors import AddressInUse, Code, ConfigError, TooLarge, Unknown
 from ..protocol.ids import Entropy
 from ..protocol.limits import AddressLimits, Limits
 from ..rooms.addresses import AddressBook
+from ..rooms.connection import Connection
 from ..rooms.control import Drain, RoomReport
 from ..rooms.doors import Doors
-from ..rooms.port import Connection, Port
+from ..rooms.port import Port
 from ..transport.network import Network
 from .broker import Broker
 from .command import WorkerCommand

@@ -16,11 +16,12 @@ from ..protocol.ids import Entropy
 from ..protocol.messages import Join
 from ..rooms.addresses import AddressBook
 from ..rooms.beside import descriptors_each, open_beside
+from ..rooms.connection import Connection
 from ..rooms.control import Failed, Inspected, RoomReport
 from ..rooms.doors import Doors
 from ..rooms.load import LoadMeter
 from ..rooms.mailbox import Mailbox
-from ..rooms.port import Connection, Port
+from ..rooms.port import Port
 from ..rooms.registration import WorkerDescription
 from ..rooms.room import Room
 from ..rooms.watchdog import Watchdog

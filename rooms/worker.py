@@ -20,6 +20,7 @@ from ..protocol.messages import Join, Recover
 from ..protocol.streams import Position
 from ..transport.network import Publisher, PublisherSink, Sent
 from .audience import DownlinkOfMember
+from .connection import Connection
 from .control import (
     Draining,
     Order,
@@ -32,7 +33,7 @@ from .hook_tasks import HookTasks
 from .life import RoomState
 from .mailbox import Mailbox, Then
 from .orders import Orders, RoomFactory
-from .port import Connection, Port
+from .port import Port
 from .pulses import Pulses
 from .runner import Runner
 

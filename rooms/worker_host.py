@@ -27,10 +27,11 @@ from ..transport.network import Failure, Link, Network, Publisher, PublisherSink
 from ..transport.zeromq import ZmqNetwork
 from .addresses import AddressBook
 from .beside import descriptors_each, open_beside
+from .connection import Connection
 from .control import Draining, RoomEnded, RoomReport, Settled, order_from_wire, report_to_wire
 from .doors import Doors
 from .load import LoadMeter
-from .port import Connection, Port
+from .port import Port
 from .registration import Registration, RegistrationState, WorkerDescription
 from .room import Room
 from .watchdog import Watchdog

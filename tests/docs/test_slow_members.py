@@ -6,9 +6,9 @@ from types import ModuleType
 
 from server_room_system import Code, Limits, Received, Room, RuleSet, Server
 from server_room_system.protocol.streams import DIRECT_LIMITS, HistoryLimits
+from server_room_system.rooms.connection import _MOST_UNSENT
 from server_room_system.rooms.fanout import ONE_FRAME
 from server_room_system.rooms.patience import _LONGEST_PAUSE
-from server_room_system.rooms.port import _MOST_UNSENT
 from server_room_system.rooms.room import _POLICIES
 from server_room_system.testing import run, system
 from server_room_system.transport.sockets import _QUEUED_FRAMES

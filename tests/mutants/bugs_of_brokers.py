@@ -139,7 +139,7 @@ BROKERS = [
     ),
     bug(
         "a request to the broker is as large as a message",
-        "rooms/port.py",
+        "rooms/connection.py",
         "        elif size > port.limits.control:\n            raise TooLarge",
         "        elif size > port.limits.upload:\n            raise TooLarge",
         "tests/rooms/test_port.py::test_requests_are_smaller_than_messages",

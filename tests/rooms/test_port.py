@@ -34,7 +34,8 @@ from server_room_system.protocol import (
 )
 from server_room_system.rooms import backlog
 from server_room_system.rooms.addresses import AddressBook
-from server_room_system.rooms.port import Connection, Port
+from server_room_system.rooms.connection import Connection
+from server_room_system.rooms.port import Port
 from server_room_system.rooms.uplink import Uplink
 
 from .fakes import START, FakeListener, FakeLoop, FakeNetwork

@@ -34,6 +34,7 @@ from server_room_system.protocol import (
     error_for,
 )
 from server_room_system.rooms import ended
+from server_room_system.rooms.connection import Connection
 from server_room_system.rooms.control import (
     CloseRoom,
     OpenRoom,
@@ -49,7 +50,7 @@ from server_room_system.rooms.control import (
     SeatWish,
     Unseated,
 )
-from server_room_system.rooms.port import Connection, Port
+from server_room_system.rooms.port import Port
 from server_room_system.rooms.worker import Worker
 from server_room_system.transport import Publisher, PublisherSink
 

@@ -6,6 +6,7 @@ import pytest
 
 from server_room_system import Code, Member, Protocol, WorkerLost
 from server_room_system.protocol import Deliver, Join, Joined, LeftRoom, Message
+from server_room_system.rooms.connection import Connection
 from server_room_system.rooms.control import (
     CloseRoom,
     Drain,
@@ -24,7 +25,6 @@ from server_room_system.rooms.control import (
     Seated,
     Unseated,
 )
-from server_room_system.rooms.port import Connection
 
 from .fakes import Diary, Gate
 from .test_worker import RANKED, Factory, refused, reserved, wish
