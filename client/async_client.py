@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..protocol.errors import ClientClosedError, NotInRoomError, ServerRoomError
+from ..protocol.errors import ClientClosedError, NotInRoomError, RuleSetError, ServerRoomError
 from ..protocol.messages import Create, Endpoints, JoinById, Kind, ListEndpoints, ListRooms, Match, Message, Rooms
 from ..protocol.names import ClientData
 from ..protocol.queue_messages import Enqueue, Rematch
@@ -179,9 +179,8 @@ class AsyncClient:
             AlreadyWaiting: this client waits already.
             UnknownRoomType, RoomFailed, JoinRefused, CapacityReached: the server's answer.
         """
-        return await self._enter(
-            lambda ask: Match(self._ref, ask, ruleset.to_wire(), options or {}, timeout), timeout + 10.0
-        )
+        wanted = _wire(ruleset)
+        return await self._enter(lambda ask: Match(self._ref, ask, wanted, options or {}, timeout), _patience(timeout))
 
     async def join_or_create(
         self,
@@ -203,10 +202,8 @@ class AsyncClient:
             UnknownRoomType, RoomFailed, JoinRefused, CapacityReached, BadFilter: the server's answer.
             TimedOut: none came.
         """
-        wanted = (ruleset if isinstance(ruleset, RuleSet) else RuleSet(1, ruleset)).to_wire()
-        return await self._enter(
-            lambda ask: JoinOrCreate(self._ref, ask, wanted, dict(where or {}), options or {}), timeout
-        )
+        wanted = _wire(RuleSet(1, ruleset) if isinstance(ruleset, str) else ruleset)
+        return await self._enter(lambda ask: JoinOrCreate(self._ref, ask, wanted, _map(where), options or {}), timeout)
 
     async def join(
         self,
@@ -229,7 +226,7 @@ class AsyncClient:
             UnknownRoomType, JoinRefused, BadFilter: the server's answer.
             TimedOut: none came.
         """
-        return await self._enter(lambda ask: JoinWhere(self._ref, ask, type, dict(where or {}), options or {}), timeout)
+        return await self._enter(lambda ask: JoinWhere(self._ref, ask, type, _map(where), options or {}), timeout)
 
     async def create(
         self,
@@ -257,7 +254,8 @@ class AsyncClient:
         """
         access = {"password": password, "private": private, "unlisted": unlisted}
         closed = {name: value for name, value in access.items() if value}
-        return await self._enter(lambda ask: Create(self._ref, ask, ruleset.to_wire(), options or {}, closed), timeout)
+        wanted = _wire(ruleset)
+        return await self._enter(lambda ask: Create(self._ref, ask, wanted, options or {}, closed), timeout)
 
     async def join_by_id(
         self,
@@ -316,11 +314,11 @@ class AsyncClient:
             The ticket; what the queue thinks of it shows there.
         """
         wishes = (
-            dict(criteria or {}),
+            _map(criteria),
             list(roles),
-            dict(regions or {}),
+            _map(regions),
             options or {},
-            float(timeout),
+            timeout,
             self._shell.party_code,
         )
         return QueueTicket(self._shell, lambda ask: Enqueue(self._ref, ask, queue, *wishes))
@@ -357,7 +355,9 @@ class AsyncClient:
             RoomNotFound: we were not in that room lately.
             MatchExpired: nobody else wanted it.
         """
-        return await self._enter(lambda ask: Rematch(self._ref, ask, room_id, options or {}, timeout), timeout + 10.0)
+        return await self._enter(
+            lambda ask: Rematch(self._ref, ask, room_id, options or {}, timeout), _patience(timeout)
+        )
 
     async def rooms(
         self,
@@ -379,7 +379,7 @@ class AsyncClient:
             BadFilter: the server does not take ``where``.
             TimedOut: no answer.
         """
-        answer = await self._shell.ask(lambda ask: ListRooms(self._ref, ask, type, dict(where or {})), timeout)
+        answer = await self._shell.ask(lambda ask: ListRooms(self._ref, ask, type, _map(where)), timeout)
         assert isinstance(answer, Rooms)
         return answer.rooms
 
@@ -405,7 +405,7 @@ class AsyncClient:
             BadFilter, CapacityReached: the server's answer.
             TimedOut: no answer.
         """
-        return await RoomList(self._shell, type, where or {}).ready(timeout)
+        return await RoomList(self._shell, type, _map(where)).ready(timeout)
 
     async def endpoints(self, *, timeout: float = 10.0) -> list[str]:
         """Where the workers are that a room may be on; empty where the broker hosts the rooms itself.
@@ -451,3 +451,20 @@ class AsyncClient:
     def _ref(self) -> int:
         # Looked up when a request is made, and made anew after each reconnect.
         return self._shell.core.home.ref
+
+
+def _wire(ruleset: object) -> list[object]:
+    if not isinstance(ruleset, RuleSet):
+        raise RuleSetError(f"a ruleset is wanted here, like RuleSet(2, room='duel'), not {ruleset!r:.60}")
+    return ruleset.to_wire()
+
+
+def _map(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What is no map is left to the check of the message, which names the field."""
+    return dict(given) if isinstance(given, Mapping) else (given or {})
+
+
+def _patience(timeout: float) -> float:
+    """The broker ends what waits after ``timeout``; we wait a little longer for its word. What is no number is left to
+    the check of the message."""
+    return timeout + 10.0 if isinstance(timeout, int | float) else 10.0

@@ -1,5 +1,8 @@
 """What a client asks the broker, until it is answered, and what it says of it meanwhile."""
 
+from ..protocol.codec import pack_payload
+from ..protocol.errors import UsageError
+from ..protocol.limits import Limits
 from ..protocol.messages import (
     Cancel,
     Endpoints,
@@ -8,10 +11,12 @@ from ..protocol.messages import (
     Match,
     Message,
     Rooms,
+    to_wire,
+    what_is_wrong,
 )
 from ..protocol.queue_messages import Accept, Enqueue, Found, Party, PartyState, Progress, Reasons, Rematch, Why
 from ..protocol.room_messages import Listed, Unwatch, Watch
-from .asks import Asks, MakeMessage
+from .asks import FIRST_ASK, Asks, MakeMessage
 from .contact import Contact
 from .memberships import Memberships
 from .outbox import ClientOutbox
@@ -57,6 +62,15 @@ class Requests:
         ask = self._asks.number()
         self._asks.put(self._broker, ask, make)
         return ask
+
+    def check(self, make: MakeMessage, limits: Limits) -> None:
+        """Raise UsageError if the broker would not take this. Said all the same, its refusal could name no request; and
+        what is too large ends the connection, and then each one on which it is said again."""
+        message = make(FIRST_ASK)
+        wrong = what_is_wrong(message)
+        if wrong is not None:
+            raise UsageError(wrong)
+        pack_payload(to_wire(message), limits.control, limits.nesting + 1, limits)
 
     def forget(self, ask: int) -> None:
         """The answer is not wanted any more. A match is cancelled."""

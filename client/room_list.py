@@ -1,7 +1,7 @@
 """A live list of rooms: the same as the server's, change by change."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..protocol.errors import BadMessage, TimedOut
@@ -109,14 +109,13 @@ class RoomList:
     Who reads slowly gets a ``reset`` too, and ``rooms`` is up to date all the time.
     """
 
-    def __init__(self, shell: Shell, type_name: str | None, where: Mapping[str, Any]) -> None:
+    def __init__(self, shell: Shell, type_name: str | None, where: dict[str, Any]) -> None:
         self._shell = shell
         self._replay = Replay()
         self._changes: deque[RoomChange] = deque()
         self._begun = False
-        wanted = dict(where)
         make: Callable[[int], Watch] = lambda ask: Watch(  # noqa: E731  # a method would hide what it is for
-            shell.core.home.ref, ask, type_name, wanted, *self._replay.position
+            shell.core.home.ref, ask, type_name, where, *self._replay.position
         )
         self._ask, self._answer = shell.begin(make, self._told)
 

@@ -231,8 +231,12 @@ class Shell:
         Args:
             make: makes the request.
             told: called with what comes before the answer.
+
+        Raises:
+            UsageError: the broker would not take it.
         """
         self._check_ready()
+        self.core.requests.check(make, self.core.limits)
         ask = self.core.requests.ask(make)
         answer: asyncio.Future[Answer] = self._loop.create_future()
         self._answers[ask], self._told[ask] = answer, told
@@ -247,8 +251,9 @@ class Shell:
         self._wake()
 
     async def ask(self, make: Callable[[int], Message], timeout: float) -> Answer:
-        """Ask the broker; its answer. Raises what it refuses with, or TimedOut."""
+        """Ask the broker; its answer. Raises UsageError, what it refuses with, or TimedOut."""
         self._check_ready()
+        self.core.requests.check(make, self.core.limits)
         ask = self.core.requests.ask(make)
         answer = self._answers[ask] = self._loop.create_future()
         try:

@@ -238,7 +238,7 @@ class ClientParty:
         if self.over or self.queue is None:
             raise PartyNotFound("this client is in no party")
         criteria: dict[str, Any] = {}
-        wishes = (self.queue, criteria, list(roles), dict(regions or {}), options or {}, float(timeout), self.code)
+        wishes = (self.queue, criteria, list(roles), dict(regions or {}), options or {}, timeout, self.code)
         return QueueTicket(self._shell, lambda ask: Enqueue(self._shell.core.home.ref, ask, *wishes))
 
     async def promote(self, client: int, *, timeout: float = 10.0) -> None:

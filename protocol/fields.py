@@ -140,6 +140,15 @@ class Shapes(Generic[M]):
         """The frame of a message that we made. Payloads in it are checked before."""
         return pack((self._kind_of[type(message)], *message))
 
+    def what_is_wrong(self, message: M) -> str | None:
+        """Which field of a message that we made of a program's values would be refused, and why. None: none of them."""
+        shape = type(message)
+        _, checks = self._shapes[self._kind_of[shape]]
+        for (name, field), accepts in zip(zip(shape._fields, message, strict=True), checks, strict=True):  # type: ignore[attr-defined]  # a named tuple
+            if not accepts(field):
+                return f"{name} has to be {dict(_checks(shape))[name].label}, not {field!r:.60}"
+        return None
+
     def parse(self, value: object) -> M:
         """Check a decoded frame field by field.
 

@@ -88,6 +88,8 @@ def _condition(name: str, wanted: Any) -> _Condition:
     # The side that is left out has no bound: what rooms say of themselves may be any number.
     least = _bound(name, wanted["min"]) if "min" in wanted else -inf
     most = _bound(name, wanted["max"]) if "max" in wanted else inf
+    if least > most:
+        raise BadFilter(f"{name:.40}: no number is at least {least} and at most {most}")
     return lambda value: type(value) in (int, float) and least <= value <= most
 
 

@@ -81,6 +81,8 @@ __all__ = [
     "listed",
     "listed_body",
     "parse",
+    "to_wire",
+    "what_is_wrong",
 ]
 
 VERSION = 1
@@ -446,6 +448,8 @@ SHAPES: dict[Kind, type[Message]] = {
 _shapes: Shapes[Message] = Shapes(SHAPES)
 fields_of = _shapes.fields_of
 encode = _shapes.encode
+to_wire = _shapes.to_wire
+what_is_wrong = _shapes.what_is_wrong
 parse = _shapes.parse
 
 

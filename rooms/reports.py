@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from ..protocol.codec import pack_payload
+from ..protocol.errors import PayloadError
 from .control import RoomReport, RoomUpdated, Seated, Seeking
 from .member import Member
 from .privacy import Privacy
@@ -106,6 +107,8 @@ class Reports:
 
     def set_metadata(self, metadata: dict[str, Any]) -> None:
         """Replace what lists show. Raises PayloadError where it can't be sent."""
+        if not isinstance(metadata, dict):  # what a client sent may be anything
+            raise PayloadError(f"metadata is a map, like {{'map': 'mill'}}, not {metadata!r:.60}")
         pack_payload(metadata, _MOST_METADATA, self._nesting)
         self.metadata = dict(metadata)
         self.changed()

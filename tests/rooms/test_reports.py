@@ -20,6 +20,9 @@ def test_metadata_is_reported_and_a_copy() -> None:
     assert report.metadata == {"map": "desert"}
     room.metadata["map"] = "forest"
     assert room.metadata == {"map": "desert"}
+    with pytest.raises(PayloadError, match=r"metadata is a map, like .*, not \[1\]"):
+        room.metadata = [1]  # type: ignore[assignment]  # as a client may have sent it
+    assert room.metadata == {"map": "desert"}
 
 
 def test_what_a_room_is_like_is_reported_only_while_it_is_open() -> None:
