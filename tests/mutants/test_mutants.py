@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from .__main__ import main
 from .catalog import MUTANTS
 from .mutant import Mutant
 from .runner import ROOT, Outcome, Stale, Verdict, copies, mutated, run_all, run_in
@@ -36,6 +37,25 @@ def test_every_mutant_is_killed() -> None:
     # On all cores, other tests run beside this one.
     at_once = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
     assert _told(run_all(MUTANTS, at_once, lambda outcome: None)) == []
+
+
+def test_help_is_short_and_a_name_that_is_not_there_gets_a_few_that_are_like_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("usage: python -m tests.mutants") and len(said.splitlines()) < 10
+
+    one, *words = MUTANTS[0].name.split()
+    nearly = f"{one} {' '.join(words)} and more"
+    assert main([MUTANTS[1].name, nearly]) == 2  # nothing is tried where a name is wrong
+    out, said = capsys.readouterr()
+    assert not out
+    assert said.startswith(f"unknown: {nearly}; names that contain one of its words: {MUTANTS[0].name!r}")
+    assert sum(repr(mutant.name) in said for mutant in MUTANTS) == 5
+
+    assert main(["zzzz"]) == 2
+    assert capsys.readouterr().err == "unknown: zzzz; no name contains one of its words\n"
 
 
 # The judge is judged: what is no bug survives, what is not there is stale, what can't be imported kills nothing.
