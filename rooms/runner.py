@@ -44,8 +44,9 @@ __all__ = ["RoomOutbox", "Runner"]
 _BROADCAST = int(Item.BROADCAST)
 _DIRECT = int(Item.DIRECT)
 _DISPOSE_TIME = 5.0
-_PLACES = 16
-"""Places in an interval at which rooms tick: few enough that those of one place share a turn."""
+_PLACES = 32
+"""Places in an interval at which rooms tick: few enough that those of one place share a turn, and enough that what
+250 rooms say at once is on its way within a millisecond."""
 _RESET_HEAD = 64
 """Bytes of a RESET besides its snapshot, at most."""
 
