@@ -114,12 +114,16 @@ class Refresh:
         index: who can be matched.
         whose: the ticket, or the room.
         reached: whether those that it fits with by now are to be looked at too, or only those that come later.
+        anywhere: whether they may meet by now however narrow their own windows are, thanks to somebody overdue.
     """
 
-    def __init__(self, rules: Rules, index: Index, whose: Ticket | Backfill, reached: bool) -> None:
+    def __init__(
+        self, rules: Rules, index: Index, whose: Ticket | Backfill, reached: bool, anywhere: bool = False
+    ) -> None:
         self.whose = whose
         self._rules = rules
         self._reached = reached
+        self._anywhere = anywhere
         most = math.inf if rules.window is None or whose.rating is None else rules.window.most
         self._rating = whose.rating or 0.0
         self._high = self._rating + most
@@ -150,7 +154,7 @@ class Refresh:
             else:
                 since = max(whose.since, ticket.since)
             time = now
-            if window is not None and whose.rating is not None:
+            if window is not None and whose.rating is not None and not self._anywhere:
                 time = since + window.reached(abs(ticket.rating - self._rating))
             if time > now or self._reached:
                 agenda.look(max(now, time), ticket)

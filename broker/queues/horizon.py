@@ -59,7 +59,8 @@ class Horizon:
         within = self._roles_within(ticket) if self._needed and needed == self._rules.shape.full else 0.0
         if within > window.most:
             return nearest
-        reach = self._next_beyond(ticket, limit) if needed <= 2 else self._next_spread(ticket, limit, lacking)
+        pairs = self._rules.shape.full == 2
+        reach = self._next_beyond(ticket, limit) if pairs else self._next_spread(ticket, limit, lacking)
         return min(nearest, ticket.since + window.reached(max(reach, within)))
 
     def _next_room(self, ticket: Ticket, now: float) -> float:

@@ -243,7 +243,7 @@ class Matcher:
                 if now < time < math.inf:
                     agenda.put(time, agenda.REGION, ticket)
         if returned:
-            self._refreshes.append(Refresh(rules, self._index, ticket, True))
+            self._tell_younger(ticket)
 
     def _come_about(self, event: Event, now: float, matches: list[Match]) -> None:
         ticket = self._waiting[event.number]
@@ -255,7 +255,11 @@ class Matcher:
             self._overdue.add(ticket.number)
         found = self._look(ticket, now, matches, among_younger=overdue)
         if not found and event.kind != self._agenda.WINDOW:
-            self._refreshes.append(Refresh(self._rules, self._index, ticket, True))
+            self._tell_younger(ticket)
+
+    def _tell_younger(self, ticket: Ticket) -> None:
+        anywhere = self.queue.then == "wider" and bool(self._overdue)
+        self._refreshes.append(Refresh(self._rules, self._index, ticket, True, anywhere))
 
     def _refuse(self, ticket: Ticket) -> None:
         ticket.step(TicketEvent.REFUSE)

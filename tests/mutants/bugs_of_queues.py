@@ -36,6 +36,20 @@ QUEUES = [
         f"{_POLICIES}::test_put_back_after_their_waits_they_make_do_with_as_few_as_they_must_and_no_fewer",
     ),
     bug(
+        "while somebody is overdue, who waits for a full match is looked at as if it waited for one player",
+        "broker/queues/horizon.py",
+        "        pairs = self._rules.shape.full == 2\n",
+        "        pairs = needed <= 2\n",
+        f"{_POLICIES}::test_while_somebody_is_overdue_a_full_match_comes_when_the_window_reaches_all_of_it",
+    ),
+    bug(
+        "who comes back is not met before windows reach it, though somebody is overdue",
+        "broker/queues/matcher.py",
+        '        anywhere = self.queue.then == "wider" and bool(self._overdue)\n',
+        "        anywhere = False\n",
+        f"{_POLICIES}::test_with_somebody_overdue_who_comes_back_is_met_at_once_within_the_widest_window",
+    ),
+    bug(
         "a room that begins to seek is open before those who have waited longest have entered",
         "broker/queues/matcher.py",
         "            self._seeking[backfill.room] = backfill\n",

@@ -23,7 +23,6 @@ from tests.broker.queues import naive
 from tests.broker.queues.policies import POLICIES
 
 MOST_WAITING = 8
-NUMBERS = st.integers(0, 20)
 
 
 class Line(RuleBasedStateMachine):
@@ -33,8 +32,9 @@ class Line(RuleBasedStateMachine):
 
     tickets = Bundle("tickets")
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(span=st.sampled_from([3, 6, 12, 20]))
+    def begin(self, span: int) -> None:
+        self.ratings = st.integers(0, span).map(lambda number: 50.0 * number)
         self.queue = self.policy()
         self.matcher = Matcher(self.queue, "queue")
         self.now = 1000.0
@@ -65,7 +65,7 @@ class Line(RuleBasedStateMachine):
             st.sampled_from(["eu", "us"]), st.sampled_from([0.03, 0.06, 0.1, 0.2]), min_size=2 if queue.latency else 0
         )
         entrants = tuple(
-            Entrant(f"session {self.next_number}.{n}", n, 50.0 * data.draw(NUMBERS), data.draw(roles), data.draw(trips))
+            Entrant(f"session {self.next_number}.{n}", n, data.draw(self.ratings), data.draw(roles), data.draw(trips))
             for n in range(data.draw(st.integers(1, queue.shape.party)))
         )
         wanted: dict[str, object] = {}
@@ -166,7 +166,7 @@ class Line(RuleBasedStateMachine):
             name,
             vacancies,
             self.now - data.draw(st.sampled_from([0.0, 10.0])),
-            data.draw(st.none() | NUMBERS.map(lambda number: 50.0 * number)),
+            data.draw(st.none() | self.ratings),
             self.queue.read({name: data.draw(st.sampled_from("abc")) for name in self.queue.hard}),
             data.draw(st.sampled_from(["eu", "us"])),
         )

@@ -209,6 +209,42 @@ def test_bots_take_the_places_that_are_left() -> None:
     assert match.bots in ({"red": 1}, {"blue": 1})
 
 
+def test_while_somebody_is_overdue_a_full_match_comes_when_the_window_reaches_all_of_it() -> None:
+    class Smaller(MatchQueue):
+        least, most, multiple = 2, 4, 2
+        max_wait, then = 20.0, "smaller"
+        window = Window(100, 10, 200)
+
+    desk = Desk(Smaller())
+    alone = desk.enter(0.0, 9000)
+    assert desk.work(20.0) == []
+    for ratings in ((1525, 1525), (1400,), (1500,)):
+        desk.enter(30.0, *ratings)
+    assert desk.work(30.0) == []
+    assert desk.matcher.due() == pytest.approx(30.0 + (125 - 100) / 10)
+    # None beyond the last one's window is 125 from it: there are 25 on one side of it, and 100 on the other.
+    (match,) = desk.work(32.5)
+    assert [ticket.number for ticket in match.tickets] == [2, 3, 4]
+    assert alone.state is TicketState.WAITING
+
+
+def test_with_somebody_overdue_who_comes_back_is_met_at_once_within_the_widest_window() -> None:
+    class Wider(MatchQueue):
+        most = 3
+        max_wait, then = 20.0, "wider"
+        window = Window(100, 10, 500)
+
+    desk = Desk(Wider())
+    old = desk.enter(0.0, 1500)
+    back = desk.enter(15.0, 1700)
+    desk.work(15.0)
+    desk.matcher.set_aside(back)
+    new = desk.enter(20.0, 1500)
+    assert desk.work(20.0) == []
+    desk.matcher.bring_back(back)
+    assert [match.tickets for match in desk.work(20.0)] == [[old, back, new]]
+
+
 def test_who_has_waited_too_long_may_meet_anybody_within_the_widest_window() -> None:
     class Wider(MatchQueue):
         window = Window(100, 10, 500)
