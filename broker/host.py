@@ -19,11 +19,13 @@ from ..rooms.beside import descriptors_each, open_beside
 from ..rooms.connection import Connection
 from ..rooms.control import Failed, Inspected, RoomReport
 from ..rooms.doors import Doors
+from ..rooms.life import RoomState
 from ..rooms.load import LoadMeter
 from ..rooms.mailbox import Mailbox
 from ..rooms.port import Port
 from ..rooms.registration import WorkerDescription
 from ..rooms.room import Room
+from ..rooms.seats import SeatState
 from ..rooms.watchdog import Watchdog
 from ..rooms.worker import Worker
 from ..transport.descriptors import connections_allowed
@@ -379,6 +381,12 @@ class Host:
         except RemoteError:
             return False  # it will say JOIN, and hear why
         return True
+
+    def seat_in(self, session: Session, room: str) -> SeatState | None:
+        """See ``SearchesOutbox.seat_in``."""
+        runner = self.worker.rooms.get(room)
+        seats = runner.seats.of(session.session) if runner is not None and runner.state is RoomState.OPEN else ()
+        return seats[0].state if seats else None
 
     def inspected(self, report: Inspected | Failed) -> None:
         """See ``BrokerOutbox.inspected``."""

@@ -17,6 +17,7 @@ from ..protocol.errors import (
     MatchCancelled,
     MatchExpired,
     RequestError,
+    ReservationRefused,
     RoomNotFound,
     RuleSetError,
     UnknownRoomType,
@@ -24,6 +25,7 @@ from ..protocol.errors import (
 from ..protocol.messages import Assigned, Create, Error, Join, JoinById, Match, Ticket
 from ..protocol.rulesets import RuleSet
 from ..rooms.control import ReleaseSeats, SeatWish
+from ..rooms.seats import SeatState
 from .access import Guesses, creators_access, visitors_access
 from .directory import Directory
 from .matchmaking import Queues
@@ -50,8 +52,8 @@ class _Search:
     """The seat that was reserved for it, in case the answer was lost."""
     deadline: float = 0.0
     """Until when that seat is held."""
-    seated: bool = False
-    """It was taken at once, and JOINED may be lost: who asks again takes it with the reservation."""
+    seated: int = 0
+    """The session's reference where it was taken at once: JOINED is said on that connection. 0: it was not."""
 
 
 class Claim(NamedTuple):
@@ -74,6 +76,10 @@ class SearchesOutbox(SeatingOutbox, Protocol):
 
     def enter(self, session: Session, join: Join) -> bool:
         """Have a session take its seat in a room of this process, as if it had said JOIN. False: it is refused."""
+        ...
+
+    def seat_in(self, session: Session, room: str) -> SeatState | None:
+        """How the seat stands that a session has in an open room of this process; None: it has none."""
         ...
 
 
@@ -170,8 +176,10 @@ class Searches:
             search.ticket = None
             self._clear_deadline(session)
             session.say(Error(session.ref, ask, int(Code.MATCH_CANCELLED), MatchCancelled.meaning, None))
-        elif search.assigned is not None and search.assigned.ask == ask and not search.seated:
-            self._give_up_seat(session, search)  # matched before it could be cancelled: somebody else may have the seat
+        elif search.assigned is not None and search.assigned.ask == ask:
+            # Matched before it could be cancelled: somebody else may have the seat. Where it was taken at once, JOINED
+            # is on its way, and answered with LEAVE; or it is lost, and nobody would ever come back for the seat.
+            self._give_up_seat(session, search)
 
     # What becomes of sessions and rooms.
 
@@ -209,7 +217,7 @@ class Searches:
         for session, search in self._searches.items():
             if search.assigned is not None and search.assigned.room in rooms:
                 found.append((search.assigned.room, session))
-                search.assigned, search.seated = None, False
+                search.assigned, search.seated = None, 0
         return found
 
     # Inside.
@@ -220,17 +228,25 @@ class Searches:
         Raises:
             AlreadyWaiting: it looks for one already.
             CapacityReached: it is in as many as it may be.
+            ReservationRefused: its seat was taken at once, JOINED was lost, and the seat is gone.
         """
         search = self._searches.setdefault(session, _Search())
-        if search.assigned is not None and (search.seated or search.deadline > self._out.now):
-            if search.assigned.ask == ask:
-                left = search.assigned.timeout if search.seated else search.deadline - self._out.now
-                session.say(search.assigned._replace(ref=session.ref, timeout=left))
+        assigned = search.assigned
+        if assigned is not None and search.seated:
+            if assigned.ask == ask:
+                seat = self._out.seat_in(session, assigned.room)
+                if search.seated == session.ref or seat is SeatState.JOINED:
+                    return None  # it is answered on this connection
+                if seat is None:  # nobody comes into two rooms by one request
+                    raise ReservationRefused("the seat was taken, and is gone: it was refused, or not kept for so long")
+                session.say(assigned._replace(ref=session.ref))
                 return None
-            if search.seated:  # it has got JOINED, or wants no answer any more
-                search.assigned, search.seated = None, False
-            else:
-                self._give_up_seat(session, search)  # it has changed its mind
+            search.assigned, search.seated = None, 0  # it has got JOINED, or wants no answer any more
+        elif assigned is not None and search.deadline > self._out.now:
+            if assigned.ask == ask:
+                session.say(assigned._replace(ref=session.ref, timeout=search.deadline - self._out.now))
+                return None
+            self._give_up_seat(session, search)  # it has changed its mind
         if search.pending == ask:
             return None
         if search.ticket is not None and search.ticket.ask == ask:
@@ -256,7 +272,7 @@ class Searches:
     def _give_up_seat(self, session: Session, search: _Search) -> None:
         assert search.assigned is not None
         self._release(session, {search.assigned.room}, joined=False)
-        search.assigned = None
+        search.assigned, search.seated = None, 0
 
     def _release(self, session: Session, rooms: set[str], *, joined: bool) -> None:
         for room in sorted(rooms):
@@ -307,7 +323,7 @@ class Searches:
         """Whether a session may look for a room by this request; False: it was answered again.
 
         Raises:
-            AlreadyWaiting, CapacityReached: it may not.
+            AlreadyWaiting, CapacityReached, ReservationRefused: it may not.
         """
         return self._begin(session, ask) is not None
 
@@ -384,9 +400,10 @@ class Searches:
             search.pending = None
             search.assigned = Assigned(session.ref, ask, room, worker.endpoint, reservation, timeout)
             search.deadline = self._out.now + timeout
-            search.seated = claim.to_stay and session.enters and session.connected and worker.endpoint is None
-            if search.seated:
-                search.seated = self._out.enter(session, Join(ask, room, reservation, {}))
+            at_once = claim.to_stay and session.enters and session.connected and worker.endpoint is None
+            search.seated = session.ref if at_once else 0
+            if at_once and not self._out.enter(session, Join(ask, room, reservation, {})):
+                search.seated = 0
             if not search.seated:
                 session.say(search.assigned)
 

@@ -245,5 +245,5 @@ class Orders:
                 member = runner.members.get(seat.key)
                 if member is None:
                     runner.attendance.give_up(seat)
-                elif wanted.joined:
+                elif wanted.joined or runner.seats.is_unknown(seat):
                     runner.attendance.remove(member, Code.LEFT, "the session ended")

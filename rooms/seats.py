@@ -282,6 +282,10 @@ class Seats:
         self._new_token(seat, None)
         return seat
 
+    def is_unknown(self, seat: Seat) -> bool:
+        """Whether whom a seat is for has dropped, and never confirmed that it had got it."""
+        return seat.state is SeatState.DROPPED and seat.reservation in self._by_reservation
+
     def reclaim(self, token: bytes, owner: bytes | None = None) -> Seat:
         """The seat of a member token, for somebody who comes back; the token is replaced.
 

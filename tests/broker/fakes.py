@@ -25,6 +25,7 @@ from server_room_system.rooms.control import (
     Seated,
 )
 from server_room_system.rooms.registration import WorkerDescription
+from server_room_system.rooms.seats import SeatState
 from server_room_system.rooms.uplink import Uplink
 from server_room_system.transport import Sent
 from server_room_system.transport.locks import NOBODY
@@ -75,6 +76,8 @@ class FakeOutbox:
         """Who was to take its seat at once."""
         self.takes_in = True
         """Whether the room lets them."""
+        self.seats: dict[tuple[str, str], SeatState] = {}
+        """How the seats of those stand whom it has taken in, by session and room."""
 
     # What the broker calls.
 
@@ -119,7 +122,12 @@ class FakeOutbox:
 
     def enter(self, session: Session, join: Join) -> bool:
         self.entered.append((session, join))
+        if self.takes_in:
+            self.seats[session.session, join.room] = SeatState.JOINED
         return self.takes_in
+
+    def seat_in(self, session: Session, room: str) -> SeatState | None:
+        return self.seats.get((session.session, room))
 
     def inspected(self, report: Inspected | Failed) -> None:
         raise AssertionError("nobody has asked")

@@ -4,10 +4,23 @@ from typing import Any
 
 import pytest
 
-from server_room_system import RuleSet
-from server_room_system.protocol import Assigned, Cancel, Create, Hello, Join, JoinById, Match, Message, Resume, Welcome
+from server_room_system import Code, RuleSet
+from server_room_system.protocol import (
+    Assigned,
+    Cancel,
+    Create,
+    Error,
+    Hello,
+    Join,
+    JoinById,
+    Match,
+    Message,
+    Resume,
+    Welcome,
+)
 from server_room_system.protocol.room_messages import JoinOrCreate
 from server_room_system.rooms.control import OpenRoom, ReleaseSeats
+from server_room_system.rooms.seats import SeatState
 
 from .fakes import Bench, FakeCaller, Guest
 
@@ -90,12 +103,22 @@ def test_where_that_can_not_be_it_is_assigned(bench: Bench, why: str) -> None:
     assert len(bench.out.entered) == (why == "it is refused")
 
 
-def test_who_has_not_got_joined_takes_its_seat_with_the_reservation(bench: Bench) -> None:
+def taken(bench: Bench, seat: SeatState | None = SeatState.JOINED) -> tuple[Guest, Join]:
+    """Somebody whose seat was taken at once; how it stands now."""
     ann = come(bench, enter=True)
     create(ann)
     bench.grant(bench.wanted)
-    bench.seat(ann, bench.wanted.room)
-    _, join = entered(bench)
+    session, join = entered(bench)
+    if seat is None:
+        del bench.out.seats[session, join.room]
+    else:
+        bench.out.seats[session, join.room] = seat
+        bench.seat(ann, join.room)
+    return ann, join
+
+
+def test_who_has_not_got_joined_takes_its_seat_with_the_reservation(bench: Bench) -> None:
+    ann, join = taken(bench, SeatState.DROPPED)
     ann.lose()
     bench.out.advance(20.0)  # longer than reservations are held
     come_back(ann)
@@ -103,6 +126,36 @@ def test_who_has_not_got_joined_takes_its_seat_with_the_reservation(bench: Bench
     assert (again.ref, again.ask, again.room, again.reservation) == (ann.ref, 10, join.room, join.reservation)
     assert again.timeout > 0
     assert len(bench.out.asked_for(OpenRoom)) == 1
+
+
+@pytest.mark.parametrize("seat", [SeatState.JOINED, None])
+def test_who_asks_twice_on_one_connection_is_answered_once(bench: Bench, seat: SeatState | None) -> None:
+    """A ticket that is matched as its client resumes is answered before the client has asked for it once more."""
+    ann, _ = taken(bench, seat)
+    assert create(ann) == []
+    assert len(bench.out.asked_for(OpenRoom)) == 1
+
+
+def test_who_has_taken_its_seat_with_the_reservation_is_not_sent_there_again(bench: Bench) -> None:
+    ann, _ = taken(bench, SeatState.JOINED)
+    ann.lose()
+    come_back(ann)
+    assert create(ann) == []
+    assert len(bench.out.asked_for(OpenRoom)) == 1
+
+
+def test_who_comes_back_when_its_seat_is_gone_is_told_so_and_comes_into_no_second_room(bench: Bench) -> None:
+    ann, _ = taken(bench, None)
+    for _ in range(2):  # the answer may be lost as well
+        ann.lose()
+        come_back(ann)
+        (refused,) = create(ann)
+        assert isinstance(refused, Error)
+        assert (refused.ask, refused.code) == (10, Code.RESERVATION_REFUSED)
+    assert len(bench.out.asked_for(OpenRoom)) == 1
+    create(ann, 11)
+    bench.grant(bench.wanted)
+    assert entered(bench)[1].ask == 11
 
 
 def test_who_asks_for_something_else_has_got_it(bench: Bench) -> None:
@@ -117,9 +170,7 @@ def test_who_asks_for_something_else_has_got_it(bench: Bench) -> None:
     assert entered(bench)[1].ask == 11
 
 
-def test_a_seat_that_is_taken_can_not_be_cancelled(bench: Bench) -> None:
-    ann = come(bench, enter=True)
-    create(ann)
-    bench.grant(bench.wanted)
+def test_who_cancels_a_seat_that_is_taken_gives_it_up_unless_it_is_there(bench: Bench) -> None:
+    ann, join = taken(bench)
     assert ann.ask(Cancel(ann.ref, 10)) == []
-    assert bench.out.asked_for(ReleaseSeats) == []
+    assert bench.out.asked_for(ReleaseSeats) == [ReleaseSeats(ann.welcome.session, [join.room], joined=False)]

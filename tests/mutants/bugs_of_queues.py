@@ -195,16 +195,28 @@ QUEUES = [
     bug(
         "a seat that was taken at once is given up for the next one",
         "broker/searches.py",
-        "            if search.seated:  # it has got JOINED, or wants no answer any more\n"
-        "                search.assigned, search.seated = None, False\n"
-        "            else:\n",
-        "            if True:\n",
+        "            search.assigned, search.seated = None, 0  # it has got JOINED",
+        "            self._give_up_seat(session, search)  # it has got JOINED",
         "tests/broker/test_entering.py::test_who_asks_for_something_else_has_got_it",
+    ),
+    bug(
+        "who asks again on the connection where it is answered is sent to the seat that it has",
+        "broker/searches.py",
+        "                if search.seated == session.ref or seat is SeatState.JOINED:\n",
+        "                if False:\n",
+        "tests/broker/test_entering.py::test_who_asks_twice_on_one_connection_is_answered_once",
+    ),
+    bug(
+        "who gave up where JOINED was lost keeps its seat for the grace period",
+        "rooms/orders.py",
+        "                elif wanted.joined or runner.seats.is_unknown(seat):\n",
+        "                elif wanted.joined:\n",
+        "tests/rooms/test_worker.py::test_who_dropped_before_it_knew_of_its_seat_is_released_with_what_is_only_held",
     ),
     bug(
         "who is not asked for it stays where JOINED has put it",
         "client/memberships.py",
-        "if membership is None and asked is not None and isinstance(asked(message.ask), _WAYS_IN):",
+        "if asked is not None and isinstance(asked(message.ask), _WAYS_IN):",
         "if membership is None:",
         "tests/client/test_core_entering.py::test_who_has_given_up_leaves_again",
     ),

@@ -22,6 +22,7 @@ from server_room_system import (
     WorkerDrained,
 )
 from server_room_system.protocol import (
+    Ack,
     Deliver,
     Error,
     Join,
@@ -345,6 +346,23 @@ def test_a_seat_that_was_joined_meanwhile_is_not_released_with_what_is_only_held
     factory.ask(ReleaseSeats("bob", ["r1"], joined=False))
     assert [member.id for member in factory.worker.rooms["r1"].members.values()] == [1]
     assert factory.worker.rooms["r1"].seats.reserved == 0
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_who_dropped_before_it_knew_of_its_seat_is_released_with_what_is_only_held(confirmed: bool) -> None:
+    room = Diary()
+    factory = Factory(lambda ruleset: room)
+    reservations = reserved(factory.open("ann", "bob")).reservations
+    ann = factory.connect("ann")
+    (joined,) = factory.say(ann, Join(5, "r1", reservations[0], {}))
+    assert isinstance(joined, Joined)
+    if confirmed:
+        factory.say(ann, Ack(joined.ref, 0))
+    factory.port.begin(factory.loop.now)
+    ann.gone()
+    factory.port.flush()
+    released = factory.ask(ReleaseSeats("ann", ["r1"], joined=False))
+    assert (Unseated("r1", "ann") in released) is not confirmed
 
 
 def test_a_reservation_runs_out_by_the_clock() -> None:
