@@ -166,13 +166,17 @@ def _broken(where: str, error: BaseException) -> ConfigError:
     return ConfigError(f"{where} can't be loaded: {said.splitlines()[0]:.300}{last}")
 
 
+_OURS = __name__.partition(".")[0] + "."
+
+
 def _last_place(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return ""  # its text names file and line
     traceback, place = error.__traceback__, ""
     while traceback is not None:
         name = traceback.tb_frame.f_code.co_filename
-        if not name.startswith("<") and name not in (__file__, importlib.__file__):
+        ours = str(traceback.tb_frame.f_globals.get("__name__")).startswith(_OURS)  # their line is wrong, not ours
+        if not name.startswith("<") and not ours and name != importlib.__file__:
             place = f" ({name}, line {traceback.tb_lineno})"
         traceback = traceback.tb_next
     return place

@@ -351,7 +351,8 @@ class Searches:
     def check_type(self, name: str) -> None:
         """Raise UnknownRoomType where no room can have this type."""
         if self._room_types is not None and name not in self._room_types:
-            raise UnknownRoomType(f"no room type is named {name!r}")
+            names = ", ".join(sorted(self._room_types)) or "none"
+            raise UnknownRoomType(f"no room type is named {name!r}; there are: {names}")
 
     def seats_of(self, ruleset: RuleSet) -> int:
         """How many seats a room of this ruleset has, as far as that can be told before it is made."""

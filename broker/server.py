@@ -70,6 +70,9 @@ class Server:
         queues: Mapping[str, type[MatchQueue]] | None = None,
     ) -> None:
         self.match_maker = match_maker or MatchMaker()
+        for what, given, example in (("rooms", rooms, "{'duel': Duel}"), ("queues", queues, "{'ranked': Ranked}")):
+            if given is not None and not isinstance(given, Mapping):
+                raise ConfigError(f"{what} is a mapping of names to classes, like {example}, not {given!r:.60}")
         self.rooms = dict(rooms or {})
         self.queues = dict(queues or {})
         self.limits = limits or Limits()
@@ -99,6 +102,12 @@ class Server:
             if queue.room is not None and queue.room not in self.rooms:
                 known = ", ".join(sorted(self.rooms)) or "none"
                 raise ConfigError(f"queue {name!r} is for room type {queue.room!r}; registered are: {known}")
+            seats = self.rooms[queue.room].max_clients if queue.room is not None else None
+            if seats is not None and queue.shape.sizes[0] > seats:
+                raise ConfigError(
+                    f"queue {name!r} makes matches of up to {queue.shape.sizes[0]} players, and a {queue.room} has "
+                    f"{seats} seats (max_clients)"
+                )
 
     # Hooks. Override them. They run in the broker's process, on its loop, one at a time.
 
@@ -286,7 +295,8 @@ class Server:
         if ruleset.room is not None:
             room_class = self.rooms.get(ruleset.room)
             if room_class is None:
-                raise UnknownRoomType(f"no room type is named {ruleset.room!r}")
+                known = ", ".join(sorted(self.rooms)) or "none"
+                raise UnknownRoomType(f"no room type is named {ruleset.room!r}; there are: {known}")
             return ruleset.room, room_class(ruleset)
         room = self.match_maker.create_room(ruleset)
         if room is None:

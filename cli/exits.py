@@ -74,7 +74,7 @@ def sentence_for(error: BaseException) -> str:
     """What a person reads of an error: one or two lines, without the word error."""
     if isinstance(error, click.UsageError):
         where = error.ctx.command_path if error.ctx else "srs"
-        return f"{_full_stop(error.format_message())} See '{where} --help'."
+        return f"{_full_stop(_plain(error.format_message()))} See '{where} --help'."
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
@@ -83,6 +83,11 @@ def sentence_for(error: BaseException) -> str:
         return str(error)
     shown = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return f"{shown.splitlines()[0]:.300}\nThis was not foreseen: 'srs --debug ...' shows where it happened."
+
+
+def _plain(text: str) -> str:
+    """Without click's names of types: a person has typed no range."""
+    return text.replace("a valid integer range", "a whole number").replace("a valid float range", "a number")
 
 
 def _full_stop(text: str) -> str:

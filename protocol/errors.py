@@ -372,7 +372,7 @@ class RoomFailed(RequestError):
     """The room could not be made: its ``on_create`` raised."""
 
     code = Code.ROOM_FAILED
-    meaning = "the room could not be made"
+    meaning = "the room could not be made: the server's log says why"
 
 
 class ReservationRefused(RequestError):

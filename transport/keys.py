@@ -54,7 +54,8 @@ def find_key(port: int | None, key_file: Path | None = None) -> bytes:
     except FileNotFoundError:
         raise ConfigError(
             f"there is no cluster key: no --key-file, no {KEY_VARIABLE}, and no broker of this user runs on port "
-            f"{port} of this machine ({path} does not exist)."
+            f"{port} of this machine ({path} does not exist). 'srs serve' starts one; for one elsewhere, "
+            "give its address and its key."
         ) from None
     except OSError as error:
         raise ConfigError(f"the broker's state in {path} can't be read: {error.strerror}.") from None

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Literal
 
 from ...protocol.errors import ConfigError, TicketError
@@ -86,7 +87,11 @@ class MatchQueue:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.shape = cls.shape_of(cls)
+        try:
+            _check_spelling(cls)
+            cls.shape = cls.shape_of(cls)
+        except ConfigError as error:
+            raise ConfigError(f"{cls.__name__}: {error}") from error
 
     # What users override.
 
@@ -175,6 +180,10 @@ class MatchQueue:
             value = getattr(policy, name)
             if value is not None and not isinstance(value, kind):
                 raise ConfigError(f"{name} is a Window or None, not {value!r:.40}")
+        if not isinstance(policy.prefer, Mapping):
+            raise ConfigError(
+                f"prefer is a mapping of names to seconds, like {{'map': 20.0}}, not {policy.prefer!r:.60}"
+            )
         _names("hard", policy.hard, _MOST_CRITERIA)
         _names("prefer", tuple(policy.prefer), _MOST_CRITERIA)
         _names("regions", policy.regions, _MOST_REGIONS)
@@ -233,13 +242,24 @@ class MatchQueue:
             )
 
 
+def _check_spelling(cls: type[MatchQueue]) -> None:
+    """Refuse what is nearly the name of a declaration, and would be ignored. Raises ConfigError."""
+    declared = MatchQueue.__annotations__.keys()
+    for name, value in vars(cls).items():
+        if name.startswith("_") or name in declared or callable(value):
+            continue
+        for meant in get_close_matches(name, declared, 1, cutoff=0.85):
+            if name != f"{meant}s":  # rooms, mosts: a word of their own
+                raise ConfigError(f"it declares {name}, which means nothing to a queue. Did you mean {meant}?")
+
+
 def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _names(what: str, given: object, most: int) -> None:
     if isinstance(given, str) or not isinstance(given, Sequence) or len(given) > most or len(set(given)) < len(given):
-        raise ConfigError(f"{what} has at most {most} different names, not {given!r:.100}")
+        raise ConfigError(f"{what} is a tuple of at most {most} different names, like ('mode',), not {given!r:.100}")
     for name in given:
         if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME:
             raise ConfigError(f"{what}: a name has 1 to {_LONGEST_NAME} characters, not {name!r:.80}")

@@ -54,7 +54,7 @@ def test_lines_from_a_file_work_as_well(address: str, tmp_path: Path) -> None:
 def test_a_room_type_that_is_not_there_ends_it(address: str) -> None:
     done = srs("chat", address, "--clients", "1", "--room", "nope", stdin="x\n")
     assert done.returncode == Exit.REFUSED
-    assert done.stderr.splitlines()[-1] == "error: no room type is named 'nope'"
+    assert done.stderr.splitlines()[-1] == "error: no room type is named 'nope'; there are: talk"
 
 
 def test_a_room_type_with_an_impossible_name_is_wrong_usage(address: str) -> None:

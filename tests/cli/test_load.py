@@ -77,6 +77,13 @@ SOURCES = {
     "two": f"{HEAD}a = Server()\nb = Server()\nnumber = 3\n",
     "only_class": f"{HEAD}class Mine(Server): pass\n",
     "nothing": "x = 1\n",
+    "policy": f"{HEAD}class Ranked(MatchQueue):\n    least, most = 3, 2\n",
+    "listed": f"{HEAD}class Hall(Room): pass\nserver = Server(rooms=[Hall])\n",
+    "seats": (
+        f"{HEAD}class Hall(Room):\n    max_clients = 2\n"
+        "class Ranked(MatchQueue):\n    room, most = 'hall', 4\n"
+        "server = Server(rooms={'hall': Hall}, queues={'ranked': Ranked})\n"
+    ),
     "greedy": f"{HEAD}class Mine(Server):\n    def __init__(self, x): super().__init__()\n",
     "boom": f"{HEAD}class Mine(Server):\n    def __init__(self): raise RuntimeError('no\\nluck')\n",
     "signal": f"{HEAD}server = Server()\n",
@@ -89,6 +96,9 @@ SOURCES = {
     ("target", "says"),
     [
         ("broken", "ZeroDivisionError: division by zero (.*broken.py, line 2)"),
+        ("policy", r"ConfigError: Ranked: least \(3\) is above most \(2\).*policy.py, line 2\)"),
+        ("listed", r"rooms is a mapping of names to classes, like .*listed.py, line 3\)"),
+        ("seats", "queue 'ranked' makes matches of up to 4 players, and a hall has 2 seats"),
         ("syntax:x", "SyntaxError.*syntax.py, line 1"),
         ("needs:x", "No module named 'no_such_dependency'"),
         ("leaves", "ended the program.*__main__"),

@@ -211,9 +211,17 @@ async def test_every_refusal_says_why() -> None:
     server = Server(rooms={"picky": Picky, "stillborn": Stillborn}, broker_limits=BrokerLimits(rooms=1))
     async with server.listen(LOCAL, 0) as host, clients(host, 3) as (a, b, c):
         refusals = [
-            (a.create(RuleSet(2, room="nowhere")), UnknownRoomType, "no room type is named 'nowhere'"),
+            (
+                a.create(RuleSet(2, room="nowhere")),
+                UnknownRoomType,
+                "no room type is named 'nowhere'; there are: picky, stillborn",
+            ),
             (a.create(RuleSet(2)), UnknownRoomType, "name a room type: picky, stillborn"),
-            (a.create(RuleSet(2, room="stillborn")), RoomFailed, "the room could not be made"),
+            (
+                a.create(RuleSet(2, room="stillborn")),
+                RoomFailed,
+                "the room could not be made: the server's log says why",
+            ),
             (a.join_by_id("0" * 32), RoomNotFound, "no such room"),
             (a.create(RuleSet(2, room="picky"), options={"password": "x"}), JoinRefused, "wrong password"),
         ]

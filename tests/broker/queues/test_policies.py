@@ -506,13 +506,19 @@ def test_each_rule_is_told_with_its_numbers() -> None:
         ({"prefer": {"map": float("inf")}}, "seconds from 0"),
         ({"regions": ("eu",)}, "need latency"),
         ({"window": 100}, "a Window or None"),
-        ({"tickets_of_a_session": 0}, "from 1 up"),
+        ({"tickets_of_a_session": 0}, "^Policy: .*from 1 up"),
+        ({"prefer": ("map",)}, "prefer is a mapping of names to seconds"),
+        ({"max_wiat": 3.0}, "^Policy: it declares max_wiat, .* Did you mean max_wait?"),
     ],
     ids=str,
 )
 def test_a_policy_that_makes_no_sense_is_refused_when_it_is_declared(declared: dict[str, Any], meaning: str) -> None:
     with pytest.raises(ConfigError, match=meaning):
         type("Policy", (MatchQueue,), declared)
+
+
+def test_a_policy_may_have_values_of_its_own() -> None:
+    type("Policy", (MatchQueue,), {"rooms": 3, "_max_wiat": 3.0, "bonus": 1.0})
 
 
 @pytest.mark.parametrize(
