@@ -10,6 +10,8 @@ from types import TracebackType
 _CHUNK = 16 * 1024
 _GREETING = 64
 """Bytes that a ZMTP connection begins with, before its first frame."""
+_ON_ITS_WAY = 0.02
+"""Seconds that a frame has to arrive before its connection is reset."""
 _NO_FRAME = b"\xff" * 9
 """The head of a frame of 2**64 - 1 bytes: every receiver has to hang up."""
 
@@ -20,16 +22,23 @@ class _Frames:
     def __init__(self) -> None:
         self._head = bytearray()
         self._skip = _GREETING
+        self._greeting = True
+        self.ends: list[int] = []
+        """The places behind the frames that end in the bytes that were looked at last."""
 
     def first_in(self, data: bytes) -> int | None:
         """The place of the first frame that begins in the next bytes of the connection, if one does."""
         first: int | None = None
         at = 0
+        self.ends = []
         while at < len(data):
             if self._skip:
                 step = min(self._skip, len(data) - at)
                 self._skip -= step
                 at += step
+                if not self._skip and not self._greeting:
+                    self.ends.append(at)
+                self._greeting = self._greeting and self._skip > 0
                 continue
             if not self._head and first is None:
                 first = at
@@ -39,6 +48,8 @@ class _Frames:
             if len(self._head) == 1 + size:
                 self._skip = int.from_bytes(self._head[1:], "big")
                 self._head.clear()
+                if not self._skip:
+                    self.ends.append(at)
         return first
 
 
@@ -71,6 +82,9 @@ class _Relay:
                 if proxy.delay or proxy.jitter:
                     await asyncio.sleep(proxy.delay + random.random() * proxy.jitter)
                 begin = frames.first_in(data) if frames is not None else None
+                cut = frames is not None and proxy.ends_behind(frames.ends)
+                if cut and frames is not None:
+                    data = data[: frames.ends[-1]]
                 if down:
                     data = proxy.count(data)
                 if writer.is_closing() or robbed or (self.half_closed and not down):
@@ -80,6 +94,11 @@ class _Relay:
                     self.robbed = robbed = True
                 writer.write(data)
                 await writer.drain()
+                if cut:
+                    proxy.stall()  # this one arrives, and no answer to it
+                    await asyncio.sleep(_ON_ITS_WAY)
+                    self.reset()
+                    proxy.flow()
                 if proxy.rate is not None:
                     await asyncio.sleep(len(data) / proxy.rate)
                 if down and proxy.allowance == 0:
@@ -105,7 +124,7 @@ class Proxy:
         buffer: bytes that a stalled connection can hold on its way, for each socket; None: the system's choice.
         host: where it listens.
         port: where it listens; 0: any free one.
-        knows_frames: whether it follows the frames of ZMTP, as ``corrupt`` needs.
+        knows_frames: whether it follows the frames of ZMTP, as ``corrupt`` and ``cut_behind`` need.
     """
 
     def __init__(
@@ -123,6 +142,7 @@ class Proxy:
         self._relays: dict[_Relay, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._corrupted = 0
+        self._frames_left = 0
         self.knows_frames = knows_frames
         self.up = asyncio.Event()
         """Whether bytes pass to the server."""
@@ -210,6 +230,18 @@ class Proxy:
         Only the head: ZeroMQ has no checksum, and a message that is garbled inside is another message.
         """
         self._corrupted = count
+
+    def cut_behind(self, frames: int) -> None:
+        """Reset the connection behind so many more frames, whichever way they go; the last of them arrives."""
+        self._frames_left = frames
+
+    def ends_behind(self, ends: list[int]) -> bool:
+        """Whether the connection is to be cut behind one of the frames that end here; those after it are cut off."""
+        if not self._frames_left or not ends:
+            return False
+        del ends[self._frames_left :]
+        self._frames_left -= len(ends)
+        return not self._frames_left
 
     def corrupts(self) -> bool:
         """Whether this connection is to be garbled now."""
