@@ -3,6 +3,8 @@
 import json
 import sys
 import time
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -95,6 +97,12 @@ def simulate(
         criteria=criteria,
     )  # fmt: skip
     policies = _policies(targets, names)
+    _check_names("--criteria", crowd.criteria, [{*policy.queue.hard, *policy.queue.prefer} for policy in policies])
+    _check_names(
+        "--roles",
+        crowd.roles.values if crowd.roles is not None else (),
+        [policy.queue.shape.role_names for policy in policies],
+    )
     line = RewrittenLine(sys.stderr, quiet=as_json)
     began = time.monotonic()
     try:
@@ -112,6 +120,16 @@ def simulate(
         write_figure(draw_queues(runs, title), picture)
         if not as_json:
             click.echo(f"The picture is in {picture}.")
+
+
+def _check_names(option: str, given: Iterable[str], known: Sequence[AbstractSet[str]]) -> None:
+    """What no queue asks for would be left out of each ticket without a word."""
+    names = set[str]().union(*known)
+    for name in given:
+        if name not in names:
+            raise click.UsageError(
+                f"{option}: no queue here knows {name!r:.60}. They know {', '.join(sorted(names)) or 'none'}."
+            )
 
 
 def _check_picture(path: Path) -> None:

@@ -107,9 +107,11 @@ def test_a_recording_is_played(command: Command, tmp_path: Path) -> None:
         (["app:server", "--picture", "a.gif"], Exit.USAGE, "ends with .png, .svg, .pdf"),
         (["app:server", "--picture", "nowhere/a.png"], Exit.USAGE, "there is no folder nowhere"),
         (["app:server", "--parties", "3"], Exit.USAGE, "ranked refuses the ticket that comes at"),
+        (["app:server", "--criteria", "colour=red"], Exit.USAGE, "--criteria: no queue here knows 'colour'. They know"),
+        (["app:server", "--roles", "poet"], Exit.USAGE, "--roles: no queue here knows 'poet'. They know"),
         (["app:server"] * 4, Exit.USAGE, "8 queues are too many"),
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_what_makes_no_sense_is_told_in_two_lines(
     command: Command, arguments: list[str], code: Exit, said: str
