@@ -36,6 +36,9 @@ _REMEMBERED_DEAD = 4096
 _DEAD_FOR = 60.0
 """Peers that are remembered when they are buried, and seconds for which they are: what libzmq's thread had read of them
 may come after the word of their death."""
+_LONG_TURN = 0.2
+"""Seconds after which a turn is over, however much is left to read: the process stood still, or a hook held it up, and
+what is read after that may be told to somebody whose time has run out."""
 _LAST_WORDS = 0.1
 """Seconds that what was said to a peer last has to leave, before its connection is cut."""
 
@@ -212,8 +215,7 @@ class ZmqListener:
         self._in_turn = full_turn = True
         try:
             dying = len(self._dying)
-            self._sink.begin(self._loop.time())
-            full_turn = self._drain()
+            full_turn = self._drain(self._begin())
             if not full_turn:  # all that they said before they died has been heard
                 for peer in self._dying[:dying]:
                     self._bury(peer)
@@ -231,14 +233,19 @@ class ZmqListener:
             else:
                 self._look()
 
+    def _begin(self) -> float:
+        now = self._loop.time()
+        self._sink.begin(now)
+        return now
+
     def _look(self) -> None:
         # The descriptor is edge-triggered: after receiving and sending, only
         # EVENTS tells whether more has come meanwhile.
         if not self._socket.closed and int(self._socket.get(EVENTS)) & POLLIN:
             self.wake()
 
-    def _drain(self) -> bool:
-        receive = self._socket.recv
+    def _drain(self, began: float) -> bool:
+        receive, time = self._socket.recv, self._loop.time
         peers, heard = self._peers, self._heard
         sealed = SEALED if self._lock.keys is not None else 0
         for _ in range(MOST_A_TURN):
@@ -247,6 +254,9 @@ class ZmqListener:
             except zmq.Again:
                 return False
             frame = receive(NOBLOCK, False)
+            if time() - began > _LONG_TURN:
+                self._sink.flush()
+                began = self._begin()
             if frame.more:
                 self._several_frames(peers.get(peer) or self._accept(peer, frame))
                 continue

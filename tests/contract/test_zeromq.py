@@ -110,6 +110,28 @@ async def test_what_comes_while_frames_are_handed_over_together_is_heard(ground:
 
 
 @on_zeromq
+async def test_what_is_read_after_a_standstill_is_of_a_turn_that_knows_the_time(ground: Ground) -> None:
+    listener, ear = ground.listen()
+    link, _, voice = await ground.pair(listener, ear)
+    turns: list[tuple[int, float]] = []
+
+    def hear(frame: bytes) -> None:
+        if frame == b"0":
+            time.sleep(0.3)  # the process stands still, or its owner's code holds it up
+        turns.append((ear.turns, ear._last))
+
+    voice.on_frame = hear
+    for number in range(3):
+        link.send(b"%d" % number)
+    time.sleep(0.1)  # all of them are there before the first is read
+    await ground.until(lambda: len(turns) == 3)
+    assert turns[1][0] > turns[0][0]
+    assert turns[1][1] - turns[0][1] >= 0.2
+    assert turns[2] == turns[1]
+    assert ear.mistakes == []
+
+
+@on_zeromq
 async def test_a_peer_that_names_itself_is_not_heard(ground: Ground) -> None:
     listener, ear = ground.listen()
     _, mouth, voice = await ground.pair(listener, ear)
