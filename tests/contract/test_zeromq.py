@@ -123,7 +123,7 @@ async def test_what_is_read_after_a_standstill_is_of_a_turn_that_knows_the_time(
     voice.on_frame = hear
     for number in range(3):
         link.send(b"%d" % number)
-    time.sleep(0.1)  # all of them are there before the first is read
+    _let_the_io_threads_work()  # all of them are there before the first is read
     await ground.until(lambda: len(turns) == 3)
     assert turns[1][0] > turns[0][0]
     assert turns[1][1] - turns[0][1] >= 0.2
