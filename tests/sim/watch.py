@@ -209,6 +209,6 @@ class Watch:
                 if visit.dropped is None:
                     continue
                 if not awake:
-                    visit.dropped = max(visit.dropped, now - _LONGEST_GRACE)
+                    visit.dropped = now  # it may have come back meanwhile, unheard: it is waited for as long again
                 elif now - visit.dropped > _LONGEST_GRACE + _TAKING_LEAVE + _LATE:
                     self._wrong(f"visit {visit.number} is a ghost in {stream.room} since {visit.dropped:.1f} s")
