@@ -150,7 +150,10 @@ class Client(QueueFace):
             if on_main_thread:
                 signal.signal(_WAKE, before or signal.SIG_DFL)
             self._main_thread = None
-            self.close()
+            try:
+                self.close()
+            except KeyboardInterrupt:
+                logger.debug("interrupted once more: the goodbye is not waited for")
         if self._error is not None and not isinstance(self._error, ClientClosedError):
             sys.exit(f"error: {self._error}")
 
@@ -246,11 +249,17 @@ class Client(QueueFace):
         self.running = False
         if self._loop is not None and self._thread is not None and self._thread is not threading.current_thread():
             with contextlib.suppress(RuntimeError):  # the loop has ended by itself
-                self._loop.call_soon_threadsafe(self._stop.set)
+                self._loop.call_soon_threadsafe(self._halt)
             self._thread.join()
             self._thread = None
 
     # On the thread of the asynchronous client.
+
+    def _halt(self) -> None:
+        if self._started.is_set():
+            self._stop.set()
+        else:  # it connects yet: nobody is to wait until that has failed
+            self._living.cancel()
 
     def _start(self, host: str, port: int, timeout: float, how: "_How", *, direct: bool) -> None:
         if self._thread is not None:
@@ -277,13 +286,19 @@ class Client(QueueFace):
             asyncio.run(self._live(address, timeout, how))
         except ServerRoomError as error:
             self._error = error
+        except asyncio.CancelledError:
+            logger.debug("ended while connecting")
         finally:
             self.running = False
             self._started.set()
 
     async def _live(self, address: str, timeout: float, how: "_How") -> None:
-        self._loop = asyncio.get_running_loop()
+        self._living: asyncio.Future[Any] = asyncio.ensure_future(self._live_on(address, timeout, how))
         self._stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        await self._living
+
+    async def _live_on(self, address: str, timeout: float, how: "_How") -> None:
         self._joining = asyncio.Lock()
         async with AsyncClient(address, connect_timeout=timeout, **how._asdict()) as client:
             self._client = client

@@ -385,3 +385,12 @@ def test_no_broker_is_one_line_and_exit_code_1() -> None:
     assert (code, output) == (1, "")
     assert errors.startswith(f"error: no broker answered at tcp://127.0.0.1:{port} within 0.")
     assert errors.count("\n") == 1
+
+
+@pytest.mark.timeout(30)
+def test_ctrl_c_while_it_connects_ends_it_at_once_and_quietly(capsys: pytest.CaptureFixture[str]) -> None:
+    beginning = threading.Timer(0.3, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+    beginning.start()
+    Client().run(LOCAL, free_port(), timeout=600.0)
+    beginning.join()
+    assert capsys.readouterr().err == ""
