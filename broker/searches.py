@@ -18,6 +18,7 @@ from ..protocol.errors import (
     MatchExpired,
     RequestError,
     ReservationRefused,
+    RoomFull,
     RoomNotFound,
     RuleSetError,
     UnknownRoomType,
@@ -133,6 +134,9 @@ class Searches:
         if search is None:
             return
         ruleset = self.ruleset(message.ruleset)
+        seats = self._needs(ruleset).seats
+        if seats is not None and ruleset.clients > seats:
+            raise RoomFull(f"a room of type {ruleset.room!r} has {seats} seats: no match of {ruleset.clients} fits in")
         self.check_room_limit()
         timeout = min(float(message.timeout), self._longest_wait)
         deadline = self._out.now + timeout

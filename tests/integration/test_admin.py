@@ -102,7 +102,9 @@ async def test_a_room_is_closed_and_its_members_read_why(processes: Processes) -
             error = await ended(room)
             assert isinstance(error, RoomClosed)
             assert error.text == "maintenance"
-        assert (await srs(processes, "rooms", address)).out == f"no rooms at {address}\n"
+        # The worker tells its members, and then the broker.
+        while (await srs(processes, "rooms", address)).out != f"no rooms at {address}\n":
+            await asyncio.sleep(0.05)
         code, out, err = await srs(processes, "inspect", rooms[0].id, "--address", address)
         assert (code, out) == (5, "")
         assert err == f"error: no room has the id {rooms[0].id!r}, nor one that begins so\n"

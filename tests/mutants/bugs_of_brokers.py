@@ -117,9 +117,9 @@ BROKERS = [
     bug(
         "a cancel after the match is acknowledged as one",
         "broker/searches.py",
-        "            self._give_up_seat(session, search)  # matched before it could be cancelled",
+        "            self._give_up_seat(session, search)\n\n    # What becomes",
         "            session.say(Error(session.ref, ask, int(Code.MATCH_CANCELLED), MatchCancelled.meaning, None))\n"
-        "            self._give_up_seat(session, search)  # matched before it could be cancelled",
+        "            self._give_up_seat(session, search)\n\n    # What becomes",
         "tests/broker/test_broker.py::test_a_cancel_that_comes_too_late_gives_the_seat_back",
     ),
     bug(
