@@ -39,6 +39,10 @@ __all__ = ["Claim", "Searches", "SearchesOutbox"]
 
 _AT_ONCE = 0.1
 """Seconds in which a match is at once: only who waits longer is told so with a TICKET."""
+_UNDER_WAY = 15.0
+"""Seconds after which a worker has told of a seat that was taken, or is known to be lost."""
+_MOST_GIVEN_UP = 16
+"""Rooms of one session that are remembered for that."""
 
 
 @dataclass(slots=True)
@@ -53,6 +57,9 @@ class _Search:
     """The seat that was reserved for it, in case the answer was lost."""
     deadline: float = 0.0
     """Until when that seat is held."""
+    given_up: tuple[tuple[str, float], ...] = ()
+    """Rooms whose seat it did not want any more, and until when it may have taken it all the same: their worker's word of
+    that is under way, or lost with the worker."""
     seated: int = 0
     """The session's reference where it was taken at once: JOINED is said on that connection. 0: it was not."""
 
@@ -216,9 +223,10 @@ class Searches:
             search.assigned = None
 
     def lost(self, rooms: set[str]) -> list[tuple[str, Session]]:
-        """Rooms are gone; who had a seat assigned there and has not taken it."""
+        """Rooms are gone; who had a seat assigned there and has not taken it, as far as was told."""
         found: list[tuple[str, Session]] = []
         for session, search in self._searches.items():
+            found += [(room, session) for room, until in search.given_up if room in rooms and until > self._out.now]
             if search.assigned is not None and search.assigned.room in rooms:
                 found.append((search.assigned.room, session))
                 search.assigned, search.seated = None, 0
@@ -275,7 +283,10 @@ class Searches:
 
     def _give_up_seat(self, session: Session, search: _Search) -> None:
         assert search.assigned is not None
-        self._release(session, {search.assigned.room}, joined=False)
+        room, now = search.assigned.room, self._out.now
+        self._release(session, {room}, joined=False)
+        still = [given_up for given_up in search.given_up if given_up[1] > now]
+        search.given_up = (*still[1 - _MOST_GIVEN_UP :], (room, search.deadline + _UNDER_WAY))
         search.assigned, search.seated = None, 0
 
     def _release(self, session: Session, rooms: set[str], *, joined: bool) -> None:

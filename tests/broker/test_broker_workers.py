@@ -316,6 +316,27 @@ def test_a_worker_without_rooms_is_lost_without_a_word(yard: Yard) -> None:
     assert (ann.heard(), caller.heard()) == ([], [])
 
 
+def test_who_may_have_taken_a_seat_that_it_gave_up_is_told_of_its_room(yard: Yard) -> None:
+    ann = come(yard)
+    create(ann)
+    room = yard.hold("w1")  # it joins there, and is heard of no more: the worker's word of it is lost with the worker
+    create(ann, 11)
+    ann.heard()
+    yard.lose("w1")
+    assert lost(ann.heard()) == [(room, Code.WORKER_LOST)]
+
+
+def test_long_after_a_seat_was_given_up_nobody_is_told_of_its_room(yard: Yard) -> None:
+    ann = come(yard)
+    create(ann)
+    yard.hold("w1")
+    create(ann, 11)
+    ann.heard()
+    yard.out.advance(31.0)
+    yard.lose("w1")
+    assert lost(ann.heard()) == []
+
+
 def test_an_answer_of_a_worker_that_is_lost_assigns_nothing(yard: Yard) -> None:
     ann = come(yard)
     create(ann)
