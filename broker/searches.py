@@ -58,8 +58,8 @@ class _Search:
     deadline: float = 0.0
     """Until when that seat is held."""
     given_up: tuple[tuple[str, float], ...] = ()
-    """Rooms whose seat it did not want any more, and until when it may have taken it all the same: their worker's word of
-    that is under way, or lost with the worker."""
+    """Rooms whose seat it did not want any more, and until when it may have taken it all the same: what their worker
+    tells of that is under way, or lost with the worker."""
     seated: int = 0
     """The session's reference where it was taken at once: JOINED is said on that connection. 0: it was not."""
 

@@ -176,7 +176,7 @@ class Process:
         elif isinstance(order, ReleaseSeats):
             for room in order.rooms:
                 self.held.get(room, set()).discard(order.session)
-                if self.rooms.get(room, {}).pop(order.session, None) is not None:
+                if order.joined and self.rooms.get(room, {}).pop(order.session, None) is not None:
                     self.world.told_left[order.session, room] += 1
                     self.pending += [Unseated(room, order.session), self.summary(room)]
         else:
