@@ -132,7 +132,7 @@ BROKERS = [
     bug(
         "a seat that was given up is not released",
         "broker/searches.py",
-        "        self._release(session, {search.assigned.room}, joined=False)\n",
+        "        self._release(session, {room}, joined=False)\n",
         "",
         "tests/broker/test_broker.py::test_a_client_who_asks_again_has_changed_its_mind_about_the_seat_it_did_not_take",
     ),
