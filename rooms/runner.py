@@ -305,8 +305,12 @@ class Runner:
         self.mailbox.post_last(member.say_acknowledged, member.uplink)
 
     def _message(self, member: Member, name: str, data: Any, number: int) -> None:
-        room = self.room
-        if member.seat.state is SeatState.LEFT:
+        room, seat = self.room, member.seat
+        if seat.state is SeatState.LEFT:
+            return
+        handler = room.handlers.messages.get(name)
+        if handler is not None and handler.convert is None and not seat.spectator:  # the commonest: nothing to check
+            self.mailbox.call(handler.name, handler.function, (room, member, data), None, member, number)
             return
         try:
             handler, data = handler_for(room.handlers.messages, name, data, spectator=member.spectator)
