@@ -197,6 +197,7 @@ class Desk:
             self._hear(client, message)
         if client.ask is not None:  # what became of it may be lost: it asks once more
             left = max(0.1, client.ask.deadline - self.now)
+            client.ask.deadline = self.now + left  # who was away for longer asks anew, and is answered as any other
             again = client.ask.message._replace(ref=welcome.ref, timeout=left)
             cancelled, number = client.ask.cancelled, client.ask.number
             self._say(client, again)
