@@ -1,9 +1,10 @@
 """What administrators may ask of a broker, decided: who is let in, and what each command does."""
 
 import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, Protocol
 
+from ..protocol.alarms import AlarmClock
 from ..protocol.cluster import (
     Admit,
     Admitted,
@@ -63,13 +64,8 @@ class AdminConnection(Protocol):
         """Close it, when what was said has left."""
 
 
-class AdministrationOutbox(Protocol):
+class AdministrationOutbox(AlarmClock, Protocol):
     """Where it writes what must happen."""
-
-    @property
-    def now(self) -> float:
-        """The time of this turn, monotonic seconds."""
-        ...
 
     @property
     def load(self) -> Load:
@@ -78,12 +74,6 @@ class AdministrationOutbox(Protocol):
 
     def auth_refused(self, address: str) -> None:
         """Somebody from there has shown that it does not have the cluster key."""
-
-    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
-        """Call back at that time."""
-
-    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
-        """Do not call back."""
 
 
 class AdminDesk:

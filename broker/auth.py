@@ -13,9 +13,10 @@ sends HELLOs to a slow hook keeps neither memory nor the others' turn.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from ..protocol.alarms import AlarmClock
 from ..protocol.codec import pack_payload
 from ..protocol.errors import AuthRefused, AuthUnavailable, NotAMember, PayloadError, RemoteError
 from ..rooms.uplink import Caller, Uplink
@@ -41,19 +42,8 @@ class Peer(NamedTuple):
     """The name that went with the right password; None without PLAIN."""
 
 
-class AdmissionOutbox(Protocol):
+class AdmissionOutbox(AlarmClock, Protocol):
     """Where the admission writes what must happen."""
-
-    @property
-    def now(self) -> float:
-        """The time of this turn, monotonic seconds."""
-        ...
-
-    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
-        """Call back at that time."""
-
-    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
-        """Do not call back."""
 
     def check_credentials(self, asking: "Asking") -> None:
         """Ask ``on_auth``; its answer goes to ``answered`` or ``failed``, at once or later."""

@@ -9,9 +9,10 @@ says the place that it had reached: it gets what it missed, or the whole list an
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Hashable
-from typing import Any, Protocol
+from collections.abc import Collection
+from typing import Any
 
+from ..protocol.alarms import AlarmClock
 from ..protocol.codec import pack
 from ..protocol.errors import CapacityReached
 from ..protocol.filters import Filter
@@ -21,7 +22,7 @@ from ..protocol.room_messages import Watch
 from .directory import Directory, is_listed, shown
 from .sessions import Session
 
-__all__ = ["ADDED", "CHANGED", "REMOVED", "RESET", "Listing", "ListingOutbox"]
+__all__ = ["ADDED", "CHANGED", "REMOVED", "RESET", "Listing"]
 
 RESET, ADDED, CHANGED, REMOVED = range(4)
 """First element of a change."""
@@ -45,21 +46,6 @@ _MOST_BYTES = 192 * 1024
 
 Change = list[Any]
 """The kind, and the room as it is now; of one that is gone, ``room`` alone."""
-
-
-class ListingOutbox(Protocol):
-    """Where lists write what must happen."""
-
-    @property
-    def now(self) -> float:
-        """The time of this turn, monotonic seconds."""
-        ...
-
-    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
-        """Call back at that time."""
-
-    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
-        """Do not call back."""
 
 
 class _View:
@@ -136,7 +122,7 @@ class Listing:
         entropy: where epochs come from.
     """
 
-    def __init__(self, directory: Directory, out: ListingOutbox, entropy: Entropy) -> None:
+    def __init__(self, directory: Directory, out: AlarmClock, entropy: Entropy) -> None:
         self._directory = directory
         self._out = out
         self._entropy = entropy

@@ -11,10 +11,11 @@ accept it in time; then a worker is asked for their seats. Whoever leaves before
 has come to an end takes the match with it, and the others wait on.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
+from ..protocol.alarms import AlarmClock
 from ..protocol.errors import MatchCancelled, RequestError
 from ..protocol.lifecycle import Table, step
 from ..protocol.queue_messages import Found
@@ -26,7 +27,7 @@ from .seating import HeldSeats
 from .seekers import Seekers
 from .sessions import Session
 
-__all__ = ["PROPOSAL", "Proposal", "ProposalEvent", "ProposalState", "Proposals", "ProposalsOutbox", "Waiting"]
+__all__ = ["PROPOSAL", "Proposal", "ProposalEvent", "ProposalState", "Proposals", "Waiting"]
 
 _LATE = 0.1
 """Seconds by which a deadline is met late when this process was held up, or stood still."""
@@ -119,21 +120,6 @@ class Proposal:
         return Found(player.session.ref, player.ask, self.number, players, max(0.001, self.deadline - now))
 
 
-class ProposalsOutbox(Protocol):
-    """Where they write what must happen."""
-
-    @property
-    def now(self) -> float:
-        """The time of this turn, monotonic seconds."""
-        ...
-
-    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
-        """Call back at that time."""
-
-    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
-        """Do not call back."""
-
-
 class Waiting(Protocol):
     """Whoever keeps the entries: what becomes of those that are in a proposal."""
 
@@ -163,7 +149,7 @@ class Proposals:
         waiting: what becomes of those who are in them.
     """
 
-    def __init__(self, searches: Searches, seekers: Seekers, out: ProposalsOutbox, waiting: Waiting) -> None:
+    def __init__(self, searches: Searches, seekers: Seekers, out: AlarmClock, waiting: Waiting) -> None:
         self._searches = searches
         self._seekers = seekers
         self._out = out

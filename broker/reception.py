@@ -1,8 +1,9 @@
 """The reception: who is here, and what server and clients say to each other outside of rooms."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, Protocol
 
+from ..protocol.alarms import AlarmClock
 from ..protocol.codec import check_type_name, pack_payload
 from ..protocol.errors import (
     CapacityReached,
@@ -40,19 +41,8 @@ _MOST_WAITS = 3
 """How often: a process that is always late does not keep sessions for ever."""
 
 
-class ReceptionOutbox(FramesOut, Protocol):
+class ReceptionOutbox(FramesOut, AlarmClock, Protocol):
     """Where the reception writes what must happen, besides what it says to clients."""
-
-    @property
-    def now(self) -> float:
-        """The time of this turn, monotonic seconds."""
-        ...
-
-    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
-        """Call back at that time."""
-
-    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
-        """Do not call back."""
 
     def flush_later(self) -> None:
         """Call ``flush`` before this turn ends."""

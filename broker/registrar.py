@@ -6,9 +6,10 @@ a generation; whatever comes with an older one is refused.
 """
 
 import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, Protocol
 
+from ..protocol.alarms import AlarmClock
 from ..protocol.cluster import (
     CLUSTER_VERSION,
     Challenge,
@@ -85,22 +86,11 @@ class WorkerConnection(Protocol):
         """Close it, when what was said has left."""
 
 
-class RegistrarOutbox(Protocol):
+class RegistrarOutbox(AlarmClock, Protocol):
     """Where the registrar writes what must happen."""
-
-    @property
-    def now(self) -> float:
-        """The time of this turn, monotonic seconds."""
-        ...
 
     def auth_refused(self, address: str) -> None:
         """Somebody from there has shown that it does not have the cluster key."""
-
-    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
-        """Call back at that time."""
-
-    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
-        """Do not call back."""
 
     def flush_later(self) -> None:
         """Call ``flush`` before this turn ends."""

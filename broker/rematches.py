@@ -6,9 +6,9 @@ as this broker had that one made; otherwise its type. When all of them have aske
 they get a room; at the deadline those who have, if they are at least two.
 """
 
-from collections.abc import Callable, Hashable
-from typing import Protocol
+from collections.abc import Callable
 
+from ..protocol.alarms import AlarmClock
 from ..protocol.errors import AlreadyWaiting, Code, MatchCancelled, MatchExpired, RequestError, RoomNotFound
 from ..protocol.messages import Error, Ticket
 from ..protocol.queue_messages import Rematch
@@ -18,25 +18,10 @@ from .searches import Claim, Searches
 from .seating import HeldSeats
 from .sessions import Session
 
-__all__ = ["Rematches", "RematchesOutbox"]
+__all__ = ["Rematches"]
 
 _REMEMBERED = 60.0
 """Seconds that it is remembered who has left a room."""
-
-
-class RematchesOutbox(Protocol):
-    """Where it writes what must happen."""
-
-    @property
-    def now(self) -> float:
-        """The time of this turn, monotonic seconds."""
-        ...
-
-    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
-        """Call back at that time."""
-
-    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
-        """Do not call back."""
 
 
 class _Round:
@@ -72,7 +57,7 @@ class Rematches:
         self,
         directory: Directory,
         searches: Searches,
-        out: RematchesOutbox,
+        out: AlarmClock,
         longest_wait: float,
         is_live: Callable[[str], bool],
     ) -> None:

@@ -1,9 +1,10 @@
 """Seating: from seats that sessions want to reservations that a worker holds for them."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from ..protocol.alarms import AlarmClock
 from ..protocol.errors import CapacityReached, Code, NoWorker, RequestError, RoomNotFound, WorkerLost, error_for
 from ..protocol.ids import Entropy, new_id
 from ..protocol.rulesets import RuleSet
@@ -35,19 +36,8 @@ Then = Callable[[HeldSeats | RequestError], None]
 """What follows: gets the seats, or why there are none."""
 
 
-class SeatingOutbox(Protocol):
+class SeatingOutbox(AlarmClock, Protocol):
     """Where seating writes what must happen."""
-
-    @property
-    def now(self) -> float:
-        """The time of this turn, monotonic seconds."""
-        ...
-
-    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
-        """Call back at that time."""
-
-    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
-        """Do not call back."""
 
     @property
     def workers_expected(self) -> int:

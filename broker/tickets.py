@@ -9,9 +9,10 @@ wait for it long. Whoever takes part in a match that comes to nothing, and not b
 its own doing, waits on at its place.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
+from ..protocol.alarms import AlarmClock
 from ..protocol.errors import (
     AlreadyWaiting,
     MatchCancelled,
@@ -41,19 +42,8 @@ _MOST_PROGRESS = 16.0
 _PARTY_CHANGED = "the party has changed"
 
 
-class TicketsOutbox(Protocol):
+class TicketsOutbox(AlarmClock, Protocol):
     """Where it writes what must happen."""
-
-    @property
-    def now(self) -> float:
-        """The time of this turn, monotonic seconds."""
-        ...
-
-    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
-        """Call back at that time."""
-
-    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
-        """Do not call back."""
 
     def rate(self, queue: MatchQueue, ticket: Ticket) -> None:
         """Call the queue's ``on_ticket``; the answer goes to ``rated``, at once or later."""

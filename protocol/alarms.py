@@ -1,12 +1,27 @@
-"""Many deadlines, one timer."""
+"""Many deadlines, one timer: what decides asks for a call at a time, and the shell keeps them all."""
 
 import heapq
-from collections.abc import Hashable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Iterator
+from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Alarms"]
+__all__ = ["AlarmClock", "Alarms"]
 
 K = TypeVar("K", bound=Hashable)
+
+
+class AlarmClock(Protocol):
+    """Calls back at a time."""
+
+    @property
+    def now(self) -> float:
+        """The time of this turn, monotonic seconds."""
+        ...
+
+    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
+        """Call back at that time, and not at any set before for the same callback and arguments."""
+
+    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
+        """Do not call back."""
 
 
 class Alarms(Generic[K]):

@@ -1,9 +1,9 @@
 """Rooms that are over: what they said last is kept for a while, for those who have not got it; why, for longer."""
 
+from ..protocol.alarms import AlarmClock
 from ..protocol.errors import Code, RemoteError, RoomNotFound, WorkerLost, error_for
 from ..protocol.recent import Recent
 from .farewells import KEPT, Farewells
-from .pulses import AlarmClock
 
 __all__ = ["EndedRooms"]
 

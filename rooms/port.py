@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import replace
@@ -31,8 +30,6 @@ from .connection import Connection
 from .standstill import Standstill
 
 __all__ = ["Port"]
-
-logger = logging.getLogger(__name__.partition(".rooms")[0] + ".port")
 
 _UNHEARD = 5.0
 """Seconds in which a connection has to say its first word. It is short because of who claims a routing id of its own

@@ -5,30 +5,16 @@ deadline and one turn for all of them, a tick costs little more than what the
 room does in it.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, Protocol
 
+from ..protocol.alarms import AlarmClock
 from .mailbox import Mailbox
 
-__all__ = ["AlarmClock", "Pulses", "PulsingClock", "Ticker", "next_turn"]
+__all__ = ["Pulses", "PulsingClock", "Ticker", "next_turn"]
 
 _SLACK = 0.001
 """Seconds by which a turn may be early: clocks meet deadlines this close to each other together."""
-
-
-class AlarmClock(Protocol):
-    """Calls back at a time."""
-
-    @property
-    def now(self) -> float:
-        """The time of this turn, monotonic seconds."""
-        ...
-
-    def alarm(self, when: float, callback: Callable[..., None], *args: Hashable) -> None:
-        """Call back at that time."""
-
-    def clear_alarm(self, callback: Callable[..., None], *args: Hashable) -> None:
-        """Do not call back."""
 
 
 class PulsingClock(AlarmClock, Protocol):

@@ -41,8 +41,6 @@ __all__ = ["Worker"]
 
 logger = logging.getLogger(__name__.partition(".rooms")[0] + ".rooms")
 
-_CODES = frozenset(map(int, Code))
-
 
 class Worker:
     """Hosts rooms.
