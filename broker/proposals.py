@@ -20,6 +20,7 @@ from ..protocol.errors import MatchCancelled, RequestError
 from ..protocol.lifecycle import Table, step
 from ..protocol.queue_messages import Found
 from ..protocol.rulesets import RuleSet
+from ..rooms.standstill import respite
 from .entries import Entry, Player, entries_of
 from .queues import Match, MatchQueue, TicketEvent
 from .searches import Claim, Searches
@@ -29,10 +30,8 @@ from .sessions import Session
 
 __all__ = ["PROPOSAL", "Proposal", "ProposalEvent", "ProposalState", "Proposals", "Waiting"]
 
-_LATE = 0.1
-"""Seconds by which a deadline is met late when this process was held up, or stood still."""
 _HEARING = 1.0
-"""Seconds in which what has come meanwhile is read."""
+"""Seconds in which ACCEPTs that came while this process was late are read."""
 
 
 class ProposalState(Enum):
@@ -201,10 +200,11 @@ class Proposals:
 
     def _not_accepted(self, number: int) -> None:
         """Somebody has said nothing in time."""
-        proposal, now = self._proposals[number], self._out.now
-        if now - proposal.deadline >= _LATE and not proposal.heard_out:  # what they said may still be unread
-            proposal.heard_out, proposal.deadline = True, now + _HEARING
-            self._out.alarm(proposal.deadline, self._not_accepted, number)
+        proposal = self._proposals[number]
+        until = respite(proposal.deadline, self._out.now, proposal.heard_out, _HEARING, most=1)
+        if until is not None:
+            proposal.heard_out, proposal.deadline = True, until
+            self._out.alarm(until, self._not_accepted, number)
             return
         late = [entry for entry in proposal.entries if not proposal.missing.isdisjoint(entry.players)]
         self._break(proposal, late)

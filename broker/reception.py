@@ -25,6 +25,7 @@ from ..protocol.rates import TokenBucket
 from ..protocol.streams import HistoryLimits, Position
 from ..rooms.fanout import FramesOut, UnicastFanout
 from ..rooms.patience import SHORTEST_PAUSE
+from ..rooms.standstill import respite
 from ..rooms.uplink import Caller
 from ..transport.network import Sent
 from .auth import Admission
@@ -33,12 +34,6 @@ from .sessions import Session, Sessions, SessionState
 __all__ = ["Reception", "ReceptionOutbox", "Regulars"]
 
 _MOST_SESSIONS_OF_A_CONNECTION = 256
-_LATE = 0.1
-"""Seconds by which an alarm is late when this process was held up, or stood still."""
-_LEAST_WAIT = 1.0
-"""Seconds that a session is kept at least then: what has come meanwhile is read within them."""
-_MOST_WAITS = 3
-"""How often: a process that is always late does not keep sessions for ever."""
 
 
 class ReceptionOutbox(FramesOut, AlarmClock, Protocol):
@@ -163,7 +158,7 @@ class Reception:
             CapacityReached: there are as many as there may be.
         """
         session = self.sessions.adopt(self._make, session_id, client)
-        self._keep(session, self._grace)
+        self._keep(session, self._out.now + self._grace)
         return session
 
     def _make(self, session_id: str, client: ClientData) -> Session:
@@ -227,7 +222,7 @@ class Reception:
         self._fanout.disconnect(session.line)
         self._regulars.away(session)
         session.waits = 0
-        self._keep(session, self._grace)
+        self._keep(session, self._out.now + self._grace)
 
     def end(self, session: Session) -> None:
         """A session is over: its ticket and its memberships as well."""
@@ -251,19 +246,19 @@ class Reception:
         session.say(Goodbye(session.ref, int(Code.SESSION_ENDED), (text or SessionEnded.meaning)[:512]))
         self.end(session)
 
-    def _keep(self, session: Session, seconds: float) -> None:
-        session.grace_until = self._out.now + seconds
-        self._out.alarm(session.grace_until, self._grace_is_over, session)
+    def _keep(self, session: Session, until: float) -> None:
+        session.grace_until = until
+        self._out.alarm(until, self._grace_is_over, session)
 
     def _grace_is_over(self, session: Session) -> None:
         if session.state is not SessionState.OFFLINE:
             return
-        late = self._out.now - session.grace_until
-        if late >= _LATE and session.waits < _MOST_WAITS:  # its client may have come back long ago, and is unread
-            session.waits += 1
-            self._keep(session, min(max(late, _LEAST_WAIT), self._grace))
-        else:
+        until = respite(session.grace_until, self._out.now, session.waits, self._grace)
+        if until is None:
             self.end(session)
+        else:
+            session.waits += 1
+            self._keep(session, until)
 
     def say_goodbye(self, code: Code, text: str) -> None:
         """Tell every client that the server stops. Sessions can't be resumed after."""

@@ -13,6 +13,7 @@ from .fanout import UnicastFanout
 from .farewells import KEPT, Farewell
 from .member import Member
 from .seats import Seat, SeatState
+from .standstill import respite
 from .uplink import Caller
 
 if TYPE_CHECKING:
@@ -22,12 +23,6 @@ __all__ = ["Attendance"]
 
 logger = logging.getLogger(__name__.partition(".rooms")[0] + ".rooms")
 
-_LATE = 0.1
-"""Seconds by which an alarm is late when this process was held up, or stood still."""
-_LEAST_WAIT = 1.0
-"""Seconds that a seat is kept at least then: what has come meanwhile is read within them."""
-_MOST_WAITS = 3
-"""How often: a process that is always late does not hold seats for ever."""
 _HEARD_ENOUGH = (Code.LEFT, Code.TOO_SLOW)
 """Why a member is gone that is not to get the rest of what was said to it."""
 
@@ -266,11 +261,11 @@ class Attendance:
         stood still, and whoever has it may have come long ago."""
         runner = self._runner
         assert seat.deadline is not None
-        late = runner.out.now - seat.deadline
-        if late < _LATE or seat.waits == _MOST_WAITS:
+        until = respite(seat.deadline, runner.out.now, seat.waits, most)
+        if until is None:
             return False
         seat.waits += 1
-        seat.deadline = runner.out.now + min(max(late, _LEAST_WAIT), most)
+        seat.deadline = until
         runner.out.alarm(seat.deadline, self.time_is_up, seat.key)
         return True
 

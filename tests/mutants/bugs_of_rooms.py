@@ -339,8 +339,8 @@ ROOMS = [
     ),
     bug(
         "a reservation runs out while the process stands still",
-        "rooms/attendance.py",
-        "if late < _LATE or seat.waits == _MOST_WAITS:",
+        "rooms/standstill.py",
+        "if late < _HELD_UP or before >= most:",
         "if late > 0.0:",
         "tests/rooms/test_attendance.py::"
         "test_a_reservation_whose_time_ran_out_while_the_process_stood_still_is_good_for_who_has_come_meanwhile",
