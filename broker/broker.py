@@ -18,6 +18,7 @@ from ..protocol.filters import Filter
 from ..protocol.ids import Entropy
 from ..protocol.limits import AddressLimits, Limits
 from ..protocol.messages import (
+    WAYS_IN,
     Cancel,
     Create,
     Endpoints,
@@ -190,10 +191,9 @@ class Broker:
             ListRooms: self._list,
             ListEndpoints: self._list_endpoints,
         }
-        ways_in = {Match, Create, JoinById, JoinOrCreate, JoinWhere}
-        self._one_at_a_time = frozenset({*ways_in, Enqueue})
+        self._one_at_a_time = frozenset({*WAYS_IN, Enqueue})
         """What a session may not ask while it waits for a rematch."""
-        self._not_beside_a_ticket = frozenset({*ways_in, Rematch})
+        self._not_beside_a_ticket = frozenset({*WAYS_IN, Rematch})
         """What it may not ask while it waits in a queue."""
         self._reports: dict[type[RoomReport], Callable[[WorkerRecord, Any], None]] = {
             RoomUpdated: self._updated,
@@ -308,7 +308,7 @@ class Broker:
         if self.directory.update(report, record):
             if report.type in self._isolated:
                 self.workers.keep_alone(record)  # it may be a broker before us who placed it
-            self.seating.came(report.room)
+            self.seating.came(report.room, record)
 
     def _ended(self, record: WorkerRecord, report: RoomEnded) -> None:
         self._room_ended(record, report.room)

@@ -137,14 +137,14 @@ class Seating:
         """Whether a room that is not known may be one of a worker that has yet to come to this broker."""
         return self._out.now < self._out.settled_at
 
-    def came(self, room: str) -> None:
+    def came(self, room: str, record: WorkerRecord) -> None:
         """A worker has a room: whoever waits for it asks there."""
-        waiting, entry = self._unknown.pop(room, ()), self._directory.get(room)
-        if not waiting or entry is None:
+        waiting = self._unknown.pop(room, None)
+        if waiting is None:
             return
         self._out.clear_alarm(self._never_came, room)
         for wish in waiting:
-            self._ask(wish, entry.worker)
+            self._ask(wish, record)
 
     def _never_came(self, room: str) -> None:
         for wish in self._unknown.pop(room):

@@ -25,17 +25,15 @@ from ..protocol.errors import (
 )
 from ..protocol.limits import Limits
 from ..protocol.messages import (
+    WAYS_IN,
     Ack,
     Assigned,
     Cancel,
-    Create,
     Deliver,
     Error,
     Goodbye,
-    JoinById,
     Kind,
     LeftRoom,
-    Match,
     Message,
     Reset,
     RoomLost,
@@ -44,7 +42,6 @@ from ..protocol.messages import (
 )
 from ..protocol.names import ClientData
 from ..protocol.queue_messages import Enqueue, Rematch
-from ..protocol.room_messages import JoinOrCreate, JoinWhere
 from ..protocol.streams import Position
 from ..transport.network import Failure
 from .asks import FIRST_ASK, Asks
@@ -331,7 +328,7 @@ class ClientCore:
     def _assigned(self, message: Assigned, now: float) -> None:
         if self._memberships.is_entering(message.ask):
             return  # one answer is enough
-        self._asks.check(message.ask, Match, Create, JoinById, Enqueue, Rematch, JoinOrCreate, JoinWhere)
+        self._asks.check(message.ask, *WAYS_IN, Enqueue, Rematch)
         if self._asks.pop(message.ask) is None:
             self.broker.say(Cancel(self.home.ref, message.ask))  # not wanted any more: somebody else may have the seat
             return

@@ -11,24 +11,21 @@ from ..protocol.errors import BadMessage, Code, ProtocolViolation, RemoteError, 
 from ..protocol.ids import mark_of
 from ..protocol.limits import Limits
 from ..protocol.messages import (
+    WAYS_IN,
     Ack,
     Assigned,
-    Create,
     Deliver,
     Error,
     Join,
-    JoinById,
     Joined,
     Kind,
     Leave,
     LeftRoom,
-    Match,
     Message,
     Recover,
     Rekeyed,
     Reset,
 )
-from ..protocol.room_messages import JoinOrCreate, JoinWhere
 from ..protocol.streams import Gap, Position, StreamReader
 from .asks import Asks
 from .contact import Contact
@@ -38,8 +35,6 @@ from .outbox import ClientOutbox
 
 __all__ = ["Memberships"]
 
-_WAYS_IN = (Match, Create, JoinById, JoinOrCreate, JoinWhere)
-"""What JOINED may answer, where the room is with the broker."""
 _FAREWELL_TIME = 1.0
 """Seconds that the downlink of a room that is over may take to bring what was said last: then the server closes it."""
 _REST_TIME = 5.0
@@ -119,7 +114,7 @@ class Memberships:
     def _joined(self, contact: Contact, message: Joined) -> None:
         asked = self._asks.answered(contact, message.ask)
         membership = self._joining.pop(message.ask, None) if asked is not None else None
-        if asked is not None and isinstance(asked(message.ask), _WAYS_IN):
+        if asked is not None and isinstance(asked(message.ask), WAYS_IN):
             membership = Membership(message.room, contact, self._limits, self._inbox)  # its seat was taken at once
         first = membership is not None
         if membership is None:

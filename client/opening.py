@@ -12,7 +12,7 @@ from .outbox import ClientOutbox
 
 __all__ = ["Opening"]
 
-_WE_ENTER = {"enter": True}
+_OPTIONS: dict[str, Any] = {"enter": True}
 """Said with each opening: where our seat can be taken at once, JOINED is answer enough."""
 
 
@@ -65,7 +65,7 @@ class Opening:
         self.locked_out = ""
         self._ask = self._asks.number()
         if self._session:
-            self._resume({})
+            self._resume(_OPTIONS)
         else:
             self._identify()
 
@@ -74,10 +74,10 @@ class Opening:
         if not self.waits_for(ask):
             return
         if self._session:
-            self._resume({"credentials": credentials})
+            self._resume({"credentials": credentials, **_OPTIONS})
         else:
-            options = {} if credentials is None else {"credentials": credentials}
-            self._broker.say(Hello(ask, [VERSION], self._software, {**options, **_WE_ENTER}))
+            options = _OPTIONS if credentials is None else {"credentials": credentials, **_OPTIONS}
+            self._broker.say(Hello(ask, [VERSION], self._software, options))
 
     def waits_for(self, ask: int) -> bool:
         """Whether this is the opening that is under way."""
@@ -106,7 +106,6 @@ class Opening:
 
     def _resume(self, options: dict[str, Any]) -> None:
         last = self._memberships.home.reader.direct
-        options = {**options, **_WE_ENTER}
         self._broker.say(Resume(self._ask, [VERSION], self._session, self._token, last, options))
 
     def _identify(self) -> None:

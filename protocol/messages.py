@@ -43,6 +43,7 @@ from .room_messages import JoinOrCreate, JoinWhere, Listed, Unwatch, Watch
 
 __all__ = [
     "VERSION",
+    "WAYS_IN",
     "Ack",
     "Assigned",
     "Cancel",
@@ -429,6 +430,9 @@ Message = (
     | Send | Request | Ack | Deliver
     | Enqueue | Progress | Found | Accept | Why | Reasons | Party | PartyState | Rematch
 )  # fmt: skip
+
+WAYS_IN = (Match, Create, JoinById, JoinOrCreate, JoinWhere)
+"""What asks for a room at once, and is answered with a seat there. (Tickets of queues and rematches wait first.)"""
 
 SHAPES: dict[Kind, type[Message]] = {
     Kind.HELLO: Hello, Kind.RESUME: Resume, Kind.WELCOME: Welcome, Kind.PING: Ping, Kind.PONG: Pong,

@@ -37,19 +37,19 @@ from .fakes import Bench, FakeCaller, Guest, a_worker
 DUEL = RuleSet(2, room="duel")
 
 
-def come(bench: Bench) -> Guest:
+def come(bench: Bench, **options: Any) -> Guest:
     caller = FakeCaller(bench.out)
-    bench.say(caller, Hello(1, [1], "test", {}))
+    bench.say(caller, Hello(1, [1], "test", options))
     (welcome,) = caller.heard()
     assert isinstance(welcome, Welcome)
     return Guest(bench, caller, welcome)
 
 
-def come_back(guest: Guest) -> list[Message]:
+def come_back(guest: Guest, **options: Any) -> list[Message]:
     """On a new connection; what is heard after the welcome."""
     bench = guest.bench
     guest.caller = FakeCaller(bench.out)
-    bench.say(guest.caller, Resume(2, [1], guest.welcome.session, guest.welcome.token, 0))
+    bench.say(guest.caller, Resume(2, [1], guest.welcome.session, guest.welcome.token, 0, options))
     welcome, *others = guest.heard()
     assert isinstance(welcome, Welcome)
     assert welcome.resumed

@@ -6,23 +6,20 @@ import pytest
 
 from server_room_system import Code, RuleSet
 from server_room_system.protocol import (
-    Assigned,
     Cancel,
     Create,
     Error,
-    Hello,
     Join,
     JoinById,
     Match,
     Message,
-    Resume,
-    Welcome,
 )
 from server_room_system.protocol.room_messages import JoinOrCreate
 from server_room_system.rooms.control import OpenRoom, ReleaseSeats
 from server_room_system.rooms.seats import SeatState
 
-from .fakes import Bench, FakeCaller, Guest
+from .fakes import Bench, Guest
+from .test_broker import assigned, come, come_back, create
 
 FOUR = RuleSet(4, room="duel").to_wire()
 
@@ -32,37 +29,10 @@ def bench() -> Bench:
     return Bench()
 
 
-def come(bench: Bench, **options: Any) -> Guest:
-    caller = FakeCaller(bench.out)
-    bench.say(caller, Hello(1, [1], "test", options))
-    (welcome,) = caller.heard()
-    assert isinstance(welcome, Welcome)
-    return Guest(bench, caller, welcome)
-
-
-def come_back(guest: Guest) -> None:
-    guest.caller = FakeCaller(guest.bench.out)
-    resume = Resume(2, [1], guest.welcome.session, guest.welcome.token, 0, {"enter": True})
-    guest.bench.say(guest.caller, resume)
-    (welcome,) = guest.caller.heard()
-    assert isinstance(welcome, Welcome)
-    guest.welcome = welcome
-
-
-def assigned(messages: list[Any]) -> Assigned:
-    (message,) = messages
-    assert isinstance(message, Assigned)
-    return message
-
-
 def entered(bench: Bench) -> tuple[str, Join]:
     """Who was to take its seat last."""
     session, join = bench.out.entered[-1]
     return session.session, join
-
-
-def create(guest: Guest, ask: int = 10) -> list[Any]:
-    return guest.ask(Create(guest.ref, ask, FOUR, {}))
 
 
 @pytest.mark.parametrize("way", [Match, Create, JoinById, JoinOrCreate])
@@ -96,7 +66,7 @@ def test_where_that_can_not_be_it_is_assigned(bench: Bench, why: str) -> None:
         ann.lose()
     bench.grant(bench.wanted)
     if why == "it is away":
-        come_back(ann)
+        assert come_back(ann, enter=True) == []
         create(ann)
     answer = assigned(ann.heard()) if why != "it is away" else None
     assert answer is None or (answer.ask, answer.room) == (10, bench.wanted.room)
@@ -121,7 +91,7 @@ def test_who_has_not_got_joined_takes_its_seat_with_the_reservation(bench: Bench
     ann, join = taken(bench, SeatState.DROPPED)
     ann.lose()
     bench.out.advance(20.0)  # longer than reservations are held
-    come_back(ann)
+    assert come_back(ann, enter=True) == []
     again = assigned(create(ann))
     assert (again.ref, again.ask, again.room, again.reservation) == (ann.ref, 10, join.room, join.reservation)
     assert again.timeout > 0
@@ -139,7 +109,7 @@ def test_who_asks_twice_on_one_connection_is_answered_once(bench: Bench, seat: S
 def test_who_has_taken_its_seat_with_the_reservation_is_not_sent_there_again(bench: Bench) -> None:
     ann, _ = taken(bench, SeatState.JOINED)
     ann.lose()
-    come_back(ann)
+    assert come_back(ann, enter=True) == []
     assert create(ann) == []
     assert len(bench.out.asked_for(OpenRoom)) == 1
 
@@ -148,7 +118,7 @@ def test_who_comes_back_when_its_seat_is_gone_is_told_so_and_comes_into_no_secon
     ann, _ = taken(bench, None)
     for _ in range(2):  # the answer may be lost as well
         ann.lose()
-        come_back(ann)
+        assert come_back(ann, enter=True) == []
         (refused,) = create(ann)
         assert isinstance(refused, Error)
         assert (refused.ask, refused.code) == (10, Code.RESERVATION_REFUSED)

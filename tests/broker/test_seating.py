@@ -179,7 +179,7 @@ def test_seats_in_a_room_wait_for_its_worker_while_those_of_an_earlier_broker_co
     assert hall.answers == []
     record, desk = hall.add()
     hall.known(record, "r1")
-    hall.seating.came("r1")
+    hall.seating.came("r1", record)
     assert [order.room for order in desk.orders if isinstance(order, ReserveSeats)] == ["r1", "r1"]
     hall.hold(record, desk.last)
     assert isinstance(hall.answer, HeldSeats)
@@ -196,7 +196,7 @@ def test_a_room_that_is_known_twice_is_asked_once(hall: Hall) -> None:
     record, desk = hall.add()
     for _ in range(2):
         hall.known(record, "r1")
-        hall.seating.came("r1")
+        hall.seating.came("r1", record)
     assert len(desk.orders) == 1
     hall.out.advance(2.0)
     assert hall.answers == [], "its worker has its own time to answer"

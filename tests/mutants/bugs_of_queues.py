@@ -216,7 +216,7 @@ QUEUES = [
     bug(
         "who is not asked for it stays where JOINED has put it",
         "client/memberships.py",
-        "if asked is not None and isinstance(asked(message.ask), _WAYS_IN):",
+        "if asked is not None and isinstance(asked(message.ask), WAYS_IN):",
         "if membership is None:",
         "tests/client/test_core_entering.py::test_who_has_given_up_leaves_again",
     ),
